@@ -1,0 +1,77 @@
+"""The books of the core: all that it remembers, so that a snapshot is one value."""
+
+import attrs
+
+from ._ids import RunId, ServiceId, TicketId
+from ._learn import Learnt
+from ._lifecycle import State
+from .config import Placement
+from .events import Cause
+
+
+@attrs.define
+class Ticket:
+    """One request, or one start by hand, that waits for its answer."""
+
+    id: TicketId
+    deadline_at: float
+    by_hand: bool
+
+
+@attrs.define
+class ServiceBook:
+    """What the core knows of one service."""
+
+    id: ServiceId
+    since_at: float
+    state: State = State.DOWN
+    why: str = "not started yet"
+    run: RunId | None = None
+    placement: Placement | None = None
+    """Reserved in RESERVED, claimed in the states that hold memory, else None."""
+    reserved_order: int = 0
+    """Who reserved first launches first."""
+    timer_at: float | None = None
+    """The deadline of the present state; `_lifecycle` tells what it ends."""
+    start_max_at: float = 0.0
+    ready_at: float | None = None
+    rested_at: float = 0.0
+    """Since when it has served nobody, if it serves nobody: from ready, or from the last finish."""
+    kept: bool = False
+    """A load that was started by hand: it goes on even when nobody waits."""
+    leaves_for_good: bool = False
+    """The drain ends in a restart or a shutdown: a start by hand does not undo it."""
+    kills: int = 0
+    """How often the present run was told to die, by force."""
+    blame: Cause | None = None
+    """Why we stop a run that failed us: it counts as a failure once it is gone."""
+    failures: int = 0
+    cause: Cause | None = None
+    lost: str | None = None
+    waiting: dict[TicketId, Ticket] = attrs.field(factory=dict)
+    """In order of arrival."""
+    in_flight: dict[TicketId, None] = attrs.field(factory=dict)
+    """Admitted to the present run, and not finished.  A dict, because it keeps its order."""
+    learnt: Learnt = attrs.field(factory=Learnt)
+
+    @property
+    def unused(self) -> bool:
+        """Nobody uses it and nobody waits for it."""
+        return not self.in_flight and not self.waiting
+
+
+@attrs.define
+class Books:
+    """Everything that the core remembers beside its configuration."""
+
+    now: float
+    services: dict[ServiceId, ServiceBook]
+    tickets: dict[TicketId, ServiceId] = attrs.field(factory=dict)
+    """Who waits or is in flight, and where."""
+    deadlines: list[tuple[float, TicketId]] = attrs.field(factory=list)
+    """A heap of the deadlines of waiting tickets; the first is always one that still waits."""
+    ticket_max: TicketId = TicketId(0)
+    run_max: RunId = RunId(0)
+    reserved_count: int = 0
+    closing_at: float | None = None
+    """Set once a shutdown was asked for: when running requests are cut."""

@@ -1,0 +1,372 @@
+"""The core: one event in, with the time; out comes, in order, everything that must now be done."""
+
+from typing import assert_never
+
+from . import effects as fx
+from . import events as ev
+from ._books import Books, ServiceBook, Ticket
+from ._errors import InvariantError, LocalError
+from ._ids import ServiceId, TicketId
+from ._ledger import Room
+from ._lifecycle import State
+from ._settle import Settler
+from ._verbs import Verbs
+from .config import BACKOFF_S, STABLE_S, CoreConfig
+from .events import Cause
+from .policy import CostRate, EvictionPolicy
+from .view import CoreView, DeviceView, ServiceView
+
+
+class Core:
+    """Decides which service runs, who is admitted, and who leaves.
+
+    Sans-IO: it has no clock, starts nothing and logs nothing.  Tell it what happened with
+    `handle`, do what it returns, and call it again at `deadline`, at the latest, with `Tick()`.
+
+    >>> from proxycore import Core, CoreConfig, RequestArrived, ServiceSpec, StartRun
+    >>> core = Core(CoreConfig(services=(ServiceSpec("chat"),)), now=20.0)
+    >>> effects = core.handle(RequestArrived(1, "chat", deadline_at=620.0), now=20.0)
+    >>> [effect for effect in effects if isinstance(effect, StartRun)]
+    [StartRun(service='chat', run=1, placement=Placement(amounts=()))]
+
+    The order of work in `handle` is the contract: check (whatever is the caller's fault is refused
+    before any change), time (timers due by now fire first, so that a late Tick cannot matter),
+    note (change the one service or ticket that the event names), settle (to a fixed point).
+    """
+
+    def __init__(
+        self, config: CoreConfig, *, now: float, policy: EvictionPolicy | None = None
+    ) -> None:
+        services = {spec.id: ServiceBook(spec.id, since_at=now) for spec in config.services}
+        self._start(config, Books(now, services), policy or CostRate())
+
+    @classmethod
+    def resume(
+        cls, config: CoreConfig, books: Books, *, policy: EvictionPolicy | None = None
+    ) -> "Core":
+        """Go on from books that `journal` has kept, as if nothing had been in between."""
+        core = cls.__new__(cls)
+        core._start(config, books, policy or CostRate())
+        return core
+
+    def _start(self, config: CoreConfig, books: Books, policy: EvictionPolicy) -> None:
+        self.config = config
+        self._books = books
+        self._verbs = Verbs(config, books)
+        self._settler = Settler(self._verbs, policy)
+
+    def handle(self, event: ev.Event, now: float) -> tuple[fx.Effect, ...]:
+        """Take note of an event; return all that must now be done, in order.
+
+        Args:
+            event: what happened.
+            now: the time in seconds; its origin means nothing, but it never runs backwards.
+
+        Raises:
+            LocalError: the event cannot be: an unknown service, a ticket used twice, a run that
+                was never started, a clock that ran backwards.  Nothing changed.
+        """
+        self._check(event, now)
+        self._books.now = now
+        while self._fire_due():
+            self._settler.settle()
+        self._note(event)
+        self._settler.settle()
+        if isinstance(event, ev.RequestArrived | ev.StartRequested | ev.RestartRequested):
+            self._tell_waiting(event.ticket, self._books.services[event.service])
+        effects = tuple(self._verbs.out)
+        self._verbs.out.clear()
+        return effects
+
+    def deadline(self) -> float | None:
+        """Return when `handle(Tick(), ...)` is due at the latest; None: not before an event."""
+        services = self._books.services.values()
+        times = [book.timer_at for book in services if book.timer_at is not None]
+        if self._books.deadlines:
+            times.append(self._books.deadlines[0][0])
+        return min(times, default=None)
+
+    def view(self) -> CoreView:
+        """Return a picture of everything."""
+        books = self._books.services.values()
+        now_free, promisable = self._verbs.rooms()
+        reserved = Room.of(self.config.devices)
+        for book in books:
+            if book.state is State.RESERVED and book.placement is not None:
+                reserved.take(book.placement)
+        devices = tuple(
+            DeviceView(
+                id=device.id,
+                capacity=device.capacity,
+                headroom=device.headroom,
+                claimed=device.usable - now_free.free[device.id],
+                reserved=device.usable - reserved.free[device.id],
+                free=max(0, min(now_free.free[device.id], promisable.free[device.id])),
+            )
+            for device in self.config.devices
+        )
+        return CoreView(tuple(map(_view, books)), devices)
+
+    # Check
+
+    def _check(self, event: ev.Event, now: float) -> None:
+        books = self._books
+        if not now >= books.now:
+            raise LocalError(f"the clock ran backwards: {now!r} after {books.now!r}")
+        for service in _services_of(event):
+            if service not in books.services:
+                raise LocalError(f"unknown service {service!r}")
+        match event:
+            case ev.RequestArrived() | ev.StartRequested() | ev.RestartRequested():
+                if event.ticket <= books.ticket_max:
+                    raise LocalError(f"ticket {event.ticket} is not above {books.ticket_max}")
+            case ev.RequestFinished():
+                if event.ticket > books.ticket_max:
+                    raise LocalError(f"ticket {event.ticket} never arrived")
+            case ev.RunAlive() | ev.RunReady() | ev.RunStuck() | ev.RunGone():
+                if event.run > books.run_max:
+                    raise LocalError(f"run {event.run} was never started")
+            case ev.RunsFound():
+                self._check_found(event)
+            case _:
+                pass
+
+    def _check_found(self, event: ev.RunsFound) -> None:
+        if any(book.run is not None for book in self._books.services.values()):
+            raise LocalError("runs are found before any is started")
+        services = [found.service for found in event.found]
+        if len(set(services)) != len(services):
+            raise LocalError(f"two found runs of one service: {services}")
+        devices = {device.id for device in self.config.devices}
+        for found in event.found:
+            if found.run > event.run_max:
+                raise LocalError(f"found run {found.run} is above run_max {event.run_max}")
+            if not devices.issuperset(found.placement.devices):
+                raise LocalError(f"found run {found.run} is on an unknown device")
+
+    # Time
+
+    def _fire_due(self) -> bool:
+        """Fire the first thing that is due by now; tell whether there was any."""
+        books = self._books
+        due = [
+            (book.timer_at, book.id)
+            for book in books.services.values()
+            if book.timer_at is not None and book.timer_at <= books.now
+        ]
+        if due:
+            self._time_out(books.services[min(due)[1]])
+        elif books.deadlines and books.deadlines[0][0] <= books.now:
+            ticket = books.deadlines[0][1]
+            book = books.services[books.tickets[ticket]]
+            message = f"waited too long: {book.id} is {book.state.value}, {book.why}"
+            self._verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, message)
+        else:
+            return False
+        return True
+
+    def _time_out(self, book: ServiceBook) -> None:
+        match book.state:
+            case State.STARTING:
+                message = f"not ready after {self._books.now - book.since_at:.0f} s"
+                if self._books.now < book.start_max_at:
+                    message += ", and no sign of life in its log for a long time"
+                self._verbs.stop_failed(book, Cause("start_timeout", message))
+                self._verbs.refuse_all(book, fx.Reason.START_TIMEOUT, message, BACKOFF_S)
+            case State.READY:
+                self._verbs.stop(book, "idle")
+            case State.DRAINING:
+                self._verbs.stop(book, f"{book.why}; {len(book.in_flight)} requests cut")
+            case State.STOPPING:
+                self._verbs.kill(book)
+            case State.BACKOFF:
+                self._verbs.retry(book, "it may be tried again")
+            case _:
+                raise InvariantError(f"{book.id}: no timer belongs to {book.state.value}")
+
+    # Note
+
+    def _note(self, event: ev.Event) -> None:
+        books, verbs = self._books, self._verbs
+        match event:
+            case ev.Tick():
+                pass
+            case ev.RequestArrived():
+                books.services[event.service].learnt.note_request(books.now)
+                self._arrive(event, by_hand=False)
+            case ev.RequestFinished():
+                verbs.finish(event.ticket)
+            case ev.StartRequested() | ev.RestartRequested():
+                self._wanted_by_hand(event)
+                self._arrive(event, by_hand=True)
+            case ev.StopRequested():
+                book = books.services[event.service]
+                verbs.refuse_all(book, fx.Reason.STOPPED, "stopped by hand")
+                self._leave(book, "stopped by hand", force=event.force)
+            case ev.ShutdownRequested():
+                books.closing_at = event.deadline_at
+                for book in books.services.values():
+                    verbs.refuse_all(book, fx.Reason.SHUTTING_DOWN, "shutting down")
+                    self._leave(book, "shutdown", for_good=True)
+                    if book.state is State.DRAINING:
+                        book.timer_at = event.deadline_at
+            case ev.RunAlive() | ev.RunReady() | ev.RunStuck() | ev.RunGone():
+                book = books.services[event.service]
+                if book.run == event.run:  # An older run's answer changes nothing.
+                    self._note_run(book, event)
+            case ev.RunsFound():
+                books.run_max = max(books.run_max, event.run_max)
+                for found in event.found:
+                    book = books.services[found.service]
+                    now_free, _ = verbs.rooms()
+                    verbs.adopt(book, found.run, found.placement)
+                    if not now_free.fits(found.placement):
+                        verbs.stop(book, "found running, but there is no room for it any more")
+            case ev.RuntimeLost():
+                for service in event.services:
+                    books.services[service].lost = event.message
+                    verbs.refuse_lost(books.services[service])
+            case ev.RuntimeFound():
+                for service in event.services:
+                    books.services[service].lost = None
+            case _:
+                assert_never(event)
+
+    def _arrive(
+        self, event: ev.RequestArrived | ev.StartRequested | ev.RestartRequested, *, by_hand: bool
+    ) -> None:
+        """Let a new ticket wait, unless there is nothing to wait for."""
+        books, verbs = self._books, self._verbs
+        books.ticket_max = ticket = event.ticket
+        book = books.services[event.service]
+        verbs.queue(book, Ticket(ticket, event.deadline_at, by_hand))
+        if books.closing_at is not None:
+            verbs.refuse(book, ticket, fx.Reason.SHUTTING_DOWN, "shutting down")
+        elif event.deadline_at <= books.now:
+            verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, "its time was over on arrival")
+        elif book.state in (State.BACKOFF, State.FAILED):
+            verbs.refuse_failed(book)
+        elif not self._fits_ever(book):
+            message = f"{book.id} claims more than there is: {self._settler.lack(book)}"
+            verbs.refuse(book, ticket, fx.Reason.NEVER_FITS, message)
+        else:
+            verbs.refuse_lost(book)
+
+    def _fits_ever(self, book: ServiceBook) -> bool:
+        empty = Room.of(self.config.devices)
+        return book.placement is not None or any(
+            empty.fits(placement) for placement in self._verbs.specs[book.id].placements
+        )
+
+    def _tell_waiting(self, ticket: TicketId, book: ServiceBook) -> None:
+        """Say of a new ticket that was not answered at once where it stands, or that it cannot.
+
+        The limit comes after settling, because a place may have been free.  It never refuses the
+        ticket that a start is made for: then others were waiting already.
+        """
+        if ticket not in book.waiting:
+            return
+        spec, ahead = self._verbs.specs[book.id], len(book.waiting) - 1
+        if ahead >= spec.queue_max and not book.waiting[ticket].by_hand:
+            message = f"{ahead} requests are waiting for {book.id} already"
+            self._verbs.refuse(book, ticket, fx.Reason.QUEUE_FULL, message, spec.load_s)
+            return
+        why = book.state.value
+        if book.state is State.READY:
+            why = "every place is taken"
+        elif book.state is State.DOWN:
+            why = f"no room: {self._settler.lack(book)}"
+        self._verbs.out.append(fx.Waiting(ticket, book.id, ahead + 1, why))
+
+    def _wanted_by_hand(self, event: ev.StartRequested | ev.RestartRequested) -> None:
+        book = self._books.services[event.service]
+        book.failures, book.cause = 0, None
+        if book.state in (State.BACKOFF, State.FAILED):
+            self._verbs.retry(book, "started by hand")
+        if isinstance(event, ev.RestartRequested):
+            self._leave(book, "restarted by hand", for_good=True)
+        elif book.state is State.DRAINING and not book.leaves_for_good:
+            self._verbs.undrain(book)
+
+    def _leave(
+        self, book: ServiceBook, why: str, *, for_good: bool = False, force: bool = False
+    ) -> None:
+        """Begin to end whatever lives of a service: at once where it serves nobody."""
+        if book.state is State.RESERVED:
+            self._verbs.release(book, why)
+        elif book.state is State.STARTING:
+            self._verbs.stop(book, why)
+        elif book.state in (State.READY, State.DRAINING):
+            if force or not book.in_flight:
+                self._verbs.stop(book, why)
+            elif book.state is State.READY:
+                self._verbs.drain(book, why)
+        book.leaves_for_good |= for_good and book.state is State.DRAINING
+
+    def _note_run(
+        self, book: ServiceBook, event: ev.RunAlive | ev.RunReady | ev.RunStuck | ev.RunGone
+    ) -> None:
+        match event:
+            case ev.RunAlive() if book.state is State.STARTING:
+                self._verbs.extend_start(book)
+            case ev.RunReady() if book.state is State.STARTING:
+                self._verbs.ready(book)
+            case ev.RunStuck() if book.state in (State.READY, State.DRAINING):
+                self._verbs.stop_failed(book, event.cause)
+            case ev.RunGone():
+                self._gone(book, event.cause)
+            case _:
+                pass  # Told late: it is being stopped already.
+
+    def _gone(self, book: ServiceBook, cause: Cause) -> None:
+        """A run has ended: learn why, and what that means for those who wait."""
+        verbs = self._verbs
+        if book.state is State.STOPPING and book.blame is None:
+            book.failures, book.cause = 0, None
+            verbs.gone(book, book.why)
+        elif book.lost is not None:
+            # What runs it went away and took it along: not the service's fault.
+            verbs.gone(book, book.lost)
+        else:
+            was_ready_s = None if book.ready_at is None else self._books.now - book.ready_at
+            book.cause = book.blame or cause
+            book.failures += 1
+            if was_ready_s is not None and was_ready_s >= STABLE_S:
+                book.failures = 1
+            if book.cause.heals and was_ready_s is not None and book.failures == 1:
+                # The first crash of a run that had worked: start again for those who wait.
+                verbs.gone(book, f"it ended by itself: {book.cause.message}")
+            else:
+                verbs.fail(book, book.cause)
+                verbs.refuse_failed(book)
+        verbs.refuse_lost(book)
+
+
+def _services_of(event: ev.Event) -> tuple[ServiceId, ...]:
+    match event:
+        case ev.RuntimeLost() | ev.RuntimeFound():
+            return event.services
+        case ev.RunsFound():
+            return tuple(found.service for found in event.found)
+        case ev.RequestFinished() | ev.ShutdownRequested() | ev.Tick():
+            return ()
+        case _:
+            return (event.service,)
+
+
+def _view(book: ServiceBook) -> ServiceView:
+    return ServiceView(
+        id=book.id,
+        state=book.state,
+        run=book.run,
+        why=book.why,
+        since_at=book.since_at,
+        placement=book.placement,
+        waiting=len(book.waiting),
+        in_flight=len(book.in_flight),
+        idle_until=book.timer_at if book.state is State.READY else None,
+        retry_at=book.timer_at if book.state is State.BACKOFF else None,
+        failures=book.failures,
+        cause=book.cause,
+        lost=book.lost,
+    )

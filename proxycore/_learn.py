@@ -1,0 +1,25 @@
+"""What experience teaches about a service, and what policies read."""
+
+import attrs
+
+HALF_LIFE_S = 1800.0
+"""A request of half an hour ago counts half; docs/architecture.md, "Victims"."""
+
+
+@attrs.define
+class Learnt:
+    """Experience with one service, beside what its configuration declares.
+
+    Observed peaks, load times and return gaps join the decayed count when memory is measured.
+    """
+
+    _requests: float = 0.0
+    _as_of: float = 0.0
+
+    def note_request(self, now: float) -> None:
+        self._requests = self.requests(now) + 1.0
+        self._as_of = now
+
+    def requests(self, now: float) -> float:
+        """Return the number of requests so far, each halved for every half-life since."""
+        return float(self._requests * 0.5 ** ((now - self._as_of) / HALF_LIFE_S))

@@ -1,0 +1,109 @@
+"""Claims against capacity: pure arithmetic on vectors of bytes by device."""
+
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from ._ids import DeviceId, ServiceId
+from .config import DeviceSpec, Placement
+
+NODES_MAX = 20_000
+"""How many sets the search for victims looks at: at most some 10 ms, exact up to 10 and more
+candidates.  Beyond, the best set found so far is taken, which is no worse than the greedy one."""
+
+
+@attrs.define
+class Room:
+    """Bytes free on each device; below zero where more is promised than there is."""
+
+    free: dict[DeviceId, int]
+
+    @classmethod
+    def of(cls, devices: Iterable[DeviceSpec]) -> "Room":
+        """Return the room of empty devices: capacity less headroom."""
+        return cls({device.id: device.usable for device in devices})
+
+    def copy(self) -> "Room":
+        return Room(dict(self.free))
+
+    def take(self, placement: Placement) -> None:
+        for device, amount in placement.amounts:
+            self.free[device] -= amount
+
+    def give(self, placement: Placement) -> None:
+        for device, amount in placement.amounts:
+            self.free[device] += amount
+
+    def fits(self, placement: Placement) -> bool:
+        return all(amount <= self.free[device] for device, amount in placement.amounts)
+
+    def left_by(self, placement: Placement) -> int:
+        """Return what would stay free on the devices of a placement: the less, the better it fits."""
+        return sum(self.free[device] - amount for device, amount in placement.amounts)
+
+    def shortfall(self, placement: Placement) -> dict[DeviceId, int]:
+        """Return the bytes that are missing, by device, where any are."""
+        return {
+            device: amount - self.free[device]
+            for device, amount in placement.amounts
+            if amount > self.free[device]
+        }
+
+
+@attrs.frozen
+class Candidate:
+    """A run that may be stopped to make room, and what that would cost by the policy."""
+
+    service: ServiceId
+    placement: Placement
+    value: float
+
+
+def cheapest_victims(
+    short: dict[DeviceId, int], candidates: Sequence[Candidate]
+) -> tuple[Candidate, ...] | None:
+    """Return the set with the least summed value that covers the shortfall.
+
+    Of sets that cost the same the smaller is taken, then the one first by service id.
+    None if even all candidates together do not cover it: nobody shall leave in vain.
+    """
+    gains: list[tuple[Candidate, dict[DeviceId, int]]] = []
+    for candidate in sorted(candidates, key=lambda one: (one.value, one.service)):
+        gain = {device: n for device, n in candidate.placement.amounts if device in short}
+        if gain:
+            gains.append((candidate, gain))
+    # What the candidates from index i on give together: a branch that cannot succeed is cut.
+    rest: list[dict[DeviceId, int]] = [dict.fromkeys(short, 0)]
+    for _, gain in reversed(gains):
+        rest.append({device: total + gain.get(device, 0) for device, total in rest[-1].items()})
+    rest.reverse()
+    if any(rest[0][device] < amount for device, amount in short.items()):
+        return None
+
+    best: tuple[float, int, tuple[ServiceId, ...]] | None = None
+    chosen: tuple[Candidate, ...] = ()
+    visited = 0
+    # Depth first, taking before leaving out, so that the first set found is the greedy one.
+    stack: list[tuple[int, float, tuple[Candidate, ...], dict[DeviceId, int]]] = [
+        (0, 0.0, (), short)
+    ]
+    while stack:
+        index, value, taken, missing = stack.pop()
+        visited += 1
+        if best is not None:
+            if (value, len(taken)) > best[:2]:
+                continue
+            if visited > NODES_MAX:
+                break
+        if all(amount <= 0 for amount in missing.values()):
+            rank = (value, len(taken), tuple(sorted(one.service for one in taken)))
+            if best is None or rank < best:
+                best, chosen = rank, taken
+            continue
+        if any(amount > rest[index][device] for device, amount in missing.items()):
+            continue
+        candidate, gain = gains[index]
+        stack.append((index + 1, value, taken, missing))
+        less = {device: amount - gain.get(device, 0) for device, amount in missing.items()}
+        stack.append((index + 1, value + candidate.value, (*taken, candidate), less))
+    return tuple(sorted(chosen, key=lambda one: one.service))

@@ -1,0 +1,140 @@
+"""The life of one service, as a table: every state, every step, and nothing else.
+
+Theory of operation
+===================
+
+A service has at most one run at a time.  The table tells which states follow which; *when* a step
+is taken is the core's business (`_core.py`), and only there.  Rule 1: everything that moves a
+service from one state to another goes through `advance`.
+
+    DOWN        nothing runs, nothing is claimed
+    RESERVED    room is promised; victims may still be leaving
+    STARTING    the run exists, holds its claim and does not answer yet
+    READY       the run answers; requests are admitted
+    DRAINING    the run answers what it has, and gets nothing new
+    STOPPING    the run was told to end; its claim stays until it is gone
+    VERIFYING   the run is gone, its memory not yet seen free
+    SLEEPING, ASLEEP, WAKING    as READY, but the memory is on its way out, out, on its way back
+    BACKOFF     the last run failed; the next may start when the time is over
+    FAILED      the last run failed in a way that does not heal; a person must act
+
+What each state waits for, and the deadline that ends the wait (none waits for ever):
+
+    RESERVED    victims leaving              released when nobody waits, or the room does not come
+    STARTING    RunReady or RunGone          start_s, extended by RunAlive, at most start_max_s
+    READY       requests, or idleness        idle_s, counted from ready or from the last finish
+    DRAINING    its requests                 drain_s, then they are cut
+    STOPPING    RunGone                      grace_s and some; then KillRun, again and again
+    BACKOFF     time                         10 s, doubled at each failure, at most 300 s
+
+The table does not show that a service with waiting tickets leaves DOWN by itself as soon as there
+is room, nor that claims are counted from STARTING to the end of STOPPING (`HOLDING`).
+SLEEPING, ASLEEP, WAKING and VERIFYING have their rows because the life of a run is one table;
+the events that lead there come with the templates that can sleep and with measured memory.
+"""
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ._errors import InvariantError
+
+
+class State(enum.Enum):
+    """Where a service is in its life."""
+
+    DOWN = "down"
+    RESERVED = "reserved"
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    SLEEPING = "sleeping"
+    ASLEEP = "asleep"
+    WAKING = "waking"
+    STOPPING = "stopping"
+    VERIFYING = "verifying"
+    BACKOFF = "backoff"
+    FAILED = "failed"
+
+
+class Step(enum.Enum):
+    """What moves a service on."""
+
+    RESERVE = "reserve"
+    RELEASE = "release"
+    LAUNCH = "launch"
+    ADOPT = "adopt"
+    READY = "ready"
+    DRAIN = "drain"
+    UNDRAIN = "undrain"
+    SLEEP = "sleep"
+    SLEPT = "slept"
+    WAKE = "wake"
+    WOKE = "woke"
+    STOP = "stop"
+    VERIFY = "verify"
+    GONE = "gone"
+    BACK_OFF = "back off"
+    FAIL = "fail"
+    RETRY = "retry"
+
+
+_ENDS: Mapping[Step, State] = {
+    Step.VERIFY: State.VERIFYING,
+    Step.GONE: State.DOWN,
+    Step.BACK_OFF: State.BACKOFF,
+    Step.FAIL: State.FAILED,
+}
+"""A run may end at any time, asked or not."""
+
+TABLE: Mapping[State, Mapping[Step, State]] = MappingProxyType(
+    {
+        State.DOWN: {Step.RESERVE: State.RESERVED, Step.ADOPT: State.READY},
+        State.RESERVED: {Step.LAUNCH: State.STARTING, Step.RELEASE: State.DOWN},
+        State.STARTING: {Step.READY: State.READY, Step.STOP: State.STOPPING, **_ENDS},
+        State.READY: {
+            Step.DRAIN: State.DRAINING,
+            Step.SLEEP: State.SLEEPING,
+            Step.STOP: State.STOPPING,
+            **_ENDS,
+        },
+        State.DRAINING: {Step.UNDRAIN: State.READY, Step.STOP: State.STOPPING, **_ENDS},
+        State.SLEEPING: {Step.SLEPT: State.ASLEEP, Step.STOP: State.STOPPING, **_ENDS},
+        State.ASLEEP: {Step.WAKE: State.WAKING, Step.STOP: State.STOPPING, **_ENDS},
+        State.WAKING: {Step.WOKE: State.READY, Step.STOP: State.STOPPING, **_ENDS},
+        State.STOPPING: _ENDS,
+        State.VERIFYING: {
+            Step.GONE: State.DOWN,
+            Step.BACK_OFF: State.BACKOFF,
+            Step.FAIL: State.FAILED,
+        },
+        State.BACKOFF: {Step.RETRY: State.DOWN},
+        State.FAILED: {Step.RETRY: State.DOWN},
+    }
+)
+
+HOLDING = frozenset(
+    {
+        State.STARTING,
+        State.READY,
+        State.DRAINING,
+        State.SLEEPING,
+        State.ASLEEP,
+        State.WAKING,
+        State.STOPPING,
+        State.VERIFYING,
+    }
+)
+"""The states in which a run has memory.  For membership tests only: a set has no order."""
+
+
+def advance(state: State, step: Step) -> State:
+    """Return the state that follows.
+
+    Raises:
+        InvariantError: the table has no such step; nothing happened.
+    """
+    try:
+        return TABLE[state][step]
+    except KeyError:
+        raise InvariantError(f"no step {step.name} from state {state.name}") from None

@@ -1,0 +1,237 @@
+"""The verbs that change one service or one ticket, each with the effects that belong to it."""
+
+import heapq
+
+from . import effects as fx
+from ._books import Books, ServiceBook, Ticket
+from ._errors import InvariantError
+from ._ids import RunId, ServiceId, TicketId
+from ._ledger import Room
+from ._lifecycle import HOLDING, State, Step, advance
+from .config import BACKOFF_MAX_S, BACKOFF_S, CoreConfig, Placement, ServiceSpec
+from .events import Cause
+
+KILL_AFTER_S = 5.0
+"""Beyond grace_s: so long the shell has to report that the polite stop worked, or forced it."""
+KILL_AGAIN_S = 10.0
+OVERDUE_KILLS = 2
+"""A run that outlived so many kills is not counted on to leave: promises of its room are void."""
+LOST_RETRY_S = 5.0
+"""When a client may ask again while what runs the service is away."""
+
+
+class Verbs:
+    """Changes the books, and collects what must be done about it."""
+
+    def __init__(self, config: CoreConfig, books: Books) -> None:
+        self.config = config
+        self.specs: dict[ServiceId, ServiceSpec] = {spec.id: spec for spec in config.services}
+        self.books = books
+        self.out: list[fx.Effect] = []
+
+    # Room
+
+    def rooms(self) -> tuple[Room, Room]:
+        """Return what is free now, and what is free or about to be, and not promised.
+
+        The claim of a run counts until it is gone.
+        """
+        now_free = Room.of(self.config.devices)
+        promisable = Room.of(self.config.devices)
+        for book in self.books.services.values():
+            if book.placement is None:
+                continue
+            if book.state in HOLDING:
+                now_free.take(book.placement)
+            if book.state is not State.STOPPING or book.kills >= OVERDUE_KILLS:
+                promisable.take(book.placement)
+        return now_free, promisable
+
+    # A service from state to state
+
+    def reserve(self, book: ServiceBook, placement: Placement) -> None:
+        self.books.reserved_count += 1
+        book.reserved_order = self.books.reserved_count
+        book.placement = placement
+        self._move(book, Step.RESERVE, f"{len(book.waiting)} waiting")
+
+    def release(self, book: ServiceBook, why: str) -> None:
+        self._move(book, Step.RELEASE, why)
+
+    def launch(self, book: ServiceBook) -> None:
+        spec = self.specs[book.id]
+        self.books.run_max = RunId(self.books.run_max + 1)
+        book.run = self.books.run_max
+        self._move(book, Step.LAUNCH, "there is room")
+        book.kept = any(ticket.by_hand for ticket in book.waiting.values())
+        book.start_max_at = self.books.now + spec.start_max_s
+        self.extend_start(book)
+        self.out.append(fx.StartRun(book.id, book.run, placement_of(book)))
+
+    def extend_start(self, book: ServiceBook) -> None:
+        alive_until = self.books.now + self.specs[book.id].start_s
+        book.timer_at = min(alive_until, book.start_max_at)
+
+    def adopt(self, book: ServiceBook, run: RunId, placement: Placement) -> None:
+        book.run, book.placement = run, placement
+        self._move(book, Step.ADOPT, "found running")
+
+    def ready(self, book: ServiceBook) -> None:
+        self._move(book, Step.READY, "it answers")
+
+    def drain(self, book: ServiceBook, why: str) -> None:
+        self._move(book, Step.DRAIN, why)
+        book.timer_at = self.books.now + self.specs[book.id].drain_s
+
+    def undrain(self, book: ServiceBook) -> None:
+        self._move(book, Step.UNDRAIN, "wanted again")
+
+    def stop(self, book: ServiceBook, why: str) -> None:
+        self._move(book, Step.STOP, why)
+        grace_s = self.specs[book.id].grace_s
+        book.timer_at = self.books.now + grace_s + KILL_AFTER_S
+        self.out.append(fx.StopRun(book.id, run_of(book), grace_s))
+
+    def stop_failed(self, book: ServiceBook, cause: Cause) -> None:
+        """Stop a run that failed us; once it is gone that counts as its failure."""
+        book.blame = cause
+        self.stop(book, cause.message)
+
+    def kill(self, book: ServiceBook) -> None:
+        """Ask for the end by force, again and again, ever more slowly: the claim stays meanwhile."""
+        book.kills += 1
+        book.timer_at = self.books.now + KILL_AGAIN_S * book.kills
+        self.out.append(fx.KillRun(book.id, run_of(book)))
+
+    def gone(self, book: ServiceBook, why: str) -> None:
+        self._move(book, Step.GONE, why)
+
+    def fail(self, book: ServiceBook, cause: Cause) -> None:
+        """Keep the service down: for a while, or, if the cause does not heal, for good."""
+        self._move(book, Step.BACK_OFF if cause.heals else Step.FAIL, cause.message)
+        if cause.heals:
+            wait_s = min(BACKOFF_S * 2.0 ** (book.failures - 1), BACKOFF_MAX_S)
+            book.timer_at = self.books.now + wait_s
+
+    def retry(self, book: ServiceBook, why: str) -> None:
+        self._move(book, Step.RETRY, why)
+
+    def rest(self, book: ServiceBook) -> None:
+        """Arm the idle timer of a ready run that nobody uses; disarm it otherwise."""
+        if book.state is not State.READY:
+            return
+        spec = self.specs[book.id]
+        if not book.unused or spec.pinned or spec.idle_s is None:
+            book.timer_at = None
+        else:
+            book.timer_at = book.rested_at + spec.idle_s
+
+    def _move(self, book: ServiceBook, step: Step, why: str) -> None:
+        """Take one step of the table, with all that belongs to the state entered."""
+        old, run = book.state, book.run
+        book.state = advance(old, step)
+        book.since_at, book.why, book.timer_at = self.books.now, why, None
+        if step in (Step.READY, Step.ADOPT):
+            book.ready_at = book.rested_at = self.books.now
+        if book.state in (State.DOWN, State.BACKOFF, State.FAILED):
+            for ticket in book.in_flight:
+                del self.books.tickets[ticket]
+            book.in_flight.clear()
+            book.run = book.placement = book.ready_at = book.blame = None
+            book.kills = 0
+            book.leaves_for_good = False
+        if book.state is not State.STARTING:
+            book.kept = False
+        self.out.append(fx.Changed(book.id, run, old, book.state, why))
+
+    # Tickets
+
+    def queue(self, book: ServiceBook, ticket: Ticket) -> None:
+        book.waiting[ticket.id] = ticket
+        self.books.tickets[ticket.id] = book.id
+        heapq.heappush(self.books.deadlines, (ticket.deadline_at, ticket.id))
+        if ticket.by_hand and book.state is State.STARTING:
+            book.kept = True
+
+    def admit(self, book: ServiceBook, ticket: Ticket) -> None:
+        """Let a ticket in; a start by hand is answered, and takes no place."""
+        self._unqueue(book, ticket.id)
+        if ticket.by_hand:
+            self.out.append(fx.Started(ticket.id, book.id, run_of(book)))
+        else:
+            book.in_flight[ticket.id] = None
+            self.books.tickets[ticket.id] = book.id
+            self.out.append(fx.Admit(ticket.id, book.id, run_of(book)))
+
+    def finish(self, ticket: TicketId) -> None:
+        """Forget a ticket, wherever it is; one that is known no more was answered long ago."""
+        service = self.books.tickets.get(ticket)
+        if service is None:
+            return
+        book = self.books.services[service]
+        if ticket in book.waiting:
+            self._unqueue(book, ticket)
+        else:
+            del book.in_flight[ticket]
+            del self.books.tickets[ticket]
+            book.rested_at = self.books.now
+
+    def refuse(
+        self,
+        book: ServiceBook,
+        ticket: TicketId,
+        reason: fx.Reason,
+        message: str,
+        retry_after_s: float | None = None,
+    ) -> None:
+        self._unqueue(book, ticket)
+        self.out.append(fx.Refuse(ticket, book.id, reason, message, retry_after_s))
+
+    def refuse_all(
+        self,
+        book: ServiceBook,
+        reason: fx.Reason,
+        message: str,
+        retry_after_s: float | None = None,
+    ) -> None:
+        for ticket in list(book.waiting):
+            self.refuse(book, ticket, reason, message, retry_after_s)
+
+    def refuse_failed(self, book: ServiceBook) -> None:
+        """Refuse everybody with the reason why the last run failed."""
+        retry_s = None if book.timer_at is None else book.timer_at - self.books.now
+        message = book.cause.message if book.cause else book.why
+        self.refuse_all(book, fx.Reason.SERVICE_FAILED, message, retry_s)
+
+    def refuse_lost(self, book: ServiceBook) -> None:
+        """Refuse everybody if the service cannot be started now, for want of what runs it."""
+        if book.lost is None or book.state not in (State.DOWN, State.RESERVED):
+            return
+        if book.state is State.RESERVED:
+            self.release(book, book.lost)
+        self.refuse_all(book, fx.Reason.RUNTIME_LOST, book.lost, LOST_RETRY_S)
+
+    def _unqueue(self, book: ServiceBook, ticket: TicketId) -> None:
+        del book.waiting[ticket]
+        del self.books.tickets[ticket]
+        heap = self.books.deadlines
+        while heap and not self._waits(heap[0][1]):
+            heapq.heappop(heap)
+
+    def _waits(self, ticket: TicketId) -> bool:
+        service = self.books.tickets.get(ticket)
+        return service is not None and ticket in self.books.services[service].waiting
+
+
+def run_of(book: ServiceBook) -> RunId:
+    """Return the run of a service that must have one."""
+    if book.run is None:
+        raise InvariantError(f"{book.id} is {book.state.value} without a run")
+    return book.run
+
+
+def placement_of(book: ServiceBook) -> Placement:
+    """Return the claim of a service that must have one."""
+    if book.placement is None:
+        raise InvariantError(f"{book.id} is {book.state.value} without a placement")
+    return book.placement

@@ -1,0 +1,170 @@
+"""What the core is told once: devices, services, limits.  Valid by construction.
+
+Points in time and durations are seconds, memory is bytes.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+
+from ._errors import LocalError
+from ._ids import LOCAL_NODE, DeviceId, ModelId, NodeId, ServiceId
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+WAIT_S = 600.0
+"""How long a request may wait for a place; openai-python and openai-js give up after 600 s."""
+START_S = 300.0
+"""How long a start may show no sign of life; Ollama's load time-out is 5 min, stall-based too."""
+START_MAX_S = 1800.0
+"""How long a start may take at most, however lively its log."""
+DRAIN_S = 120.0
+GRACE_S = 10.0
+"""From the polite stop signal to the kill; `docker stop` waits as long."""
+QUEUE_MAX = 256
+HEADROOM = 512 * MIB
+"""Kept free on every device, for the desktop and for what servers allocate late."""
+
+LOAD_S = 10.0
+"""The load time of a service that says nothing about it."""
+IDLE_LOADS = 160.0
+IDLE_MIN_S = 300.0
+IDLE_MAX_S = 7200.0
+"""`idle_s: auto` is 160 load times within 5 min and 2 h.
+
+Stopping idle services early is the costliest habit there is: on public traces a fixed 5 min
+needed 2.3 times the load time of never stopping (docs/architecture.md, "Idle").
+"""
+BACKOFF_S = 10.0
+BACKOFF_MAX_S = 300.0
+STABLE_S = 60.0
+"""A run that was ready for this long has proved itself: its crash starts a new count."""
+
+
+def _positive(_: object, attribute: "attrs.Attribute[Any]", value: float | None) -> None:
+    if value is not None and not value > 0:
+        raise LocalError(f"{attribute.name} must be more than 0, not {value!r}")
+
+
+def _not_negative(_: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    if value < 0:
+        raise LocalError(f"{attribute.name} must not be negative, not {value!r}")
+
+
+@attrs.frozen
+class DeviceSpec:
+    """Memory that services share: one GPU, or the main memory of a node."""
+
+    id: DeviceId
+    capacity: int = attrs.field(validator=_positive)
+    headroom: int = attrs.field(default=HEADROOM, validator=_not_negative)
+    node: NodeId = LOCAL_NODE
+
+    @property
+    def usable(self) -> int:
+        """What claims may fill together."""
+        return max(0, self.capacity - self.headroom)
+
+
+@attrs.frozen
+class Placement:
+    """Where a run may live: bytes on each device it uses, in the order of the device ids."""
+
+    amounts: tuple[tuple[DeviceId, int], ...] = attrs.field(default=())
+
+    @amounts.validator
+    def _check(self, _: object, amounts: tuple[tuple[DeviceId, int], ...]) -> None:
+        devices = [device for device, _ in amounts]
+        if devices != sorted(set(devices)):
+            raise LocalError(f"a placement names each device once, in order: {devices}")
+        if any(amount <= 0 for _, amount in amounts):
+            raise LocalError(f"a placement claims more than 0 bytes on each device: {amounts}")
+
+    @classmethod
+    def of(cls, amounts: Iterable[tuple[DeviceId, int]]) -> "Placement":
+        """Make a placement from pairs in any order; claims of nothing are left out."""
+        return cls(tuple(sorted((device, amount) for device, amount in amounts if amount)))
+
+    @property
+    def devices(self) -> tuple[DeviceId, ...]:
+        return tuple(device for device, _ in self.amounts)
+
+
+@attrs.frozen
+class ModelSpec:
+    """A model that lives inside a service, by the name that clients use."""
+
+    id: ModelId
+    aliases: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class ServiceSpec:
+    """One inference server as the core sees it: what it claims, costs and allows."""
+
+    id: ServiceId
+    placements: tuple[Placement, ...] = attrs.field(default=(Placement(),))
+    """Every placement that would do, the best liked first.  Never empty."""
+    aliases: tuple[str, ...] = ()
+    models: tuple[ModelSpec, ...] = ()
+    asleep: Placement | None = None
+    """What a sleeping run still holds; None: this service cannot sleep."""
+    load_s: float = attrs.field(default=LOAD_S, validator=_positive)
+    """The declared time from start to ready: a prior, until it is learnt."""
+    concurrent_max: int | None = attrs.field(default=None, validator=_positive)
+    """Requests that a run takes at once; None: as many as come."""
+    queue_max: int = attrs.field(default=QUEUE_MAX, validator=_positive)
+    """Requests that may wait; at least 1, for the one that a start is made for."""
+    priority: int = 0
+    """Waiters of a higher priority are served first."""
+    pinned: bool = False
+    """Once it runs, neither idleness nor want of room stops it."""
+    idle_s: float | None = attrs.field(default=None, validator=_positive)
+    """Stop after so long without a request; None: never.  See `idle_auto_s`."""
+    start_s: float = attrs.field(default=START_S, validator=_positive)
+    start_max_s: float = attrs.field(default=START_MAX_S, validator=_positive)
+    drain_s: float = attrs.field(default=DRAIN_S, validator=_positive)
+    grace_s: float = attrs.field(default=GRACE_S, validator=_positive)
+
+    @placements.validator
+    def _check(self, _: object, placements: tuple[Placement, ...]) -> None:
+        if not placements:
+            raise LocalError(f"service {self.id!r} needs at least one placement")
+
+
+def idle_auto_s(load_s: float) -> float:
+    """Return the idle time that `idle_s: auto` stands for."""
+    return min(max(IDLE_LOADS * load_s, IDLE_MIN_S), IDLE_MAX_S)
+
+
+@attrs.frozen
+class CoreConfig:
+    """Everything that the core decides by.
+
+    A service that fits on no device is allowed here: its requests are refused at once, because
+    a measurement may prove a declared claim wrong at any time.  The settings reject it earlier.
+    """
+
+    devices: tuple[DeviceSpec, ...] = ()
+    services: tuple[ServiceSpec, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        devices = [device.id for device in self.devices]
+        if len(set(devices)) != len(devices):
+            raise LocalError(f"two devices with one id: {devices}")
+        names: dict[str, ServiceId] = {}
+        for service in self.services:
+            for placement in service.placements:
+                for device in placement.devices:
+                    if device not in devices:
+                        raise LocalError(f"service {service.id!r} claims unknown device {device!r}")
+            for name in (service.id, *service.aliases):
+                if names.setdefault(name, service.id) != service.id or (
+                    name == service.id and name in service.aliases
+                ):
+                    raise LocalError(f"{name!r} names both {names[name]!r} and {service.id!r}")
+        ids = [service.id for service in self.services]
+        if len(set(ids)) != len(ids):
+            raise LocalError(f"two services with one id: {ids}")

@@ -1,0 +1,125 @@
+"""What the shell must now do, in order, and the facts that it may write down."""
+
+import enum
+from typing import TypeAlias
+
+import attrs
+
+from ._ids import RunId, ServiceId, TicketId
+from ._lifecycle import State
+from .config import Placement
+
+
+@attrs.frozen
+class StartRun:
+    """Start the service at this place.  Answer: `RunReady`, then `RunGone`, or `RunGone` alone."""
+
+    service: ServiceId
+    run: RunId
+    placement: Placement
+
+
+@attrs.frozen
+class StopRun:
+    """End the run politely.  Answer: `RunGone`.  Asked again while it does not come."""
+
+    service: ServiceId
+    run: RunId
+    grace_s: float
+
+
+@attrs.frozen
+class KillRun:
+    """End the run by force.  Answer: `RunGone`.  Asked again while it does not come."""
+
+    service: ServiceId
+    run: RunId
+
+
+@attrs.frozen
+class Admit:
+    """Send the request to this run now."""
+
+    ticket: TicketId
+    service: ServiceId
+    run: RunId
+
+
+@attrs.frozen
+class Started:
+    """Answer to `StartRequested` and `RestartRequested`: the run is ready."""
+
+    ticket: TicketId
+    service: ServiceId
+    run: RunId
+
+
+class Reason(enum.Enum):
+    """Why a ticket was refused."""
+
+    QUEUE_FULL = "queue_full"
+    QUEUE_TIMEOUT = "queue_timeout"
+    NEVER_FITS = "insufficient_resources"
+    START_TIMEOUT = "start_timeout"
+    SERVICE_FAILED = "service_failed"
+    RUNTIME_LOST = "runtime_unavailable"
+    STOPPED = "service_stopped"
+    SHUTTING_DOWN = "shutting_down"
+
+
+@attrs.frozen
+class Refuse:
+    """Answer the ticket with an error."""
+
+    ticket: TicketId
+    service: ServiceId
+    reason: Reason
+    message: str
+    retry_after_s: float | None = None
+    """When another try may do better; None: not before somebody changes something."""
+
+
+@attrs.frozen
+class Changed:
+    """Fact: a service went from one state to another."""
+
+    service: ServiceId
+    run: RunId | None
+    old: State
+    new: State
+    why: str
+
+
+@attrs.frozen
+class Waiting:
+    """Fact: a ticket was not answered at once."""
+
+    ticket: TicketId
+    service: ServiceId
+    position: int
+    """1 is next, counted within the service."""
+    why: str
+
+
+@attrs.frozen
+class Valued:
+    """What stopping one candidate would cost, by the policy."""
+
+    service: ServiceId
+    run: RunId
+    value: float
+
+
+@attrs.frozen
+class Explained:
+    """Fact: room was made for a service, by stopping the cheapest set of candidates."""
+
+    service: ServiceId
+    placement: Placement
+    victims: tuple[Valued, ...]
+    spared: tuple[Valued, ...]
+
+
+Effect: TypeAlias = (
+    StartRun | StopRun | KillRun | Admit | Started | Refuse | Changed | Waiting | Explained
+)

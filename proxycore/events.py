@@ -1,0 +1,164 @@
+"""What can happen.  The shell tells the core, with the time; the core never asks."""
+
+from typing import TypeAlias
+
+import attrs
+
+from ._ids import ModelId, RunId, ServiceId, TicketId
+from .config import Placement
+
+
+@attrs.frozen
+class Cause:
+    """Why a run is gone, in words that a user can act on."""
+
+    kind: str
+    """A short class, for counting: `exit`, `gpu_oom`, `model_missing`, `port_in_use` ..."""
+    message: str
+    heals: bool = True
+    """False: trying again cannot help until somebody changes something (a missing model)."""
+
+
+@attrs.frozen
+class RequestArrived:
+    """A client wants `service`.  Answered once, by `Admit` or `Refuse`."""
+
+    ticket: TicketId
+    service: ServiceId
+    deadline_at: float
+    """When the wait for an answer ends; the stream that follows may be longer."""
+    model: ModelId | None = None
+
+
+@attrs.frozen
+class RequestFinished:
+    """The request is over: answered in full, broken, or the client left, waiting or streaming."""
+
+    ticket: TicketId
+
+
+@attrs.frozen
+class StartRequested:
+    """Somebody wants the service to run.  Answered once, by `Started` or `Refuse`.
+
+    Forgets earlier failures.  The load goes on even when nobody waits for it any more.
+    """
+
+    ticket: TicketId
+    service: ServiceId
+    deadline_at: float
+
+
+@attrs.frozen
+class RestartRequested:
+    """As `StartRequested`, by a fresh run: what runs now is drained and stopped first."""
+
+    ticket: TicketId
+    service: ServiceId
+    deadline_at: float
+
+
+@attrs.frozen
+class StopRequested:
+    """Somebody wants the service stopped: who waits is refused, who streams may finish."""
+
+    service: ServiceId
+    force: bool = False
+    """Cut running requests instead of waiting up to `drain_s`."""
+
+
+@attrs.frozen
+class ShutdownRequested:
+    """Stop everything: who waits is refused, who streams may finish until `deadline_at`."""
+
+    deadline_at: float
+
+
+@attrs.frozen
+class RunAlive:
+    """A starting run showed a sign of life, so its start may take longer."""
+
+    service: ServiceId
+    run: RunId
+
+
+@attrs.frozen
+class RunReady:
+    """The run answers requests."""
+
+    service: ServiceId
+    run: RunId
+
+
+@attrs.frozen
+class RunStuck:
+    """The run still lives, yet has stopped answering its liveness probe."""
+
+    service: ServiceId
+    run: RunId
+    cause: Cause
+
+
+@attrs.frozen
+class RunGone:
+    """Nothing is left of the run.  Told once a run, whoever ended it."""
+
+    service: ServiceId
+    run: RunId
+    cause: Cause
+
+
+@attrs.frozen
+class FoundRun:
+    """A run of an earlier life of the daemon: unchanged and healthy, so worth keeping."""
+
+    service: ServiceId
+    run: RunId
+    placement: Placement
+
+
+@attrs.frozen
+class RunsFound:
+    """What an earlier life of the daemon left running.  Told before any request."""
+
+    found: tuple[FoundRun, ...]
+    run_max: RunId
+    """The highest run number ever seen: the next one is higher."""
+
+
+@attrs.frozen
+class RuntimeLost:
+    """What runs these services cannot be reached: nothing can be started or stopped."""
+
+    services: tuple[ServiceId, ...]
+    message: str
+
+
+@attrs.frozen
+class RuntimeFound:
+    """What runs these services is back."""
+
+    services: tuple[ServiceId, ...]
+
+
+@attrs.frozen
+class Tick:
+    """Nothing, but the time: `Core.deadline` has come."""
+
+
+Event: TypeAlias = (
+    RequestArrived
+    | RequestFinished
+    | StartRequested
+    | RestartRequested
+    | StopRequested
+    | ShutdownRequested
+    | RunAlive
+    | RunReady
+    | RunStuck
+    | RunGone
+    | RunsFound
+    | RuntimeLost
+    | RuntimeFound
+    | Tick
+)

@@ -1,0 +1,68 @@
+"""From the name that a client used to the service that it means; pure."""
+
+import difflib
+from typing import TypeAlias
+
+import attrs
+
+from ._ids import ModelId, ServiceId
+from .config import CoreConfig
+
+NEAR_MAX = 3
+
+
+@attrs.frozen
+class Route:
+    """Who shall answer."""
+
+    service: ServiceId
+    model: ModelId | None = None
+
+
+@attrs.frozen
+class Unknown:
+    """Nobody has this name; these are near."""
+
+    near: tuple[str, ...]
+
+
+Resolved: TypeAlias = Route | Unknown
+
+
+@attrs.frozen
+class Router:
+    """All names of one configuration: services, their aliases, `service/model`, models."""
+
+    routes: dict[str, Route]
+
+    @classmethod
+    def of(cls, config: CoreConfig) -> "Router":
+        """Collect the names; a service's name wins over a model's, the first model over the next."""
+        routes = {}
+        for service in config.services:
+            for name in (service.id, *service.aliases):
+                routes[name] = Route(service.id)
+        for service in config.services:
+            for model in service.models:
+                route = Route(service.id, model.id)
+                routes[f"{service.id}/{model.id}"] = route
+                for name in (model.id, *model.aliases):
+                    routes.setdefault(name, route)
+        return cls(routes)
+
+    def resolve(self, name: str) -> Resolved:
+        """Return who answers to the name, or which names are near.
+
+        >>> from proxycore import CoreConfig, ServiceSpec
+        >>> router = Router.of(CoreConfig(services=(ServiceSpec("coder"),)))
+        >>> router.resolve("coder")
+        Route(service='coder', model=None)
+        >>> router.resolve("codre")
+        Unknown(near=('coder',))
+        """
+        route = self.routes.get(name)
+        if route is not None:
+            return route
+        # The comparison is quadratic in the length, and the name is a stranger's.
+        near = difflib.get_close_matches(name[:128], self.routes, n=NEAR_MAX, cutoff=0.5)
+        return Unknown(tuple(near))

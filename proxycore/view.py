@@ -1,0 +1,68 @@
+"""A picture of the core for people, metrics and tests: frozen, and older at once."""
+
+import attrs
+
+from ._ids import DeviceId, RunId, ServiceId
+from ._lifecycle import State
+from .config import Placement
+from .events import Cause
+
+
+@attrs.frozen
+class ServiceView:
+    """One service."""
+
+    id: ServiceId
+    state: State
+    run: RunId | None
+    why: str
+    """Why it is in this state."""
+    since_at: float
+    placement: Placement | None
+    """What it claims, or has reserved."""
+    waiting: int
+    in_flight: int
+    idle_until: float | None
+    """When it will be stopped for idleness, if nothing comes."""
+    retry_at: float | None
+    """When a failed service may start again."""
+    failures: int
+    """In a row."""
+    cause: Cause | None
+    """Why the last run failed."""
+    lost: str | None
+    """Why what runs it cannot be reached."""
+
+
+@attrs.frozen
+class DeviceView:
+    """One device, in bytes."""
+
+    id: DeviceId
+    capacity: int
+    headroom: int
+    claimed: int
+    """By runs that live, the leaving ones too."""
+    reserved: int
+    """Promised to services that wait for it."""
+    free: int
+    """For new claims, now."""
+
+
+@attrs.frozen
+class CoreView:
+    """Everything, in the order of the configuration."""
+
+    services: tuple[ServiceView, ...]
+    devices: tuple[DeviceView, ...]
+
+    def service(self, service: ServiceId) -> ServiceView:
+        """Return the view of one service.
+
+        Raises:
+            KeyError: there is no such service.
+        """
+        for view in self.services:
+            if view.id == service:
+                return view
+        raise KeyError(service)

@@ -1,0 +1,244 @@
+"""What a runtime is: something that starts, watches and ends runs, as containers or as processes."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol, TypeAlias
+
+import attrs
+
+from proxycore.config import Placement
+from proxycore.events import Cause
+from proxycore._ids import RunId, ServiceId
+
+LOG_TAIL_LINES = 50
+"""Enough for a Python traceback; what an exit report keeps of a log."""
+
+
+class RuntimeFault(Exception):
+    """The world's fault: a run could not be started, or what runs it cannot be reached."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause.message)
+        self.cause = cause
+
+
+class RuntimeUnreachable(RuntimeFault):
+    """The engine itself does not answer: not the service's fault, so no failure of it."""
+
+
+@attrs.frozen
+class Mount:
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@attrs.frozen
+class PortBinding:
+    """A fixed port published for people; the proxy itself uses one that the engine picks."""
+
+    container: int
+    host: int
+    host_ip: str = "127.0.0.1"
+    protocol: str = "tcp"
+
+
+@attrs.frozen
+class ContainerSpec:
+    """A container as the user wrote it, by compose's names."""
+
+    image: str
+    port: int
+    """Where the server listens inside the container; published on a random loopback port."""
+    command: tuple[str, ...] | None = None
+    """Arguments to the entrypoint; None: the image's own."""
+    entrypoint: tuple[str, ...] | None = None
+    environment: tuple[tuple[str, str], ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    ports: tuple[PortBinding, ...] = ()
+    gpus: bool = False
+    """Give it the GPUs of its placement (all of them if the placement names none)."""
+    networks: tuple[str, ...] = ()
+    network_mode: str | None = None
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    shm_size: int | None = None
+    ipc: str | None = None
+    user: str | None = None
+    working_dir: str | None = None
+    memory_limit: int | None = None
+    """The engine kills the container above so many bytes of RAM."""
+    healthcheck: bool = True
+    """False: switch off the image's own HEALTHCHECK (it may probe a port we do not use)."""
+
+
+@attrs.frozen
+class ProcessSpec:
+    """A plain command.  `${PORT}` in any word or value is the port that it shall listen on."""
+
+    command: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...] = ()
+    working_dir: str | None = None
+    port: int | None = None
+    """A fixed port; None: a free one, anew for every run."""
+
+
+@attrs.frozen
+class Probe:
+    """A question by HTTP to which a healthy server knows the answer."""
+
+    path: str = "/health"
+    status: int | None = 200
+    """The status that means yes; None: any answer below 500."""
+
+
+@attrs.frozen
+class FailurePattern:
+    """A line of a log that tells why a server failed (docs/reference/failures.md)."""
+
+    kind: str
+    pattern: str
+    """A regular expression, searched in each line of the log's tail."""
+    heals: bool
+    advice: str = ""
+    """What would help, for people."""
+
+
+@attrs.frozen
+class LaunchSpec:
+    """Everything that is needed to start one service and to judge it, from its template."""
+
+    service: ServiceId
+    what: ContainerSpec | ProcessSpec
+    ready: Probe = Probe()
+    ready_line: str | None = None
+    """A regular expression: a log line that matches it makes us probe at once."""
+    live: Probe | None = None
+    """Asked of a ready run now and then; None: a living process is enough."""
+    failures: tuple[FailurePattern, ...] = ()
+    fingerprint: str = ""
+    """A hash of the configuration: a found run with another one is not adopted."""
+
+
+@attrs.frozen
+class Endpoint:
+    """Where a run listens."""
+
+    host: str
+    port: int
+
+
+@attrs.frozen
+class ExitReport:
+    """How a run ended, with the evidence."""
+
+    cause: Cause
+    exit_code: int | None
+    """None: unknown.  Negative: ended by that signal (processes)."""
+    oom_killed: bool
+    log_tail: tuple[str, ...]
+
+
+@attrs.frozen
+class FoundProcess:
+    """Something of ours that an earlier life of the daemon left."""
+
+    service: ServiceId
+    run: RunId
+    fingerprint: str
+    placement: Placement
+    alive: bool
+    endpoint: Endpoint | None
+    started_at: float
+    """Unix time."""
+
+
+@attrs.frozen
+class RunFacts:
+    """What there is to say about a living run, for people."""
+
+    name: str
+    """The container's name or `pid 1234`."""
+    image: str | None
+    pid: int | None
+    ports: tuple[str, ...]
+    started_at: float | None
+    """Unix time."""
+    memory: int | None
+    """RAM in bytes by the kernel's account; None where it is not to be had."""
+
+
+@attrs.frozen
+class PullProgress:
+    """One step of a pull, summed over the layers."""
+
+    status: str
+    done: int
+    total: int
+    """Bytes known so far; 0 while nothing is known."""
+
+
+Progress: TypeAlias = Callable[[PullProgress], None]
+
+
+class Runtime(Protocol):
+    """Starts, watches and ends runs.
+
+    All methods are cancellable.  A cancelled call may still take effect: the caller ends such a
+    run with `kill`, which is safe to call for a run that never came to be.
+    Every method but `found` and `check` is about one run, named by its service and number.
+    """
+
+    name: str
+
+    async def check(self) -> str:
+        """Return a line that describes what runs things.
+
+        Raises:
+            RuntimeUnreachable: it cannot be reached.
+        """
+
+    async def watch(self, changed: Callable[[bool, str], None]) -> None:
+        """Tell when what runs things is lost (False, why) or back (True, ...); never returns."""
+
+    async def start(self, spec: LaunchSpec, run: RunId, placement: Placement) -> Endpoint:
+        """Create and start the run; return as soon as its port is known, ready or not.
+
+        Raises:
+            RuntimeFault: it cannot start, with the cause.  Nothing of it is left.
+        """
+
+    async def owns(self, service: ServiceId, run: RunId, endpoint: Endpoint) -> bool:
+        """Tell whether it is this run, and no stranger, that listens at the endpoint."""
+
+    async def stop(self, service: ServiceId, run: RunId, grace_s: float) -> None:
+        """End the run politely, by force after `grace_s`; return when nothing of it lives."""
+
+    async def kill(self, service: ServiceId, run: RunId) -> None:
+        """End the run by force; return when nothing of it lives."""
+
+    async def wait_gone(self, spec: LaunchSpec, run: RunId) -> ExitReport:
+        """Wait until the run has ended by itself or by us, and tell how; its log is still there."""
+
+    async def forget(self, service: ServiceId, run: RunId) -> None:
+        """Remove what an ended run has left (container, state file).  Its last log stays."""
+
+    async def found(self) -> Sequence[FoundProcess]:
+        """Return what of ours is left from an earlier life, alive or dead; never a stranger's.
+
+        Raises:
+            RuntimeUnreachable: it cannot be reached.
+        """
+
+    async def facts(self, service: ServiceId, run: RunId) -> RunFacts | None:
+        """Describe a living run; None when there is none."""
+
+    def log_lines(
+        self, service: ServiceId, run: RunId, *, tail: int, follow: bool
+    ) -> AsyncIterator[str]:
+        """Yield the last `tail` lines of the log, then, if asked, new ones until the run ends."""
+
+    async def pull(self, image: str, progress: Progress) -> None:
+        """Fetch an image, because a person asked for it.
+
+        Raises:
+            RuntimeFault: it cannot be had, or this runtime has no images.
+        """

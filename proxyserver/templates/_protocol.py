@@ -1,0 +1,40 @@
+"""What a template is: it turns a few typed options into all that is needed to start a server."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import attrs
+
+from proxyserver.runtime._protocol import ContainerSpec, FailurePattern, Probe, ProcessSpec
+
+
+@attrs.frozen
+class Draft:
+    """What a template proposes; the user's own `container:` or `process:` keys win over it."""
+
+    container: ContainerSpec | None
+    process: ProcessSpec | None
+    ready: Probe
+    ready_line: str | None = None
+    live: Probe | None = None
+    failures: tuple[FailurePattern, ...] = ()
+    load_s: float | None = None
+    """A guess at the load time, where the template knows better than the general default."""
+
+
+class Template(Protocol):
+    """One kind of inference server."""
+
+    name: str
+    options: type[Any]
+    """An attrs class: the keys that a service of this type may have, with their defaults."""
+
+    def draft(self, options: Any) -> Draft:
+        """Make a proposal from the options.
+
+        Raises:
+            ValueError: the options contradict each other; the text says which and what to do.
+        """
+
+
+Registry = Mapping[str, Template]
