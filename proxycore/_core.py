@@ -51,7 +51,9 @@ class Core:
 
     def _start(self, config: CoreConfig, books: Books, policy: EvictionPolicy) -> None:
         self.config = config
-        self._books = books
+        """What it decides by; read it, do not replace it."""
+        self.books = books
+        """All that it remembers.  For `journal`; others read `view`."""
         self._verbs = Verbs(config, books)
         self._settler = Settler(self._verbs, policy)
 
@@ -67,28 +69,28 @@ class Core:
                 was never started, a clock that ran backwards.  Nothing changed.
         """
         self._check(event, now)
-        self._books.now = now
+        self.books.now = now
         while self._fire_due():
             self._settler.settle()
         self._note(event)
         self._settler.settle()
         if isinstance(event, ev.RequestArrived | ev.StartRequested | ev.RestartRequested):
-            self._tell_waiting(event.ticket, self._books.services[event.service])
+            self._tell_waiting(event.ticket, self.books.services[event.service])
         effects = tuple(self._verbs.out)
         self._verbs.out.clear()
         return effects
 
     def deadline(self) -> float | None:
         """Return when `handle(Tick(), ...)` is due at the latest; None: not before an event."""
-        services = self._books.services.values()
+        services = self.books.services.values()
         times = [book.timer_at for book in services if book.timer_at is not None]
-        if self._books.deadlines:
-            times.append(self._books.deadlines[0][0])
+        if self.books.deadlines:
+            times.append(self.books.deadlines[0][0])
         return min(times, default=None)
 
     def view(self) -> CoreView:
         """Return a picture of everything."""
-        books = self._books.services.values()
+        books = self.books.services.values()
         now_free, promisable = self._verbs.rooms()
         reserved = Room.of(self.config.devices)
         for book in books:
@@ -110,7 +112,7 @@ class Core:
     # Check
 
     def _check(self, event: ev.Event, now: float) -> None:
-        books = self._books
+        books = self.books
         if not now >= books.now:
             raise LocalError(f"the clock ran backwards: {now!r} after {books.now!r}")
         for service in _services_of(event):
@@ -132,7 +134,7 @@ class Core:
                 pass
 
     def _check_found(self, event: ev.RunsFound) -> None:
-        if any(book.run is not None for book in self._books.services.values()):
+        if any(book.run is not None for book in self.books.services.values()):
             raise LocalError("runs are found before any is started")
         services = [found.service for found in event.found]
         if len(set(services)) != len(services):
@@ -148,7 +150,7 @@ class Core:
 
     def _fire_due(self) -> bool:
         """Fire the first thing that is due by now; tell whether there was any."""
-        books = self._books
+        books = self.books
         due = [
             (book.timer_at, book.id)
             for book in books.services.values()
@@ -168,8 +170,8 @@ class Core:
     def _time_out(self, book: ServiceBook) -> None:
         match book.state:
             case State.STARTING:
-                message = f"not ready after {self._books.now - book.since_at:.0f} s"
-                if self._books.now < book.start_max_at:
+                message = f"not ready after {self.books.now - book.since_at:.0f} s"
+                if self.books.now < book.start_max_at:
                     message += ", and no sign of life in its log for a long time"
                 self._verbs.stop_failed(book, Cause("start_timeout", message))
                 self._verbs.refuse_all(book, fx.Reason.START_TIMEOUT, message, BACKOFF_S)
@@ -187,7 +189,7 @@ class Core:
     # Note
 
     def _note(self, event: ev.Event) -> None:
-        books, verbs = self._books, self._verbs
+        books, verbs = self.books, self._verbs
         match event:
             case ev.Tick():
                 pass
@@ -236,7 +238,7 @@ class Core:
         self, event: ev.RequestArrived | ev.StartRequested | ev.RestartRequested, *, by_hand: bool
     ) -> None:
         """Let a new ticket wait, unless there is nothing to wait for."""
-        books, verbs = self._books, self._verbs
+        books, verbs = self.books, self._verbs
         books.ticket_max = ticket = event.ticket
         book = books.services[event.service]
         verbs.queue(book, Ticket(ticket, event.deadline_at, by_hand))
@@ -279,7 +281,7 @@ class Core:
         self._verbs.out.append(fx.Waiting(ticket, book.id, ahead + 1, why))
 
     def _wanted_by_hand(self, event: ev.StartRequested | ev.RestartRequested) -> None:
-        book = self._books.services[event.service]
+        book = self.books.services[event.service]
         book.failures, book.cause = 0, None
         if book.state in (State.BACKOFF, State.FAILED):
             self._verbs.retry(book, "started by hand")
@@ -328,7 +330,7 @@ class Core:
             # What runs it went away and took it along: not the service's fault.
             verbs.gone(book, book.lost)
         else:
-            was_ready_s = None if book.ready_at is None else self._books.now - book.ready_at
+            was_ready_s = None if book.ready_at is None else self.books.now - book.ready_at
             book.cause = book.blame or cause
             book.failures += 1
             if was_ready_s is not None and was_ready_s >= STABLE_S:

@@ -13,13 +13,14 @@ class Learnt:
     Observed peaks, load times and return gaps join the decayed count when memory is measured.
     """
 
-    _requests: float = 0.0
-    _as_of: float = 0.0
+    count: float = 0.0
+    """Requests, decayed until `as_of`."""
+    as_of: float = 0.0
 
     def note_request(self, now: float) -> None:
-        self._requests = self.requests(now) + 1.0
-        self._as_of = now
+        self.count = self.requests(now) + 1.0
+        self.as_of = now
 
     def requests(self, now: float) -> float:
         """Return the number of requests so far, each halved for every half-life since."""
-        return float(self._requests * 0.5 ** ((now - self._as_of) / HALF_LIFE_S))
+        return float(self.count * 0.5 ** ((now - self.as_of) / HALF_LIFE_S))
