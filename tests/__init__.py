@@ -1,0 +1,1 @@
+"""All tests; `./run test` runs them."""

@@ -1,0 +1,53 @@
+"""What all tests share: the rig's fixtures, Hypothesis profiles, and what this machine lacks."""
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+if (Path(__file__).parent / "rig" / "fixtures.py").exists():
+    pytest_plugins = ["tests.rig.fixtures"]
+
+# Time is not a promise of the code: a slow machine must not fail a property.
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
+
+REMEDIES = {
+    "engine": "a container engine of their own, so root: sudo ./run test",
+    "compiler": "a C compiler for the scripted server: sudo apt install gcc libc6-dev",
+}
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--without",
+        action="append",
+        default=[],
+        choices=sorted(REMEDIES),
+        help="leave out the tests that need this, and say so at the end",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what was asked for; without such an option, a test that lacks its parts fails."""
+    left_out = config.stash[LEFT_OUT] = dict.fromkeys(config.getoption("--without"), 0)
+    kept, dropped = [], []
+    for item in items:
+        need = next((need for need in left_out if item.get_closest_marker(need)), None)
+        if need is None:
+            kept.append(item)
+        else:
+            left_out[need] += 1
+            dropped.append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=dropped)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    for need, count in config.stash.get(LEFT_OUT, {}).items():
+        terminalreporter.write_line(f"Not run: {count} tests, which need {REMEDIES[need]}")

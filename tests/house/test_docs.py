@@ -1,0 +1,64 @@
+"""The documents are complete and hold together."""
+
+import doctest
+import importlib
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from proxycore import Event, Reason, effects
+
+from .docs import broken_links, headings, page, section, terms
+from .tree import ROOT, files, name_of
+
+EVENTS = page("reference/events.md")
+
+
+def names(union: object) -> list[str]:
+    """Return the names of the classes in a union, in the order of their definition."""
+    return [member.__name__ for member in get_args(union)]
+
+
+@pytest.mark.parametrize(("title", "union"), [("Events", Event), ("Effects", effects.Effect)])
+def test_every_event_and_effect_is_documented(title: str, union: object) -> None:
+    """The page has one heading for each, and none for what is no more."""
+    assert sorted(headings(section(EVENTS, title))) == sorted(names(union))
+
+
+@pytest.mark.parametrize("union", [Event, effects.Effect])
+def test_every_field_is_documented(union: object) -> None:
+    """Each field is told of under the heading of its class, or once for all."""
+    common = terms(section(EVENTS, "Common fields"))
+    for member in get_args(union):
+        told = EVENTS.split(f"### `{member.__name__}`\n")[1].split("\n#")[0]
+        assert {field.name for field in member.__attrs_attrs__} - terms(told) - common == set()
+
+
+def test_every_reason_is_documented() -> None:
+    """A client that is refused can look up why."""
+    assert {reason.value for reason in Reason} - terms(EVENTS) == set()
+
+
+@pytest.mark.parametrize("path", files("*.md"), ids=name_of)
+def test_links_lead_somewhere(path: Path) -> None:
+    """A relative link ends at a file, and at a heading where it names one."""
+    assert list(broken_links(path)) == []
+
+
+@pytest.mark.parametrize("path", files("proxycore/*.py"), ids=name_of)
+def test_examples_in_docstrings_are_true(path: Path) -> None:
+    """An example shows what really happens."""
+    module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    assert doctest.testmod(module).failed == 0
+
+
+def test_broken_link_is_seen(tmp_path: Path) -> None:
+    """The rule above bites: on files, on headings, not inside code."""
+    (tmp_path / "b.md").write_text("# What `we` do\n```\n# no heading\n```\n")
+    here = tmp_path / "a.md"
+    here.write_text(
+        "[1](b.md) [2](b.md#what-we-do) [3](c.md) [4](b.md#no-heading) [5](https://x.org)\n"
+        "```\n[6](d.md)\n```\n"
+    )
+    assert list(broken_links(here)) == ["c.md", "b.md#no-heading"]
