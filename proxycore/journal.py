@@ -120,6 +120,8 @@ def _made(kind: Any, value: Any) -> Any:
         TypeError, ValueError, KeyError: it did not.
     """
     origin, arguments = get_origin(kind), get_args(kind)
+    if kind is None:
+        kind = types.NoneType
     if hasattr(kind, "__supertype__"):
         return _made(kind.__supertype__, value)
     if origin in (Union, types.UnionType):

@@ -1,0 +1,564 @@
+"""The conductor does what the core decides: it owns the core, and one task for every run."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Generic, Protocol, TypeVar, assert_never
+
+import attrs
+import trio
+from loguru import logger
+
+from proxycore import (
+    Admit,
+    Cause,
+    Changed,
+    Core,
+    CoreConfig,
+    CoreView,
+    Effect,
+    Event,
+    Explained,
+    FoundRun,
+    KillRun,
+    ModelId,
+    Placement,
+    Reason,
+    Refuse,
+    RequestArrived,
+    RequestFinished,
+    RestartRequested,
+    RunAlive,
+    RunGone,
+    RunId,
+    RunReady,
+    RunsFound,
+    RunStuck,
+    RuntimeFound,
+    RuntimeLost,
+    ServiceId,
+    ShutdownRequested,
+    Started,
+    StartRequested,
+    StartRun,
+    StopRequested,
+    StopRun,
+    Tick,
+    TicketId,
+    Waiting,
+    journal,
+)
+
+from .journal_file import JournalFile
+from .readiness import wait_ready, wait_stuck
+from .runtime import (
+    Endpoint,
+    ExitReport,
+    FoundProcess,
+    RunFacts,
+    Runtime,
+    RuntimeFault,
+    RuntimeUnreachable,
+)
+from .settings import Service
+
+ADOPT_S = 5.0
+"""A found run that does not answer within this time is not healthy, and is removed."""
+REPORT_S = 10.0
+"""How long the exit report of a run that is gone may take (the engine reads its log)."""
+UNREACHABLE_RETRY_S = 1.0
+
+
+class Refused(Exception):
+    """The core refused a request or a start."""
+
+    def __init__(
+        self,
+        service: ServiceId,
+        reason: Reason,
+        message: str,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.service = service
+        self.reason = reason
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+class Connections(Protocol):
+    """The connections to one run; what they carry is not the conductor's business."""
+
+    def close(self) -> None:
+        """Break them all: a server with open requests would wait for them before it stops."""
+
+
+C_co = TypeVar("C_co", bound=Connections, covariant=True)
+C = TypeVar("C", bound=Connections)
+
+
+@attrs.frozen
+class Slot(Generic[C_co]):
+    """A place at a run, for one request."""
+
+    service: ServiceId
+    run: RunId
+    connections: C_co
+
+
+@attrs.frozen
+class RuntimeState:
+    """Whether what runs things can be reached."""
+
+    ok: bool
+    message: str
+
+
+@attrs.define(eq=False)
+class _Run(Generic[C]):
+    """One run, from its registration to its last breath."""
+
+    service: Service
+    id: RunId
+    placement: Placement
+    endpoint: Endpoint | None = None
+    connections: C | None = None
+    grace_s: float = 0.0
+    living: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    """Cancelled when the core wants it stopped, or when it has ended by itself."""
+    ending: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    """Cancelled when the core asks for the end once more, by force."""
+    report: ExitReport | None = None
+
+
+@attrs.define(eq=False)
+class _Answer:
+    """What the core will say about one ticket."""
+
+    said: trio.Event = attrs.field(factory=trio.Event)
+    run: RunId | None = None
+    refused: Refused | None = None
+
+    def say(self, *, run: RunId | None = None, refused: Refused | None = None) -> None:
+        self.run, self.refused = run, refused
+        self.said.set()
+
+    async def wait(self) -> RunId:
+        if not self.said.is_set():  # Most are said at once: they need not wait for their turn.
+            await self.said.wait()
+        if self.refused is not None:
+            raise self.refused
+        assert self.run is not None
+        return self.run
+
+
+class Conductor(Generic[C]):
+    """Tells the core what happens, and does what it says.
+
+    From an event to its last effect there is no checkpoint: what the core said is done before
+    anything else can happen.
+
+    Args:
+        config: what the core decides by.
+        services: how to start each service of `config`.
+        runtimes: what runs them, by the name that services use.
+        connect: makes the connections to a run.
+        tell: is told every fact (changes, refusals, explanations); it must return at once.
+        journal_file: where events are written down; None: nowhere.
+    """
+
+    def __init__(
+        self,
+        config: CoreConfig,
+        services: Mapping[ServiceId, Service],
+        runtimes: Mapping[str, Runtime],
+        *,
+        connect: Callable[[Endpoint], C],
+        tell: Callable[[Effect], None],
+        journal_file: JournalFile | None = None,
+    ) -> None:
+        self._core = Core(config, now=trio.current_time())
+        self._services = services
+        self._runtimes = runtimes
+        self._connect = connect
+        self._tell = tell
+        self._journal = journal_file
+        self._runs: dict[RunId, _Run[C]] = {}
+        self._answers: dict[TicketId, _Answer] = {}
+        self._reports: dict[ServiceId, ExitReport] = {}
+        self._last_runs: dict[ServiceId, RunId] = {}
+        self._states: dict[str, RuntimeState] = {}
+        self._ticket = TicketId(0)
+        self._moved = trio.lowlevel.ParkingLot()
+        self._tick_at = 0.0
+        self._tick_sooner = trio.Event()
+        self._nursery: trio.Nursery | None = None
+
+    # What callers see
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Conduct until cancelled; report as started once earlier runs are adopted.
+
+        Cancelling leaves every run alone, to be adopted by the next life: `shutdown` ends them.
+        """
+        async with trio.open_nursery() as self._nursery:
+            if self._journal is not None:
+                self._journal.begin(journal.head(self._core))
+            await self._adopt(self._nursery)
+            for name, runtime in self._runtimes.items():
+                self._nursery.start_soon(self._watch_runtime, name, runtime)
+            self._nursery.start_soon(self._keep_time)
+            task_status.started()
+
+    @asynccontextmanager
+    async def slot(
+        self, service: ServiceId, *, model: ModelId | None = None, wait_s: float | None = None
+    ) -> AsyncIterator[Slot[C]]:
+        """Wait for a place at a run of the service, and hold it inside the block.
+
+        Leaving the block, or being cancelled in or before it, finishes the request.
+
+        Raises:
+            Refused: there is no place, and why.
+        """
+        ticket, deadline_at = self._new_ticket(service, wait_s)
+        answer = self._answers[ticket] = _Answer()
+        self._handle(RequestArrived(ticket, service, deadline_at, model))
+        try:
+            run = await answer.wait()
+            connections = self._runs[run].connections
+            assert connections is not None
+            yield Slot(service, run, connections)
+        finally:
+            del self._answers[ticket]
+            if answer.refused is None:
+                self._handle(RequestFinished(ticket))
+
+    async def start(self, service: ServiceId, *, restart: bool = False) -> RunId:
+        """Start the service by hand; return its run when it is ready.
+
+        The start goes on when the caller is cancelled.
+
+        Raises:
+            Refused: it cannot start, and why.
+        """
+        ticket, deadline_at = self._new_ticket(service, None)
+        answer = self._answers[ticket] = _Answer()
+        request = RestartRequested if restart else StartRequested
+        self._handle(request(ticket, service, deadline_at))
+        try:
+            return await answer.wait()
+        finally:
+            del self._answers[ticket]
+
+    async def stop(self, service: ServiceId, *, force: bool = False) -> None:
+        """Stop the service by hand; return when what ran is gone.
+
+        Args:
+            service: which.
+            force: cut running requests, instead of letting them finish for up to `drain_s`.
+        """
+        run = self.view().service(service).run
+        self._handle(StopRequested(service, force))
+        await self._wait_gone({run})
+
+    async def shutdown(self, within_s: float) -> None:
+        """Refuse everything new, stop everything; requests may finish within a time in seconds."""
+        runs = {service.run for service in self.view().services}
+        self._handle(ShutdownRequested(trio.current_time() + within_s))
+        await self._wait_gone(runs)
+
+    def view(self) -> CoreView:
+        """Return the core's picture; points in time are on `trio.current_time`."""
+        return self._core.view()
+
+    def runtimes(self) -> Mapping[str, RuntimeState]:
+        """Tell of each runtime whether it can be reached."""
+        return dict(self._states)
+
+    def report(self, service: ServiceId) -> ExitReport | None:
+        """Return how the last run of the service ended; None: none has ended."""
+        return self._reports.get(service)
+
+    async def facts(self, service: ServiceId) -> RunFacts | None:
+        """Describe the living run of a service; None: there is none, or it cannot be asked."""
+        run = self.view().service(service).run
+        if run is None:
+            return None
+        with suppress(RuntimeFault):
+            return await self._runtime_of(service).facts(service, run)
+        return None
+
+    def log_lines(self, service: ServiceId, *, tail: int, follow: bool) -> AsyncIterator[str]:
+        """Yield the log of the present run, or of the last one."""
+        run = self._last_runs.get(service)
+        if run is None:
+            return _nothing()
+        runtime = self._runtime_of(service)
+        return runtime.log_lines(service, run, tail=tail, follow=follow)
+
+    # Events in, effects out
+
+    def _handle(self, event: Event) -> None:
+        now = trio.current_time()
+        if self._journal is not None:
+            self._journal.write(journal.entry(now, event), lambda: journal.head(self._core))
+        for effect in self._core.handle(event, now):
+            self._do(effect)
+        deadline = self._core.deadline()
+        if deadline is not None and deadline < self._tick_at:
+            self._tick_sooner.set()
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case StartRun():
+                run = _Run[C](self._services[effect.service], effect.run, effect.placement)
+                self._register(run)
+                assert self._nursery is not None
+                self._nursery.start_soon(self._live, run)
+            case StopRun():
+                run = self._runs[effect.run]
+                run.grace_s = effect.grace_s
+                run.living.cancel()
+            case KillRun():
+                self._runs[effect.run].ending.cancel()
+            case Admit() | Started():
+                if (answer := self._answers.get(effect.ticket)) is not None:
+                    answer.say(run=effect.run)
+            case Refuse():
+                self._tell(effect)
+                if (answer := self._answers.get(effect.ticket)) is not None:
+                    refused = Refused(
+                        effect.service, effect.reason, effect.message, effect.retry_after_s
+                    )
+                    answer.say(refused=refused)
+            case Changed():
+                self._tell(effect)
+                self._moved.unpark_all()
+            case Waiting() | Explained():
+                self._tell(effect)
+            case _:
+                assert_never(effect)
+
+    async def _keep_time(self) -> None:
+        """Tick when the core's deadline has come."""
+        while True:
+            deadline = self._core.deadline()
+            self._tick_at = float("inf") if deadline is None else deadline
+            self._tick_sooner = trio.Event()
+            with trio.move_on_at(self._tick_at):
+                await self._tick_sooner.wait()
+            deadline = self._core.deadline()
+            if deadline is not None and deadline <= trio.current_time():
+                self._handle(Tick())
+
+    def _new_ticket(self, service: ServiceId, wait_s: float | None) -> tuple[TicketId, float]:
+        self._ticket = TicketId(self._ticket + 1)
+        limit_s = self._services[service].wait_s if wait_s is None else wait_s
+        return self._ticket, trio.current_time() + limit_s
+
+    async def _wait_gone(self, runs: set[RunId | None]) -> None:
+        while any(service.run in runs - {None} for service in self.view().services):
+            await self._moved.park()
+
+    def _runtime_of(self, service: ServiceId) -> Runtime:
+        return self._runtimes[self._services[service].runtime]
+
+    # One run
+
+    def _register(self, run: _Run[C]) -> None:
+        """Know the run before its task begins: the core may stop it sooner than that."""
+        self._runs[run.id] = run
+        self._last_runs[run.service.spec.id] = run.id
+
+    async def _live(self, run: _Run[C]) -> None:
+        """Start a run, or take over a found one; watch it, end it, and tell that it is gone."""
+        service = run.service.spec.id
+        runtime = self._runtime_of(service)
+        adopted = run.endpoint is not None
+        fault: RuntimeFault | None = None
+        with run.living:
+            if run.endpoint is None:
+                try:
+                    run.endpoint = await runtime.start(run.service.launch, run.id, run.placement)
+                except RuntimeFault as caught:
+                    fault = caught
+                else:
+                    run.connections = self._connect(run.endpoint)
+            if run.endpoint is not None:
+                await self._watch(run, run.endpoint, runtime, ready=adopted)
+        if run.connections is not None:
+            run.connections.close()
+        if run.report is None and fault is None:
+            await self._end(run, runtime)
+        if isinstance(fault, RuntimeUnreachable):
+            self._lose(run.service.runtime, str(fault))
+        cause = await self._account(run, runtime, fault)
+        del self._runs[run.id]
+        self._handle(RunGone(service, run.id, cause))
+        with suppress(RuntimeFault):
+            await runtime.forget(service, run.id)
+
+    async def _watch(
+        self, run: _Run[C], endpoint: Endpoint, runtime: Runtime, *, ready: bool
+    ) -> None:
+        """Tell when the run is ready, and when it stops answering; end with the run."""
+        service, launch = run.service.spec.id, run.service.launch
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._await_end, run, runtime)
+            if not ready:
+                await wait_ready(
+                    launch,
+                    run.id,
+                    endpoint,
+                    runtime,
+                    alive=lambda: self._handle(RunAlive(service, run.id)),
+                )
+                self._handle(RunReady(service, run.id))
+            self._handle(RunStuck(service, run.id, await wait_stuck(launch, endpoint)))
+
+    async def _await_end(self, run: _Run[C], runtime: Runtime) -> None:
+        """Wait until the run has ended, and keep the report; an engine out of reach is waited for."""
+        while run.report is None:
+            try:
+                run.report = await runtime.wait_gone(run.service.launch, run.id)
+            except RuntimeUnreachable as fault:
+                self._lose(run.service.runtime, str(fault))
+                await trio.sleep(UNREACHABLE_RETRY_S)
+            except RuntimeFault as fault:
+                run.report = ExitReport(fault.cause, None, False, ())
+        run.living.cancel()
+
+    async def _end(self, run: _Run[C], runtime: Runtime) -> None:
+        """End the run politely; by force when the core asks again, or when it never quite began."""
+        service = run.service.spec.id
+        force = run.endpoint is None
+        while True:
+            with trio.CancelScope() as run.ending:
+                try:
+                    if force:
+                        await runtime.kill(service, run.id)
+                    else:
+                        await runtime.stop(service, run.id, run.grace_s)
+                    return
+                except RuntimeFault as fault:
+                    logger.warning("{} run {} does not end: {}", service, run.id, fault)
+                    await trio.sleep_forever()  # until the core asks again, which it will
+            force = True
+
+    async def _account(self, run: _Run[C], runtime: Runtime, fault: RuntimeFault | None) -> Cause:
+        """Return why the run ended, and keep the evidence."""
+        if fault is not None:
+            run.report = ExitReport(fault.cause, None, False, ())
+        elif run.endpoint is not None:
+            with trio.move_on_after(REPORT_S):
+                await self._await_end(run, runtime)
+        if run.report is None:
+            return Cause("stopped", "stopped before it had begun")
+        self._reports[run.service.spec.id] = run.report
+        return run.report.cause
+
+    # What an earlier life left, and what runs things
+
+    async def _adopt(self, nursery: trio.Nursery) -> None:
+        """Take over what an earlier life left and is still good; remove the rest."""
+        kept: list[_Run[C]] = []
+        run_max = RunId(0)
+        for name, runtime in self._runtimes.items():
+            self._states[name] = RuntimeState(True, "not asked yet")
+            try:
+                self._states[name] = RuntimeState(True, await runtime.check())
+                found = await runtime.found()
+            except RuntimeUnreachable as fault:
+                self._lose(name, str(fault))
+                continue
+            # The newest run of a service first: of two that live, it is the one that served.
+            for one in sorted(found, key=lambda one: one.run, reverse=True):
+                run_max = max(run_max, one.run)
+                service = self._services.get(one.service)
+                taken = any(run.service is service for run in kept)
+                if service is None or taken or not await self._is_good(name, service, one):
+                    nursery.start_soon(self._remove, runtime, one)
+                    continue
+                run = _Run[C](service, one.run, one.placement, one.endpoint)
+                assert one.endpoint is not None
+                run.connections = self._connect(one.endpoint)
+                self._register(run)
+                kept.append(run)
+        found_runs = tuple(FoundRun(run.service.spec.id, run.id, run.placement) for run in kept)
+        self._handle(RunsFound(found_runs, run_max))
+        for run in kept:
+            nursery.start_soon(self._live, run)
+
+    async def _is_good(self, name: str, service: Service, found: FoundProcess) -> bool:
+        """Tell whether a found run is unchanged, still fits the machine, and answers."""
+        devices = {device.id for device in self._core.config.devices}
+        if (
+            not found.alive
+            or found.endpoint is None
+            or service.runtime != name
+            or service.launch.fingerprint != found.fingerprint
+            or not devices.issuperset(found.placement.devices)
+        ):
+            return False
+        with trio.move_on_after(ADOPT_S):
+            await wait_ready(
+                service.launch,
+                found.run,
+                found.endpoint,
+                self._runtimes[name],
+                alive=lambda: None,
+            )
+            return True
+        return False
+
+    async def _remove(self, runtime: Runtime, found: FoundProcess) -> None:
+        """End and forget a found run that is not kept; a fault leaves it for the next life."""
+        logger.info("removing {} run {} of an earlier life", found.service, found.run)
+        try:
+            if found.alive:
+                await runtime.kill(found.service, found.run)
+            await runtime.forget(found.service, found.run)
+        except RuntimeFault as fault:
+            logger.warning("{} run {} stays behind: {}", found.service, found.run, fault)
+
+    async def _watch_runtime(self, name: str, runtime: Runtime) -> None:
+        def changed(ok: bool, message: str) -> None:
+            if not ok:
+                self._lose(name, message)
+
+        await runtime.watch(changed)
+
+    def _lose(self, name: str, message: str) -> None:
+        """Tell the core that a runtime is out of reach, and begin to wait for it."""
+        if not self._states[name].ok:
+            return
+        logger.warning("{} cannot be reached: {}", name, message)
+        self._states[name] = RuntimeState(False, message)
+        self._handle(RuntimeLost(self._services_on(name), message))
+        assert self._nursery is not None
+        self._nursery.start_soon(self._find_again, name, self._runtimes[name])
+
+    async def _find_again(self, name: str, runtime: Runtime) -> None:
+        """Ask until the runtime answers; then remove what nobody knows, and tell the core."""
+        while True:
+            await trio.sleep(UNREACHABLE_RETRY_S)
+            try:
+                message = await runtime.check()
+                found = await runtime.found()
+            except RuntimeFault:
+                continue
+            break
+        for one in found:
+            if one.run not in self._runs:
+                await self._remove(runtime, one)
+        logger.info("{} can be reached again: {}", name, message)
+        self._states[name] = RuntimeState(True, message)
+        self._handle(RuntimeFound(self._services_on(name)))
+
+    def _services_on(self, name: str) -> tuple[ServiceId, ...]:
+        return tuple(id for id, service in self._services.items() if service.runtime == name)
+
+
+async def _nothing() -> AsyncIterator[str]:
+    for line in ():
+        yield line

@@ -1,0 +1,62 @@
+"""The journal on disk: two files of bounded size, each of which replays by itself."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from loguru import logger
+
+SEGMENT_BYTES_MAX = 8 * 1024 * 1024
+"""About 80,000 events; with the file before it that is what a bug report can hold."""
+
+
+class JournalFile:
+    """Writes lines to `journal.jsonl`; a full file becomes `journal.1.jsonl`.
+
+    The journal is for people who look into what happened: a disk that is full or gone is said
+    once, and nothing else suffers.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "journal.jsonl"
+        self._old_path = folder / "journal.1.jsonl"
+        self._file: TextIO | None = None
+        self._bytes = 0
+
+    def begin(self, head: str) -> None:
+        """Begin a new file with a head; the one before is kept, the one before that is not."""
+        self.close()
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            if self._path.exists():
+                self._path.replace(self._old_path)
+            # Line buffered: a killed daemon loses no line that its journal would need to replay.
+            self._file = self._path.open("w", buffering=1, encoding="ascii")
+        except OSError as error:
+            logger.warning("no journal: {}", error)
+            return
+        self._bytes = 0
+        self._append(head)
+
+    def write(self, line: str, head: Callable[[], str]) -> None:
+        """Append a line; `head` makes the first line of the next file, if one must begin."""
+        if self._file is None:
+            return
+        if self._bytes > SEGMENT_BYTES_MAX:
+            self.begin(head())
+        self._append(line)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _append(self, line: str) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.write(line)
+            self._bytes += len(line)
+        except OSError as error:
+            logger.warning("the journal ends here: {}", error)
+            self._file = None
