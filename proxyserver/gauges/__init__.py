@@ -1,0 +1,1 @@
+"""Gauges: how much memory there is and who holds it."""

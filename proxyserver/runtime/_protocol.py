@@ -1,13 +1,11 @@
-"""What a runtime is: something that starts, watches and ends runs, as containers or as processes."""
+"""What a runtime is: something that starts, watches and ends runs, as containers or processes."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol, TypeAlias
 
 import attrs
 
-from proxycore.config import Placement
-from proxycore.events import Cause
-from proxycore._ids import RunId, ServiceId
+from proxycore import Cause, Placement, RunId, ServiceId
 
 LOG_TAIL_LINES = 50
 """Enough for a Python traceback; what an exit report keeps of a log."""
@@ -28,6 +26,7 @@ class RuntimeUnreachable(RuntimeFault):
 @attrs.frozen
 class Mount:
     source: str
+    """An absolute path of the host; anything else is the name of a volume of the engine."""
     target: str
     read_only: bool = False
 
@@ -57,6 +56,8 @@ class ContainerSpec:
     ports: tuple[PortBinding, ...] = ()
     gpus: bool = False
     """Give it the GPUs of its placement (all of them if the placement names none)."""
+    devices: tuple[str, ...] = ()
+    """Devices of the host, passed as they are: `/dev/kfd`, or `/dev/video0:/dev/video1`."""
     networks: tuple[str, ...] = ()
     network_mode: str | None = None
     extra_hosts: tuple[tuple[str, str], ...] = ()

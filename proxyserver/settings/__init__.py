@@ -1,0 +1,8 @@
+"""The configuration: one YAML file to specifications, with every error told by line and column."""
+
+from ._errors import Problem as Problem
+from ._errors import SettingsError as SettingsError
+from ._load import load as load
+from ._settings import ServerSettings as ServerSettings
+from ._settings import Service as Service
+from ._settings import Settings as Settings

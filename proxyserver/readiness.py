@@ -1,0 +1,156 @@
+"""Whether a run answers: probes by HTTP until it is ready, and now and then after that.
+
+A probe is one small request on a connection of its own, by h11 over a Trio stream: some forty a
+second go to a server that loads, on a machine that has other things to do.
+"""
+
+import math
+import re
+import sys
+from collections.abc import Callable
+from contextlib import aclosing
+
+import h11
+import trio
+
+from proxycore._ids import RunId
+from proxycore.events import Cause
+from proxyserver.runtime._protocol import Endpoint, LaunchSpec, Probe, Runtime, RuntimeFault
+
+POLL_LEAST_S = 0.005
+POLL_MOST_S = 0.025
+POLL_GROWTH = 1.2
+"""Half of the poll interval is what we add to a start on average; servers take 0.1 s and more."""
+PROBE_S = 1.0
+"""An answer to a probe of a starting server takes a millisecond, or does not come at all."""
+ALIVE_EVERY_S = 1.0
+LIVE_EVERY_S = 10.0
+LIVE_TIMEOUT_S = 10.0
+LIVE_FAILURES = 3
+_READ_BYTES = 4096
+
+# A connection from 127.0.0.1 to a port of 127.0.0.1 where nobody listens yet can, once in some
+# ten thousand tries, be given that very port as its own and reach itself; then the server cannot
+# bind it.  From another loopback address that cannot happen.
+_LOCAL_ADDRESS = {"127.0.0.1": "127.0.0.2"} if sys.platform == "linux" else {}
+
+
+async def wait_ready(
+    launch: LaunchSpec,
+    run: RunId,
+    endpoint: Endpoint,
+    runtime: Runtime,
+    *,
+    alive: Callable[[], None],
+) -> None:
+    """Return when the run says yes to its probe, and it is really this run that listens there.
+
+    Whatever else comes back (nothing, a reset, rubbish, 503) means "not yet"; the caller gives
+    up by cancelling.  The log is followed meanwhile: a new line is a sign of life, told by
+    `alive` at most once in `ALIVE_EVERY_S`, and one that matches `ready_line` asks for a probe
+    at once.
+    """
+    ready_line = re.compile(launch.ready_line) if launch.ready_line is not None else None
+    hurry = trio.Event()
+
+    async def follow() -> None:
+        nonlocal hurry
+        told_at = -math.inf
+        lines = runtime.log_lines(launch.service, run, tail=1000, follow=True)
+        async with aclosing(lines):  # type: ignore[type-var]
+            async for line in lines:
+                now = trio.current_time()
+                if now - told_at >= ALIVE_EVERY_S:
+                    told_at = now
+                    alive()
+                if ready_line is not None and ready_line.search(line):
+                    hurry.set()
+
+    async def follow_if_possible() -> None:
+        try:
+            await follow()
+        except RuntimeFault:
+            # Polling does without the log; that the engine is lost is noticed elsewhere.
+            return
+
+    async def is_ours() -> bool:
+        try:
+            return await runtime.owns(launch.service, run, endpoint)
+        except RuntimeFault:
+            return False
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow_if_possible)
+        interval_s = POLL_LEAST_S
+        while True:
+            if await _says_yes(launch.ready, endpoint, PROBE_S) and await is_ours():
+                break
+            with trio.move_on_after(interval_s):
+                await hurry.wait()
+                # The line may come a little before the answer changes: begin again, small.
+                hurry = trio.Event()
+                interval_s = POLL_LEAST_S
+            interval_s = min(interval_s * POLL_GROWTH, POLL_MOST_S)
+        nursery.cancel_scope.cancel()
+
+
+async def wait_stuck(
+    launch: LaunchSpec,
+    endpoint: Endpoint,
+    *,
+    every_s: float = LIVE_EVERY_S,
+    timeout_s: float = LIVE_TIMEOUT_S,
+) -> Cause:
+    """Return when a ready run has failed its liveness probe several times in a row.
+
+    Without such a probe it never returns.
+    """
+    if launch.live is None:
+        await trio.sleep_forever()
+        raise AssertionError("unreachable")
+    failures = 0
+    while failures < LIVE_FAILURES:
+        await trio.sleep(every_s)
+        failures = 0 if await _says_yes(launch.live, endpoint, timeout_s) else failures + 1
+    return Cause(
+        "stuck",
+        f"lives, but did not answer GET {launch.live.path} as it should"
+        f" {LIVE_FAILURES} times in a row, each within {timeout_s:g} s",
+    )
+
+
+async def _says_yes(probe: Probe, endpoint: Endpoint, timeout_s: float) -> bool:
+    status = None
+    with trio.move_on_after(timeout_s):
+        try:
+            status = await _status(probe.path, endpoint)
+        except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError):
+            return False
+    if status is None:
+        return False
+    return status < 500 if probe.status is None else status == probe.status
+
+
+async def _status(path: str, endpoint: Endpoint) -> int | None:
+    """Ask, and return the status of the answer; None when the server hangs up instead."""
+    stream = await trio.open_tcp_stream(
+        endpoint.host, endpoint.port, local_address=_LOCAL_ADDRESS.get(endpoint.host)
+    )
+    # h11 bounds what it keeps of an unfinished head (16 KiB).
+    connection = h11.Connection(h11.CLIENT)
+    host = f"{endpoint.host}:{endpoint.port}"
+    request = h11.Request(
+        method="GET", target=path, headers=[("Host", host), ("Connection", "close")]
+    )
+    async with stream:
+        await stream.send_all(connection.send(request) + connection.send(h11.EndOfMessage()))
+        while True:
+            match connection.next_event():
+                case h11.NEED_DATA:
+                    connection.receive_data(await stream.receive_some(_READ_BYTES))
+                case h11.Response(status_code=status):
+                    return status
+                case h11.InformationalResponse():
+                    pass
+                case _:
+                    return None

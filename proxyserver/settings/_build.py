@@ -1,0 +1,306 @@
+"""From what users wrote to what the program runs on, with the checks that span several keys."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
+
+import attrs
+import cattrs
+
+from proxycore._ids import RAM, DeviceId, ServiceId
+from proxycore.config import LOAD_S, CoreConfig, DeviceSpec, Placement, ServiceSpec, idle_auto_s
+from proxyserver.gauges.host import ram_total
+from proxyserver.runtime._protocol import ContainerSpec
+from proxyserver.templates import TEMPLATES, Draft, Template
+
+from ._claims import placements
+from ._errors import Problems, Steps, near
+from ._launch import Place, launch_spec
+from ._model import DeviceEntry, ServerEntry, ServiceEntry
+from ._settings import ServerSettings, Service, Settings
+from ._shapes import name, structure
+from ._units import shown
+
+_Entry = TypeVar("_Entry")
+
+_TOP = ("server", "services")
+_DOCKER_SOCKET = "unix:///var/run/docker.sock"
+_EVERYWHERE = ("0.0.0.0", "::")
+
+
+@attrs.define
+class Builder:
+    """Builds the settings of one file."""
+
+    path: Path
+    environ: Mapping[str, str]
+    converter: cattrs.Converter
+    found: Problems
+    entries: dict[ServiceId, ServiceEntry] = attrs.field(factory=dict, init=False)
+
+    def build(self, data: Any) -> Settings:
+        """Build everything that can be built, then complain or return it.
+
+        Raises:
+            SettingsError: all that is wrong.
+        """
+        if not isinstance(data, dict):
+            self.found.add((), "expected a mapping with `server:` and `services:`")
+            data = {"services": {}}
+        for key in data:
+            if key not in _TOP and not key.startswith("x-"):
+                self.found.add((key,), f"unknown key{near(key, _TOP)}", at_key=True)
+        server, devices = self.devices(data.get("server"))
+        written = data.get("services")
+        if not isinstance(written, dict):
+            what = "expected a mapping of services" if "services" in data else "is missing"
+            self.found.add(("services",), what)
+            written = {}
+        services = {}
+        for key, value in written.items():
+            if (service := self.service(key, value, server, devices)) is not None:
+                services[service.spec.id] = service
+        self.check_names()
+        self.check_ports(server, services)
+        self.found.check()
+        assert devices is not None
+        core = CoreConfig(tuple(devices.values()), tuple(item.spec for item in services.values()))
+        return Settings(
+            self.path,
+            self.server(server),
+            core,
+            MappingProxyType(services),
+            self.found.marks,
+        )
+
+    def entry(self, written: Any, to: type[_Entry], at: Steps) -> tuple[_Entry, set[str]]:
+        """Read a mapping key by key: the rest can be checked though one is wrong.
+
+        Returns:
+            What was read, with defaults for the keys that are wrong, and those keys.
+        """
+        given = {}
+        for key, value in written.items():
+            alone = structure(self.converter, {key: value}, to, at, self.found)
+            if alone is not None:
+                given[key] = getattr(alone, key)
+        return to(**given), written.keys() - given.keys()
+
+    def server(self, entry: ServerEntry) -> ServerSettings:
+        state_dir = entry.state_dir
+        if state_dir is None:
+            # https://specifications.freedesktop.org/basedir-spec/: relative ones are ignored.
+            state_home = self.environ.get("XDG_STATE_HOME", "")
+            home = Path(self.environ.get("HOME") or Path.home())
+            folder = Path(state_home) if state_home.startswith("/") else home / ".local/state"
+            state_dir = str(folder / "aiproxy")
+        return ServerSettings(
+            state_dir=Path(state_dir),
+            host=entry.host,
+            port=entry.port,
+            log_level=entry.log.level,
+            log_format=entry.log.format,
+            on_shutdown=entry.on_shutdown,
+            shutdown_s=entry.shutdown_s,
+            docker_host=self.docker_host(entry),
+            runtime=entry.runtime,
+            body_max=entry.body_max,
+            journal=entry.journal,
+        )
+
+    def docker_host(self, entry: ServerEntry) -> str | None:
+        return entry.docker.host or self.environ.get("DOCKER_HOST") or None
+
+    def devices(self, written: Any) -> tuple[ServerEntry, dict[DeviceId, DeviceSpec] | None]:
+        """Return `server:`, and the devices by id: GPUs in the order of the file, main memory.
+
+        The devices are None when they cannot be told, so that nobody checks claims on them.
+        """
+        if written is not None and not isinstance(written, dict):
+            self.found.add(("server",), f"expected a mapping, not {shown(written)}")
+        elif written is not None:
+            entry, wrong = self.entry(written, ServerEntry, ("server",))
+            if wrong & {"devices", "ram", "headroom"}:
+                return entry, None
+            return entry, self.device_specs(entry)
+        return ServerEntry(), self.device_specs(ServerEntry())
+
+    def device_specs(self, entry: ServerEntry) -> dict[DeviceId, DeviceSpec]:
+        result = {}
+        for key, device in entry.devices.items():
+            at: Steps = ("server", "devices", key)
+            if key == RAM:
+                self.found.add(at, "main memory is not among the devices: say `server.ram`")
+            headroom = entry.headroom if device.headroom is None else device.headroom
+            result[DeviceId(key)] = self.device(key, device.memory, headroom, at)
+        ram = entry.ram or DeviceEntry(ram_total())
+        headroom = entry.headroom if ram.headroom is None else ram.headroom
+        result[RAM] = self.device(RAM, ram.memory, headroom, ("server", "ram"))
+        return result
+
+    def device(self, key: str, capacity: int, headroom: int, at: Steps) -> DeviceSpec:
+        if headroom >= capacity:
+            self.found.add(at, "its `headroom` leaves nothing of it")
+            capacity = headroom + 1
+        return DeviceSpec(DeviceId(key), capacity, headroom)
+
+    def service(
+        self,
+        key: str,
+        written: Any,
+        server: ServerEntry,
+        devices: Mapping[DeviceId, DeviceSpec] | None,
+    ) -> Service | None:
+        """Build one service; None when something about it is wrong."""
+        at: Steps = ("services", key)
+        try:
+            service_id = ServiceId(name(key))
+        except ValueError as error:
+            self.found.add(at, str(error), at_key=True)
+            return None
+        if not isinstance(written, dict):
+            self.found.add(at, "expected a mapping with a `type`, a `container` or a `process`")
+            return None
+        type_ = self.type_of(written, at)
+        template = TEMPLATES.get(type_)
+        common, special = self.sorted_keys(written, template, at)
+        entry, wrong = self.entry(common, ServiceEntry, at)
+        self.entries[service_id] = entry
+        where: tuple[Placement, ...] = (Placement(),)
+        if devices is not None and "memory" not in wrong:
+            where = placements(entry.memory, devices, (*at, "memory"), self.found)
+        draft = self.draft(template, special, at) if template else None
+        if draft is None or wrong & {"container", "process", "runtime"}:
+            return None
+        runtime = self.runtime_of(entry, server, at)
+        place = Place(at, self.path.absolute().parent, self.environ, self.found)
+        launch = launch_spec(service_id, entry, draft, runtime, place)
+
+        def own_or_default(key: str) -> Any:
+            own = getattr(entry, key)
+            return getattr(server, key) if own is None else own
+
+        load_s = entry.load_s or draft.load_s or LOAD_S
+        spec = ServiceSpec(
+            service_id,
+            placements=where,
+            aliases=entry.aliases,
+            load_s=load_s,
+            concurrent_max=entry.concurrency,
+            priority=entry.priority,
+            pinned=entry.pinned,
+            idle_s=_idle_s(own_or_default("idle_s"), load_s),
+            queue_max=own_or_default("queue_max"),
+            start_s=own_or_default("start_s"),
+            start_max_s=own_or_default("start_max_s"),
+            drain_s=own_or_default("drain_s"),
+            grace_s=own_or_default("grace_s"),
+        )
+        return Service(spec, launch, type_, runtime, own_or_default("wait_s"))
+
+    def type_of(self, written: Mapping[str, Any], at: Steps) -> str:
+        if "container" in written and "process" in written:
+            both = "give a `container` or a `process`, not both"
+            self.found.add((*at, "process"), both, at_key=True)
+        type_ = written.get("type")
+        if type_ is None:
+            if "container" not in written and "process" not in written:
+                self.found.add(at, "needs a `type`, a `container` or a `process`", at_key=True)
+            return "custom"
+        if isinstance(type_, str) and type_ in TEMPLATES:
+            return type_
+        hint = near(type_, TEMPLATES) if isinstance(type_, str) else ""
+        known = ", ".join(TEMPLATES)
+        self.found.add((*at, "type"), f"unknown type {type_!r} (there are {known}){hint}")
+        return ""
+
+    def sorted_keys(
+        self, written: Mapping[str, Any], template: Template | None, at: Steps
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Part the keys that every service has from the options of its type."""
+        common = [field.name for field in attrs.fields(ServiceEntry)]
+        special = [field.name for field in attrs.fields(template.options)] if template else []
+        for key in written:
+            if template and key not in (*common, *special) and not key.startswith("x-"):
+                hint = near(key, (*common, *special))
+                self.found.add((*at, key), f"unknown key{hint}", at_key=True)
+        return (
+            {key: value for key, value in written.items() if key in common},
+            {key: value for key, value in written.items() if key in special},
+        )
+
+    def runtime_of(
+        self, entry: ServiceEntry, server: ServerEntry, at: Steps
+    ) -> Literal["docker", "process"]:
+        needed: Literal["docker", "process"] | None = None
+        if entry.container is not None or entry.process is not None:
+            needed = "docker" if entry.container is not None else "process"
+        asked = entry.runtime
+        if needed and asked not in (None, "auto", needed):
+            self.found.add((*at, "runtime"), f"{asked} does not run what is written below")
+        if needed is not None:
+            return needed
+        for choice in (asked, server.runtime):
+            if choice == "docker" or choice == "process":
+                return choice
+        host = self.docker_host(server) or _DOCKER_SOCKET
+        there = not host.startswith("unix://") or Path(host.removeprefix("unix://")).is_socket()
+        return "docker" if there else "process"
+
+    def draft(self, template: Template, written: Mapping[str, Any], at: Steps) -> Draft | None:
+        options = structure(self.converter, written, template.options, at, self.found)
+        if options is None:
+            return None
+        try:
+            return template.draft(options)
+        except (ValueError, OSError) as error:
+            self.found.add(at, str(error), at_key=True)
+            return None
+
+    def check_names(self) -> None:
+        owners = {str(service): f"the id of service {service!r}" for service in self.entries}
+        for service, entry in self.entries.items():
+            for index, alias in enumerate(entry.aliases):
+                if alias in owners:
+                    at: Steps = ("services", service, "aliases", index)
+                    self.found.add(at, f"{alias!r} is {owners[alias]} already")
+                owners.setdefault(alias, f"an alias of service {service!r}")
+
+    def check_ports(self, server: ServerEntry, services: Mapping[ServiceId, Service]) -> None:
+        """Refuse two on one port of the host, even if they would never run at once."""
+        taken = [(server.host, server.port, "tcp", "the proxy itself")]
+        for service in services.values():
+            for address, port, protocol, at in _host_ports(service):
+                for other_address, other_port, other_protocol, owner in taken:
+                    if (port, protocol) == (other_port, other_protocol) and (
+                        address == other_address
+                        or address in _EVERYWHERE
+                        or other_address in _EVERYWHERE
+                    ):
+                        self.found.add(at, f"port {port} of this host is taken by {owner}")
+                        break
+                taken.append((address, port, protocol, f"service {service.spec.id!r}"))
+
+
+def _host_ports(service: Service) -> Iterator[tuple[str, int, str, Steps]]:
+    """Yield address, port and protocol of every fixed port, and where it is written."""
+    at: Steps = ("services", service.spec.id)
+    what = service.launch.what
+    if not isinstance(what, ContainerSpec):
+        if what.port is not None:
+            yield _EVERYWHERE[0], what.port, "tcp", (*at, "process", "port")
+        return
+    for index, port in enumerate(what.ports):
+        yield port.host_ip, port.host, port.protocol, (*at, "container", "ports", index)
+    if what.network_mode == "host":
+        yield _EVERYWHERE[0], what.port, "tcp", (*at, "container", "port")
+
+
+def _idle_s(idle: float | str, load_s: float) -> float | None:
+    match idle:
+        case "auto":
+            return idle_auto_s(load_s)
+        case "never":
+            return None
+    return float(idle)

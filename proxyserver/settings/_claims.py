@@ -1,0 +1,105 @@
+"""From `memory:` to the placements that would do, with the claims that cannot be met refused."""
+
+from collections.abc import Mapping, Sequence
+
+from proxycore._ids import RAM, DeviceId
+from proxycore.config import DeviceSpec, Placement
+
+from ._errors import Problems, Steps, near
+from ._model import MemoryEntry
+from ._units import in_gib
+
+
+def placements(
+    memory: MemoryEntry, devices: Mapping[DeviceId, DeviceSpec], at: Steps, found: Problems
+) -> tuple[Placement, ...]:
+    """Return every placement that the claim allows, in the order of the devices."""
+    ram = memory.ram or 0
+    if ram:
+        _check_fits(ram, [devices[RAM]], (*at, "ram"), found)
+    return tuple(
+        Placement.of([*amounts, (RAM, ram)]) for amounts in _on_gpus(memory, devices, at, found)
+    ) or (Placement(),)
+
+
+def _on_gpus(
+    memory: MemoryEntry, devices: Mapping[DeviceId, DeviceSpec], at: Steps, found: Problems
+) -> Sequence[Sequence[tuple[DeviceId, int]]]:
+    gpus = {device: spec for device, spec in devices.items() if device != RAM}
+    vram = memory.vram
+    if vram is None or not (vram.total or vram.by_device):
+        if memory.devices:
+            found.add((*at, "devices"), "says where `vram` goes, but no `vram` is claimed")
+        return [[]]
+    here = (*at, "vram")
+    if not gpus:
+        found.add(here, "claims memory of a GPU, but `server.devices` names none")
+        return []
+    if vram.by_device:
+        if memory.devices is not None:
+            found.add((*at, "devices"), "`vram` names its devices already")
+        for device, amount in vram.by_device.items():
+            if _known(device, gpus, (*here, device), found):
+                _check_fits(amount, [gpus[DeviceId(device)]], (*here, device), found)
+        return [[(DeviceId(device), amount) for device, amount in vram.by_device.items()]]
+    total = vram.total or 0
+    if memory.devices is not None:
+        return _together(total, memory.devices, gpus, at, found)
+    fitting = [spec for spec in gpus.values() if total <= spec.usable]
+    if not fitting and _check_fits(total, list(gpus.values()), here, found):
+        names = ", ".join(gpus)
+        found.add(
+            here,
+            f"{in_gib(total)} is more than any one device can give; if the service may use"
+            f" several together, name them: devices: [{names}]",
+        )
+    return [[(spec.id, total)] for spec in fitting]
+
+
+def _together(
+    total: int,
+    names: Sequence[str],
+    gpus: Mapping[DeviceId, DeviceSpec],
+    at: Steps,
+    found: Problems,
+) -> Sequence[Sequence[tuple[DeviceId, int]]]:
+    """Split a total over devices in proportion to what each can give."""
+    here = (*at, "devices")
+    if not names:
+        found.add(here, "names no device")
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            found.add((*here, index), f"{name} is named twice")
+        elif not _known(name, gpus, (*here, index), found):
+            continue
+    specs = [gpus[DeviceId(name)] for name in dict.fromkeys(names) if name in gpus]
+    if len(specs) < len(names) or not _check_fits(total, specs, (*at, "vram"), found):
+        return []
+    rest_claim, rest_usable = total, sum(spec.usable for spec in specs)
+    amounts = []
+    for spec in specs:
+        # Rounded up, always within the device: rest_claim <= rest_usable holds throughout.
+        amount = -(-rest_claim * spec.usable // rest_usable) if rest_usable else 0
+        amounts.append((spec.id, amount))
+        rest_claim -= amount
+        rest_usable -= spec.usable
+    return [amounts]
+
+
+def _known(name: str, gpus: Mapping[DeviceId, DeviceSpec], at: Steps, found: Problems) -> bool:
+    if name in gpus:
+        return True
+    hint = "; claim main memory as `ram` beside `vram`" if name == RAM else near(name, gpus)
+    found.add(at, f"unknown device {name!r}{hint}", at_key=True)
+    return False
+
+
+def _check_fits(amount: int, devices: Sequence[DeviceSpec], at: Steps, found: Problems) -> bool:
+    if amount <= sum(device.usable for device in devices):
+        return True
+    given = " and ".join(
+        f"{device.id} ({in_gib(device.capacity)} less {in_gib(device.headroom)} headroom)"
+        for device in devices
+    )
+    found.add(at, f"can never be met: {in_gib(amount)} is more than there is on {given}")
+    return False

@@ -1,0 +1,100 @@
+"""What can be wrong with a configuration: problems and their places, gathered and told at once."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+import attrs
+
+Steps: TypeAlias = tuple[str | int, ...]
+"""The way from the document's root to a value: keys of mappings, positions in lists."""
+
+
+@attrs.frozen
+class Mark:
+    """A place in the file; both count from 1."""
+
+    line: int = 1
+    column: int = 1
+
+
+@attrs.frozen
+class Problem:
+    """One thing to put right."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    """The way to the value as people write it: `services.coder.memory.vram`."""
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}: "
+        return where + (f"{self.path}: {self.message}" if self.path else self.message)
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used; all that is known to be wrong with it."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+@attrs.frozen
+class Marks:
+    """Where every value of one file stands, and where its key does."""
+
+    file: str
+    values: Mapping[Steps, Mark] = attrs.field(factory=dict, repr=False)
+    keys: Mapping[Steps, Mark] = attrs.field(factory=dict, repr=False)
+
+    def problem(self, steps: Steps, message: str, *, at_key: bool = False) -> Problem:
+        """Make a problem with the value at `steps`, or with the key that it is missing under."""
+        first, second = (self.keys, self.values) if at_key else (self.values, self.keys)
+        mark = first.get(steps) or second.get(steps)
+        around = steps[:-1]
+        while mark is None and around:
+            mark = self.keys.get(around) or self.values.get(around)
+            around = around[:-1]
+        mark = mark or Mark()
+        return Problem(self.file, mark.line, mark.column, dotted(steps), message)
+
+
+@attrs.define
+class Problems:
+    """The problems found so far: at most one for each path, since one mistake has many echoes."""
+
+    marks: Marks
+    _found: dict[str, Problem] = attrs.field(factory=dict, init=False)
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(self, steps: Steps, message: str, *, at_key: bool = False) -> None:
+        problem = self.marks.problem(steps, message, at_key=at_key)
+        self._found.setdefault(problem.path, problem)
+
+    def check(self) -> None:
+        """Do nothing when nothing was found.
+
+        Raises:
+            SettingsError: all that was found, in the order of the file.
+        """
+        if self._found:
+            raise SettingsError(sorted(self._found.values(), key=lambda p: (p.line, p.column)))
+
+
+def dotted(steps: Steps) -> str:
+    """Write a path as people do: `services.coder.aliases[0]`."""
+    text = ""
+    for step in steps:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the nearest known word, or nothing when none is near."""
+    found = difflib.get_close_matches(word[:64], known, n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""

@@ -1,0 +1,147 @@
+"""From a service as written to all that is needed to start it: its template's draft, made ours."""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from proxycore._ids import ServiceId
+from proxyserver.runtime._protocol import ContainerSpec, LaunchSpec, Mount, Probe, ProcessSpec
+from proxyserver.templates import Draft
+
+from ._errors import Problems, Steps
+from ._model import ContainerEntry, ProcessEntry, ServiceEntry
+from ._shapes import host_path
+
+_REQUEST_TARGET = re.compile(r"/[!-~]*")
+
+
+def launch_spec(
+    service: ServiceId,
+    entry: ServiceEntry,
+    draft: Draft,
+    runtime: Literal["docker", "process"],
+    place: "Place",
+) -> LaunchSpec:
+    """Make the launch of a service; what is missing or wrong goes to `place.found`."""
+    what: ContainerSpec | ProcessSpec
+    if runtime == "docker":
+        what = _container(entry.container or ContainerEntry(), draft.container, place)
+    else:
+        what = _process(entry.process or ProcessEntry(), draft.process, place)
+    live = draft.live if entry.live is None else entry.live or None
+    for key, probe in (("ready", entry.ready), ("live", live)):
+        _check_probe(probe, (*place.at, key), place.found)
+    return LaunchSpec(
+        service=service,
+        what=what,
+        ready=entry.ready or draft.ready,
+        ready_line=draft.ready_line if entry.ready_line is None else entry.ready_line,
+        live=live,
+        failures=draft.failures,
+        fingerprint=_fingerprint(what),
+    )
+
+
+@attrs.frozen
+class Place:
+    """Where a service stands: in the document, on the disk, in the environment."""
+
+    at: Steps
+    base: Path
+    environ: Mapping[str, str]
+    found: Problems
+
+
+def _container(entry: ContainerEntry, draft: ContainerSpec | None, place: Place) -> ContainerSpec:
+    draft = draft or ContainerSpec(image="", port=0)
+    given = {
+        key: value
+        for key, value in attrs.asdict(entry, recurse=False).items()
+        if value is not None and key not in ("environment", "volumes", "mem_limit")
+    }
+    if entry.mem_limit is not None:
+        given["memory_limit"] = entry.mem_limit
+    result = attrs.evolve(
+        draft,
+        environment=_environment(draft.environment, entry.environment),
+        mounts=_mounts((*draft.mounts, *(entry.volumes or ()))),
+        **given,
+    )
+    if not result.image:
+        place.found.add((*place.at, "container", "image"), "is missing")
+    if not result.port:
+        place.found.add(
+            (*place.at, "container", "port"), "is missing: where does it listen inside?"
+        )
+    return result
+
+
+def _process(entry: ProcessEntry, draft: ProcessSpec | None, place: Place) -> ProcessSpec:
+    draft = draft or ProcessSpec(command=())
+    environment = _environment(draft.environment, entry.environment)
+    command = draft.command if entry.command is None else entry.command
+    # The template's binary is the user's to name, too.
+    at: Steps = (*place.at, "binary")
+    if entry.command is not None or not draft.command:
+        at = (*place.at, "process", "command")
+    if not command:
+        place.found.add(at, "is missing")
+    else:
+        search = dict(environment).get("PATH", place.environ.get("PATH"))
+        command = (_program(command[0], search, place, at), *command[1:])
+    working_dir = entry.working_dir or str(place.base)
+    if not Path(working_dir).is_dir():
+        place.found.add((*place.at, "process", "working_dir"), f"no such folder: {working_dir}")
+    port = draft.port if entry.port is None else entry.port
+    return ProcessSpec(command, environment, working_dir, port)
+
+
+def _program(word: str, search: str | None, place: Place, at: Steps) -> str:
+    """Find the program; the daemon's own folder and PATH may be others when it is started."""
+    if "/" not in word:
+        program = shutil.which(word, path=search)
+        where = "on PATH"
+    else:
+        try:
+            path = host_path(word, place.base)
+        except ValueError as error:
+            place.found.add(at, str(error))
+            return word
+        program = shutil.which(path)
+        where = f"at {path}" if not path.exists() else f"that can be executed at {path}"
+    if program is None:
+        place.found.add(at, f"no program {word!r} {where}")
+    return program or word
+
+
+def _environment(
+    draft: Iterable[tuple[str, str]], entry: Mapping[str, str] | None
+) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted({**dict(draft), **(entry or {})}.items()))
+
+
+def _mounts(mounts: Iterable[Mount]) -> tuple[Mount, ...]:
+    """Drop what a later mount on the same target replaces."""
+    return tuple({mount.target: mount for mount in mounts}.values())
+
+
+def _check_probe(probe: Probe | None, at: Steps, found: Problems) -> None:
+    if probe is None:
+        return
+    if not _REQUEST_TARGET.fullmatch(probe.path):
+        found.add((*at, "path"), "expected a path that starts with / and has no spaces")
+    if probe.status is not None and not 200 <= probe.status <= 599:
+        found.add((*at, "status"), "expected an HTTP status from 200 to 599")
+
+
+def _fingerprint(what: ContainerSpec | ProcessSpec) -> str:
+    """Hash all that would make a running one differ; waits, claims and priorities do not."""
+    said: dict[str, Any] = attrs.asdict(what)
+    text = json.dumps([type(what).__name__, said], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

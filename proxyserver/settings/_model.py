@@ -1,0 +1,148 @@
+"""What users write, key by key, with the defaults; docs/reference/configuration.md explains each.
+
+An entry says what the file says: units are read and shapes are checked, nothing more.
+None means that the key is absent, so that the next in line (the template, `server:`) decides.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+import attrs
+
+from proxycore import config as core
+from proxyserver.runtime._protocol import Mount, PortBinding, Probe
+from proxyserver.shapes import (
+    Command,
+    Count,
+    Environment,
+    ExtraHosts,
+    Gpus,
+    HostPath,
+    IdleTime,
+    LoopbackHost,
+    Name,
+    Natural,
+    Port,
+    Regex,
+    Seconds,
+    Size,
+    Word,
+)
+
+Live: TypeAlias = Probe | Literal[False]
+"""A probe, or false: a living process is enough."""
+RuntimeChoice: TypeAlias = Literal["auto", "docker", "process"]
+
+
+@attrs.frozen
+class DeviceEntry:
+    """One GPU.  A bare size is its `memory`."""
+
+    memory: Size
+    headroom: Size | None = None
+
+
+@attrs.frozen
+class LogEntry:
+    level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["text", "json"] = "text"
+
+
+@attrs.frozen
+class DockerEntry:
+    host: str | None = None
+
+
+@attrs.frozen
+class ServerEntry:
+    host: LoopbackHost = "127.0.0.1"
+    port: Port = 8787
+    state_dir: HostPath | None = None
+    devices: Mapping[Name, DeviceEntry] = attrs.field(factory=dict)
+    ram: DeviceEntry | None = None
+    headroom: Size = core.HEADROOM
+    wait_s: Seconds = core.WAIT_S
+    start_s: Seconds = core.START_S
+    start_max_s: Seconds = core.START_MAX_S
+    idle_s: IdleTime = "auto"
+    drain_s: Seconds = core.DRAIN_S
+    grace_s: Seconds = core.GRACE_S
+    queue_max: Natural = core.QUEUE_MAX
+    on_shutdown: Literal["stop", "leave"] = "stop"
+    shutdown_s: Seconds = 30.0
+    log: LogEntry = LogEntry()
+    docker: DockerEntry = DockerEntry()
+    runtime: RuntimeChoice = "auto"
+    body_max: Size = 64 * core.MIB
+    journal: bool = True
+
+
+@attrs.frozen
+class VramClaim:
+    """`vram:` is one total, or an amount for each device."""
+
+    total: Size | None = None
+    by_device: Mapping[str, Size] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class MemoryEntry:
+    vram: VramClaim | None = None
+    devices: tuple[str, ...] | None = None
+    ram: Size | None = None
+
+
+@attrs.frozen
+class ContainerEntry:
+    image: Word | None = None
+    command: Command | None = None
+    entrypoint: Command | None = None
+    port: Port | None = None
+    environment: Environment | None = None
+    volumes: tuple[Mount, ...] | None = None
+    ports: tuple[PortBinding, ...] | None = None
+    gpus: Gpus | None = None
+    devices: tuple[str, ...] | None = None
+    networks: tuple[str, ...] | None = None
+    network_mode: str | None = None
+    extra_hosts: ExtraHosts | None = None
+    shm_size: Size | None = None
+    ipc: str | None = None
+    user: Word | None = None
+    working_dir: str | None = None
+    mem_limit: Size | None = None
+    healthcheck: bool | None = None
+
+
+@attrs.frozen
+class ProcessEntry:
+    command: Command | None = None
+    environment: Environment | None = None
+    working_dir: HostPath | None = None
+    port: Port | None = None
+
+
+@attrs.frozen
+class ServiceEntry:
+    """What every service may have; the options of its type stand beside these keys."""
+
+    type: str | None = None
+    runtime: RuntimeChoice | None = None
+    container: ContainerEntry | None = None
+    process: ProcessEntry | None = None
+    memory: MemoryEntry = MemoryEntry()
+    load_s: Seconds | None = None
+    aliases: tuple[Name, ...] = ()
+    concurrency: Count | None = None
+    priority: int = 0
+    pinned: bool = False
+    wait_s: Seconds | None = None
+    start_s: Seconds | None = None
+    start_max_s: Seconds | None = None
+    idle_s: IdleTime | None = None
+    drain_s: Seconds | None = None
+    grace_s: Seconds | None = None
+    queue_max: Natural | None = None
+    ready: Probe | None = None
+    ready_line: Regex | None = None
+    live: Live | None = None

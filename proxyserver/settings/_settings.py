@@ -1,0 +1,59 @@
+"""What the rest of the program gets to see of the configuration: complete, checked, immutable."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import attrs
+
+from proxycore._ids import ServiceId
+from proxycore.config import MIB, CoreConfig, ServiceSpec
+from proxyserver.runtime._protocol import LaunchSpec
+
+from ._errors import Marks, Problem, Steps
+
+
+@attrs.frozen(kw_only=True)
+class ServerSettings:
+    """What concerns the daemon itself."""
+
+    state_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 8787
+    log_level: str = "INFO"
+    log_format: Literal["text", "json"] = "text"
+    on_shutdown: Literal["stop", "leave"] = "stop"
+    shutdown_s: float = 30.0
+    """How long streams may go on after the daemon was asked to end."""
+    docker_host: str | None = None
+    """None: the engine's usual socket."""
+    runtime: Literal["auto", "docker", "process"] = "auto"
+    body_max: int = 64 * MIB
+    """The largest request body that is held in memory to find its `model`."""
+    journal: bool = True
+
+
+@attrs.frozen
+class Service:
+    """One service: what the core, the runtime and the HTTP side need to know of it."""
+
+    spec: ServiceSpec
+    launch: LaunchSpec
+    type: str
+    runtime: Literal["docker", "process"]
+    wait_s: float
+
+
+@attrs.frozen
+class Settings:
+    """A whole configuration."""
+
+    path: Path
+    server: ServerSettings
+    core: CoreConfig
+    services: Mapping[ServiceId, Service]
+    marks: Marks = attrs.field(repr=False, eq=False)
+
+    def problem(self, steps: Steps, message: str) -> Problem:
+        """Say what the world has against a value: `("services", "a", "container", "image")`."""
+        return self.marks.problem(steps, message)

@@ -1,0 +1,36 @@
+"""Types of the values that users write: what settings read, and what templates ask for.
+
+Each is a plain Python type with a tag, by which the settings know how to read and check it.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeAlias
+
+Size: TypeAlias = Annotated[int, "size"]
+"""Bytes; written as 24GiB, 512 MiB or a plain number."""
+Seconds: TypeAlias = Annotated[float, "seconds"]
+"""A duration of more than 0; written in seconds or as 500ms, 30s, 5m, 2h."""
+IdleTime: TypeAlias = Seconds | Literal["auto", "never"]
+Count: TypeAlias = Annotated[int, "count"]
+"""A whole number of at least 1."""
+Natural: TypeAlias = Annotated[int, "natural"]
+"""A whole number of at least 0."""
+Port: TypeAlias = Annotated[int, "port"]
+Name: TypeAlias = Annotated[str, "name"]
+"""An id that fits into a URL and into a container's name."""
+Word: TypeAlias = Annotated[str, "word"]
+"""A text; a number stands for the text that it was written with."""
+Regex: TypeAlias = Annotated[str, "regex"]
+HostPath: TypeAlias = Annotated[str, "path"]
+"""A path on this machine, made absolute; it starts at the folder of the configuration."""
+ExistingFile: TypeAlias = Annotated[str, "file"]
+"""A `HostPath` of a file that is there."""
+LoopbackHost: TypeAlias = Annotated[str, "loopback"]
+Command: TypeAlias = Annotated[tuple[str, ...], "command"]
+"""A list of words, or one string that is split as a shell does."""
+Environment: TypeAlias = Annotated[Mapping[str, str], "environment"]
+"""A mapping or a list of NAME=value, as in compose; a bare NAME takes the daemon's own value."""
+ExtraHosts: TypeAlias = Annotated[tuple[tuple[str, str], ...], "hosts"]
+"""A mapping or a list of name:address, as in compose."""
+Gpus: TypeAlias = Annotated[bool, "gpus"]
+"""`all`, true, false or a count: whether GPUs are wanted; which ones is up to the placement."""

@@ -1,0 +1,14 @@
+"""The templates that come with the proxy, by the `type` that users write."""
+
+from types import MappingProxyType
+
+from ._protocol import Registry, Template
+from .custom import Custom
+from .llamacpp import LlamaCpp
+
+
+def _by_name(*templates: Template) -> Registry:
+    return MappingProxyType({template.name: template for template in templates})
+
+
+TEMPLATES: Registry = _by_name(Custom(), LlamaCpp())

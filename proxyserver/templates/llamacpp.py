@@ -1,0 +1,257 @@
+"""llama.cpp's llama-server with one GGUF model (docs/reference/templates/llamacpp.md)."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import attrs
+
+from proxyserver.runtime._protocol import (
+    ContainerSpec,
+    FailurePattern,
+    Mount,
+    Probe,
+    ProcessSpec,
+)
+from proxyserver.shapes import Command, Count, ExistingFile, Natural, Size, Word
+
+from ._protocol import Draft
+
+IMAGE = "ghcr.io/ggml-org/llama.cpp"
+PORT = 8080
+LOAD_RATE = 1 << 30
+"""Bytes a second that a model is read with: between a SATA and a slow NVMe disk."""
+LOAD_LEAST_S = 1.0
+
+CacheType: TypeAlias = Literal[
+    "f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"
+]
+
+_IMAGE_TAGS = {"cuda": "server-cuda", "cpu": "server", "rocm": "server-rocm"}
+_IMAGE_TAGS |= {"vulkan": "server-vulkan"}
+# The engine's GPU requests are for NVIDIA only; the other drivers want their device files.
+_DEVICES = {"rocm": ("/dev/kfd", "/dev/dri"), "vulkan": ("/dev/dri",)}
+
+_SWITCH = {True: "on", False: "off", "auto": "auto", None: None}
+_PART = re.compile(r"(.+-)(\d{5})(-of-(\d{5})\.gguf)")
+
+_SMALLER = (
+    "Lower `ctx` or `gpu_layers`, take a smaller `cache_type_k` and `cache_type_v`, or claim more "
+    "memory so that others make room."
+)
+FAILURES = (
+    FailurePattern(
+        "gpu_oom",
+        r"cudaMalloc failed: out of memory|CUDA error: out of memory|hipMalloc failed"
+        r"|ErrorOutOfDeviceMemory|VK_ERROR_OUT_OF_DEVICE_MEMORY",
+        heals=True,
+        advice=f"The GPU was full. {_SMALLER}",
+    ),
+    FailurePattern(
+        "alloc",
+        r"failed to allocate \S+ buffer of size \d+|unable to allocate \S+ buffer"
+        r"|failed to allocate buffer for kv cache|failed to allocate compute (pp|tg) buffers",
+        heals=True,
+        advice=_SMALLER,
+    ),
+    FailurePattern(
+        "model_missing",
+        r"failed to open GGUF file '.*' \(No such file",
+        heals=False,
+        advice="Check the path in `model`, `mmproj` or `draft_model`.",
+    ),
+    FailurePattern(
+        "model_corrupt",
+        r"invalid magic characters|failed to read magic|model is corrupted or incomplete"
+        r"|only supports up to version",
+        heals=False,
+        advice="The file is no GGUF, damaged, or too new for this llama.cpp: fetch it again, or "
+        "take a newer image.",
+    ),
+    FailurePattern(
+        "unsupported",
+        r"unknown model architecture: '",
+        heals=False,
+        advice="This llama.cpp does not know the model: take a newer image or binary.",
+    ),
+    FailurePattern(
+        "bad_flag",
+        r"error: invalid argument:|error while handling argument",
+        heals=False,
+        advice="This llama.cpp does not know one of its arguments: check `args`, or take a newer "
+        "image or binary.",
+    ),
+)
+"""Only those where llama.cpp's own options are the remedy; the rest is said for all servers."""
+
+
+@attrs.frozen
+class LlamaCppOptions:
+    """What a service of the type `llamacpp` may say."""
+
+    model: ExistingFile
+    """A GGUF; of a split one, the first part."""
+    ctx: Natural | None = None
+    """Tokens of context in total over all slots; 0: as the model was trained."""
+    parallel: Count | None = None
+    gpu_layers: Natural | Literal["auto", "all"] | None = None
+    flash_attention: bool | Literal["auto"] | None = None
+    cache_type_k: CacheType | None = None
+    cache_type_v: CacheType | None = None
+    cache_ram: Size | None = None
+    """Host memory for prompts that may come again; llama.cpp takes up to 8 GiB by itself."""
+    threads: Count | None = None
+    mmproj: ExistingFile | None = None
+    draft_model: ExistingFile | None = None
+    draft_max: Count | None = None
+    embedding: bool = False
+    rerank: bool = False
+    pooling: Literal["none", "mean", "cls", "last", "rank"] | None = None
+    chat_template: str | None = None
+    chat_template_file: ExistingFile | None = None
+    reasoning_format: Literal["none", "deepseek", "deepseek-legacy", "auto"] | None = None
+    api_key: Word | None = None
+    args: Command = ()
+    variant: Literal["cuda", "cpu", "rocm", "vulkan"] | None = None
+    """None: `cpu` when `gpu_layers` is 0, else `cuda`."""
+    binary: str = "llama-server"
+
+
+class LlamaCpp:
+    """Runs llama-server as a container of the project's own images, or as a process."""
+
+    name = "llamacpp"
+    options = LlamaCppOptions
+
+    def draft(self, options: LlamaCppOptions) -> Draft:
+        """Make a proposal from the options.
+
+        Raises:
+            ValueError: the options contradict each other, or a part of the model is missing.
+        """
+        _check(options)
+        parts = list(_parts(Path(options.model)))
+        environment = (("LLAMA_API_KEY", options.api_key),) if options.api_key is not None else ()
+        return Draft(
+            container=_container(options, parts, environment),
+            process=ProcessSpec(
+                command=(options.binary, *_arguments(options, "127.0.0.1", "${PORT}", {})),
+                environment=environment,
+            ),
+            ready=Probe("/health", 200),
+            ready_line=r"model loaded|listening on http",
+            live=Probe("/health", 200),
+            failures=FAILURES,
+            load_s=LOAD_LEAST_S + sum(part.stat().st_size for part in parts) / LOAD_RATE,
+        )
+
+
+def _check(options: LlamaCppOptions) -> None:
+    if options.embedding and options.rerank:
+        raise ValueError("a server either embeds or reranks: set one of `embedding`, `rerank`")
+    if options.chat_template is not None and options.chat_template_file is not None:
+        raise ValueError("give one of `chat_template` and `chat_template_file`")
+    if options.draft_max is not None and options.draft_model is None:
+        raise ValueError("`draft_max` needs a `draft_model`")
+    if options.variant == "cpu" and options.gpu_layers not in (None, 0, "auto"):
+        raise ValueError("the variant `cpu` cannot take `gpu_layers`; set them to 0")
+
+
+def _parts(first: Path) -> Iterator[Path]:
+    """Yield all files of a model that may be split (`x-00001-of-00003.gguf`).
+
+    Raises:
+        ValueError: one is missing, or the first named is not the first.
+    """
+    match = _PART.fullmatch(first.name)
+    if match is None:
+        yield first
+        return
+    head, number, tail, total = match.groups()
+    if int(number) != 1:
+        raise ValueError(f"name the first part of a split model, not {first.name}")
+    for index in range(1, int(total) + 1):
+        part = first.with_name(f"{head}{index:05}{tail}")
+        if not part.is_file():
+            raise ValueError(f"part {index} of {int(total)} is missing: {part}")
+        yield part
+
+
+def _container(
+    options: LlamaCppOptions, parts: list[Path], environment: tuple[tuple[str, str], ...]
+) -> ContainerSpec:
+    variant = options.variant or ("cpu" if options.gpu_layers == 0 else "cuda")
+    uses_gpu = variant != "cpu" and options.gpu_layers != 0
+    # File by file: a folder would show the container more than it needs, and links (the hub's
+    # cache is made of them) would point out of it.
+    files = {str(part): f"/models/{part.name}" for part in parts}
+    for folder, path in (
+        ("draft", options.draft_model),
+        ("mmproj", options.mmproj),
+        ("template", options.chat_template_file),
+    ):
+        if path is not None:
+            files.setdefault(path, f"/models/{folder}/{Path(path).name}")
+    return ContainerSpec(
+        image=f"{IMAGE}:{_IMAGE_TAGS[variant]}",
+        port=PORT,
+        command=tuple(_arguments(options, "0.0.0.0", str(PORT), files)),
+        environment=environment,
+        mounts=tuple(
+            Mount(str(Path(source).resolve()), target, read_only=True)
+            for source, target in files.items()
+        ),
+        gpus=variant == "cuda" and uses_gpu,
+        devices=_DEVICES.get(variant, ()) if uses_gpu else (),
+        # The image's own one asks port 8080 with curl all the time; our probes do that better.
+        healthcheck=False,
+    )
+
+
+def _arguments(
+    options: LlamaCppOptions, host: str, port: str, files: dict[str, str]
+) -> Iterator[str]:
+    """Yield llama-server's arguments; `files` says what the files are called where it runs."""
+
+    def file(path: str | None) -> str | None:
+        return files.get(path, path) if path is not None else None
+
+    yield from ("--model", files.get(options.model, options.model))
+    # Never its defaults, which it has announced to change.
+    yield from ("--host", host, "--port", port)
+    # A stop waits for streams, and looks at them only when it pings them (default: 30 s).
+    yield from ("--sse-ping-interval", "1")
+    # At 4 it tells what it is doing while it loads, which keeps a slow start alive, and the sizes
+    # of its buffers.
+    yield from ("--metrics", "-lv", "4")
+    cache_ram = None if options.cache_ram is None else options.cache_ram >> 20
+    valued: tuple[tuple[str, object], ...] = (
+        ("--ctx-size", options.ctx),
+        ("--parallel", options.parallel),
+        ("--gpu-layers", options.gpu_layers),
+        ("--flash-attn", _SWITCH.get(options.flash_attention)),
+        ("--cache-type-k", options.cache_type_k),
+        ("--cache-type-v", options.cache_type_v),
+        ("--cache-ram", cache_ram),
+        ("--threads", options.threads),
+        ("--mmproj", file(options.mmproj)),
+        ("--model-draft", file(options.draft_model)),
+        ("--spec-draft-n-max", options.draft_max),
+        ("--pooling", options.pooling),
+        ("--chat-template", options.chat_template),
+        ("--chat-template-file", file(options.chat_template_file)),
+        ("--reasoning-format", options.reasoning_format),
+    )
+    for flag, value in valued:
+        if value is not None:
+            yield from (flag, str(value))
+    if options.ctx is not None and options.gpu_layers not in (None, "auto"):
+        # Sizes that somebody chose are meant: without this it shrinks what is left open until
+        # the model fits in what happens to be free, and the claim means nothing.
+        yield from ("--fit", "off")
+    if options.embedding:
+        yield "--embedding"
+    if options.rerank:
+        yield "--rerank"
+    yield from options.args
