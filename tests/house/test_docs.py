@@ -9,6 +9,7 @@ import pytest
 
 from proxycore import Event, Reason, effects
 
+from . import lifecycle_page
 from .docs import broken_links, headings, page, section, terms
 from .tree import ROOT, files, name_of
 
@@ -38,6 +39,11 @@ def test_every_field_is_documented(union: object) -> None:
 def test_every_reason_is_documented() -> None:
     """A client that is refused can look up why."""
     assert {reason.value for reason in Reason} - terms(EVENTS) == set()
+
+
+def test_the_drawn_lifecycle_is_the_real_one() -> None:
+    """The page was drawn again after the last change of the table."""
+    assert lifecycle_page.PAGE.read_text() == lifecycle_page.draw()
 
 
 @pytest.mark.parametrize("path", files("*.md"), ids=name_of)
