@@ -5,15 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from .tree import ROOT, files, imports, name_of
+from .tree import ROOT, files, imports, name_of, package_of
 
 CONDUCTOR = ROOT / "proxyserver" / "conductor.py"
 
 
 def known(path: Path) -> list[tuple[str, str]]:
     """Return all imports of a module of ours as (module, name)."""
-    package = ".".join(path.relative_to(ROOT).parent.parts)
-    return list(imports(ast.parse(path.read_text()), package))
+    return list(imports(ast.parse(path.read_text()), package_of(path)))
 
 
 @pytest.mark.parametrize("path", files("proxyserver/*.py"), ids=name_of)

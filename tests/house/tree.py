@@ -30,6 +30,11 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+def package_of(path: Path) -> str:
+    """Return the dotted name of the package that a module is in."""
+    return ".".join(path.relative_to(ROOT).parent.parts)
+
+
 def imports(tree: ast.AST, package: str = "") -> Iterator[tuple[str, str]]:
     """Yield every import as (module, name); the name is empty for `import module`.
 
