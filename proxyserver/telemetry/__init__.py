@@ -1,0 +1,5 @@
+"""What people and collectors see of the daemon: log lines."""
+
+from .facts import log_fact as log_fact
+from .facts import log_request as log_request
+from .logs import configure_logs as configure_logs

@@ -1,0 +1,86 @@
+"""What commands print: tables for people, colours only on a terminal."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+_COLOURS = {"ready": "green", "failed": "red", "backoff": "red", "down": "dim"}
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+def is_rich(stream: TextIO) -> bool:
+    """Tell whether colours and moving bars are welcome there."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def size(amount: float) -> str:
+    """Write bytes as people read them: `1.5 GiB`."""
+    units = iter(_UNITS)
+    unit = next(units)
+    while amount >= 1024:
+        amount, unit = amount / 1024, next(units)
+    return f"{amount:.0f} {unit}" if amount >= 100 or amount % 1 == 0 else f"{amount:.1f} {unit}"
+
+
+def duration(seconds: float | None) -> str:
+    """Write a duration in its two largest units: `1h 05m`."""
+    if seconds is None:
+        return "-"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02}m"
+
+
+def service_rows(services: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Return the table of `status`: its head, then a row a service."""
+    rows: list[tuple[str, ...]] = [
+        ("SERVICE", "STATE", "RUN", "MEMORY", "INFLIGHT", "WAITING", "IDLE-IN", "FOR", "WHY")
+    ]
+    for one in services:
+        memory = " ".join(f"{device}:{size(held)}" for device, held in one["placement"].items())
+        why = one["cause"]["message"] if one["cause"] else one["why"]
+        if one["retry_in_s"] is not None:
+            why = f"{why} (again in {duration(one['retry_in_s'])})"
+        rows.append(
+            (
+                one["id"],
+                one["state"],
+                "-" if one["run"] is None else str(one["run"]),
+                memory or "-",
+                str(one["in_flight"]),
+                str(one["waiting"]),
+                duration(one["idle_in_s"]),
+                duration(one["for_s"]),
+                " ".join(why.split()),
+            )
+        )
+    return rows
+
+
+def device_rows(devices: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Return the table of devices: its head, then a row a device."""
+    keys = ("capacity", "claimed", "reserved", "headroom", "free")
+    head = ("DEVICE", *(key.upper() for key in keys))
+    return [head, *((one["id"], *(size(one[key]) for key in keys)) for one in devices)]
+
+
+def print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows, the first being the head; the columns of plain text are two spaces apart."""
+    if is_rich(sys.stdout):
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*rows[0], box=None, header_style="bold", pad_edge=False)
+        for row in rows[1:]:
+            table.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
+        Console().print(table)
+        return
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")

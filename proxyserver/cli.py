@@ -1,0 +1,394 @@
+"""The command `aiproxy`: what people and scripts type.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no daemon there, 4 the service is not ready.
+A command imports what it needs when it runs, so that the next one starts at once.
+"""
+
+import json as jsonlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+from cyclopts import App, CycloptsError, Parameter
+
+from ._console import is_rich
+
+if TYPE_CHECKING:
+    from proxyserver.settings import Settings
+
+    from .client import Client
+
+FAILED, USAGE, UNREACHABLE, NOT_READY = 1, 2, 3, 4
+
+Url = Annotated[str, Parameter(name="--url", env_var="AIPROXY_URL", help="Where the daemon is.")]
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="Answer for programs.")]
+Config = Annotated[
+    Path | None,
+    Parameter(
+        name="--config",
+        help="The configuration; else ./aiproxy.yaml, else aiproxy/aiproxy.yaml in the folder "
+        "for configurations (XDG).",
+    ),
+]
+Wait = Annotated[bool, Parameter(name="--wait", help="Return when it is done, or at once.")]
+DAEMON = "http://127.0.0.1:8787"
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("ai-inference-proxy")
+
+
+app = App(
+    name="aiproxy",
+    help="One endpoint for every inference server on this machine.",
+    version=_version,
+    help_formatter="default" if is_rich(sys.stdout) else "plain",
+)
+config_app = App(name="config", help="Look at the configuration.")
+app.command(config_app)
+
+
+class CommandFailed(Exception):
+    """Ends a command with words for standard error and an exit code."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    try:
+        app(
+            arguments,
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+    except CycloptsError as error:
+        print(f"aiproxy: {error}\nSee `aiproxy --help`.", file=sys.stderr)
+        return USAGE
+    except CommandFailed as failed:
+        print(failed, file=sys.stderr)
+        return failed.code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (`head`) has enough.  Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+@app.command
+def serve(
+    *,
+    config: Config = None,
+    host: Annotated[str | None, Parameter(help="In place of `server.host`.")] = None,
+    port: Annotated[int | None, Parameter(help="In place of `server.port`.")] = None,
+    log_format: Annotated[
+        Literal["text", "json"] | None, Parameter(help="In place of `server.log.format`.")
+    ] = None,
+) -> None:
+    """Run the daemon in the foreground, until SIGTERM or Ctrl-C."""
+    import attrs
+
+    settings = _load(_config_path(config))
+    if host is not None and not _is_loopback(host):
+        _fail(f"--host {host}: it listens on loopback only; put a reverse proxy in front", USAGE)
+    said = settings.server
+    server = attrs.evolve(
+        said,
+        host=said.host if host is None else host,
+        port=said.port if port is None else port,
+        log_format=log_format or said.log_format,
+    )
+    _serve(attrs.evolve(settings, server=server))
+
+
+@app.command
+def demo(
+    *,
+    once: Annotated[
+        bool, Parameter(negative=(), help="Play the requests, show the swap, and end.")
+    ] = False,
+    port: Annotated[int | None, Parameter(help="Default: 8787, or a free one.")] = None,
+    parts: Annotated[
+        Literal["auto", "real", "small"],
+        Parameter(help="A real llama-server, a small stand-in, or what can be had."),
+    ] = "auto",
+    json: Json = False,
+) -> None:
+    """Try it: two real models where only one fits."""
+    from .demo import DemoFailed, run_demo
+
+    if json and not once:
+        _fail("--json is for --once", USAGE)
+    try:
+        run_demo(once=once, port=port, parts=parts, json=json)
+    except DemoFailed as error:
+        _fail(f"demo: {error}")
+
+
+@app.command
+def status(
+    service: Annotated[
+        str | None, Parameter(help="Only this one; exit code 4 if not ready.")
+    ] = None,
+    /,
+    *,
+    url: Url = DAEMON,
+    json: Json = False,
+) -> None:
+    """Show what runs, what it holds, and why."""
+    from ._console import device_rows, print_table, service_rows
+
+    with _daemon(url) as daemon:
+        health = daemon.health()
+    if service is not None:
+        health["services"] = [one for one in health["services"] if one["id"] == service]
+        if not health["services"]:
+            _fail(f"there is no service {service!r}; `aiproxy status` lists them")
+    if json:
+        _print_json(health)
+    else:
+        print_table(service_rows(health["services"]))
+        if service is None:
+            print()
+            print_table(device_rows(health["devices"]))
+        for name, runtime in health["runtimes"].items():
+            if not runtime["ok"]:
+                print(f"\n{name} cannot be reached: {runtime['message']}")
+    if service is not None and health["services"][0]["state"] != "ready":
+        raise CommandFailed(NOT_READY, f"{service} is not ready")
+
+
+@app.command
+def start(service: str, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
+    """Start a service by hand; return when it is ready."""
+    _act("start", service, wait=wait, url=url, json=json)
+
+
+@app.command
+def stop(
+    service: str,
+    /,
+    *,
+    force: Annotated[
+        bool, Parameter(negative=(), help="Cut running requests instead of letting them finish.")
+    ] = False,
+    wait: Wait = True,
+    url: Url = DAEMON,
+    json: Json = False,
+) -> None:
+    """Stop a service; return when it is down."""
+    _act("stop", service, wait=wait, force=force, url=url, json=json)
+
+
+@app.command
+def restart(service: str, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
+    """Stop and start a service; return when it is ready."""
+    _act("restart", service, wait=wait, url=url, json=json)
+
+
+@app.command
+def logs(
+    service: str,
+    /,
+    *,
+    follow: Annotated[
+        bool, Parameter(name=("--follow", "-f"), negative=(), help="Go on as lines come.")
+    ] = False,
+    tail: Annotated[int, Parameter(help="How many of the last lines.")] = 100,
+    url: Url = DAEMON,
+) -> None:
+    """Print what a service's server has written."""
+    with _daemon(url) as daemon:
+        for line in daemon.log_lines(service, tail=tail, follow=follow):
+            print(line, flush=True)
+
+
+@app.command
+def pull(*services: str, config: Config = None, json: Json = False) -> None:
+    """Fetch the images of these services, or of all."""
+    settings = _load(_config_path(config))
+    images = _images(settings, services)
+    if not images and not json:
+        print("no service here runs as a container: nothing to pull")
+    for image in images:
+        _pull(settings, image)
+    if json:
+        _print_json([{"image": image, "services": used_by} for image, used_by in images.items()])
+
+
+@config_app.command
+def check(
+    file: Annotated[Path | None, Parameter(help="Default: as for `aiproxy serve`.")] = None,
+    /,
+    *,
+    json: Json = False,
+) -> None:
+    """Tell all that is wrong with it, by line and column."""
+    from proxyserver.settings import SettingsError, load
+
+    from ._console import size
+
+    path = _config_path(file)
+    try:
+        settings = load(path, os.environ)
+    except SettingsError as error:
+        if not json:
+            raise CommandFailed(FAILED, str(error)) from None
+        import attrs
+
+        _print_json({"ok": False, "problems": [attrs.asdict(one) for one in error.problems]})
+        raise CommandFailed(FAILED, f"{path}: {len(error.problems)} problems") from None
+    if json:
+        _print_json({"ok": True, "problems": []})
+        return
+    services = ", ".join(f"{name} ({one.runtime})" for name, one in settings.services.items())
+    devices = ", ".join(f"{device.id} {size(device.capacity)}" for device in settings.core.devices)
+    print(f"{path}: good; services: {services or 'none'}; devices: {devices}")
+
+
+def _act(verb: str, service: str, *, wait: bool, url: str, json: bool, force: bool = False) -> None:
+    with _daemon(url) as daemon:
+        after = daemon.act(verb, service, wait=wait, force=force)
+    if json:
+        _print_json(after)
+    else:
+        run = "" if after["run"] is None else f" (run {after['run']})"
+        print(f"{after['id']} is {after['state']}{run}")
+
+
+@contextmanager
+def _daemon(url: str) -> "Iterator[Client]":
+    """Yield a client; its errors become exit codes.
+
+    Raises:
+        CommandFailed: the daemon is not there, or did not do it.
+    """
+    from .client import Client, DaemonRefused, DaemonUnreachable
+
+    try:
+        yield Client(url)
+    except DaemonUnreachable as error:
+        raise CommandFailed(UNREACHABLE, f"aiproxy: {error}") from None
+    except DaemonRefused as error:
+        code = NOT_READY if error.status == 504 else FAILED
+        raise CommandFailed(code, f"aiproxy: {error}") from None
+
+
+def _config_path(given: Path | None) -> Path:
+    """Return the configuration to use: as given, else the first of the usual ones.
+
+    Raises:
+        CommandFailed: none is given and none is there.
+    """
+    if given is not None:
+        return given
+    base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    usual = (Path("aiproxy.yaml"), base / "aiproxy" / "aiproxy.yaml")
+    found = next((path for path in usual if path.is_file()), None)
+    if found is None:
+        _fail(f"no configuration: neither {usual[0]} here nor {usual[1]}; name one by --config")
+    return found
+
+
+def _load(path: Path) -> "Settings":
+    from proxyserver.settings import SettingsError, load
+
+    try:
+        return load(path, os.environ)
+    except SettingsError as error:
+        raise CommandFailed(FAILED, str(error)) from None
+
+
+def _serve(settings: "Settings") -> None:
+    import trio
+
+    from proxyserver.app import serve as serve_app
+    from proxyserver.telemetry import configure_logs
+
+    configure_logs(settings.server.log_level, settings.server.log_format)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(serve_app, settings)
+
+    try:
+        trio.run(main)
+    except* OSError as errors:
+        address = f"{settings.server.host}:{settings.server.port}"
+        _fail(f"the daemon cannot serve on {address}: {_leaves(errors)[0]}")
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]
+
+
+def _images(settings: "Settings", services: Sequence[str]) -> dict[str, list[str]]:
+    """Return the images of these services, or of all, each with the services that need it.
+
+    Raises:
+        CommandFailed: a named service is unknown, or runs as a process.
+    """
+    from proxyserver.runtime._protocol import ContainerSpec
+
+    known = {str(name): service.launch.what for name, service in settings.services.items()}
+    images: dict[str, list[str]] = {}
+    for name in services or known:
+        what = known.get(name)
+        if isinstance(what, ContainerSpec):
+            images.setdefault(what.image, []).append(name)
+        elif what is None:
+            _fail(f"there is no service {name!r}; there are: {', '.join(known) or 'none'}")
+        elif services:
+            _fail(f"{name} runs as a process: there is no image to pull")
+    return images
+
+
+def _pull(settings: "Settings", image: str) -> None:
+    import trio
+
+    from proxyserver.runtime._protocol import RuntimeFault
+    from proxyserver.runtime.docker import DockerRuntime
+
+    from ._pull import show
+
+    server = settings.server
+    runtime = DockerRuntime(
+        instance="pull", docker_host=server.docker_host, state_dir=server.state_dir
+    )
+    try:
+        with show(image) as progress:
+            trio.run(runtime.pull, image, progress)
+    except RuntimeFault as fault:
+        _fail(f"{image}: {fault.cause.message}")
+
+
+def _is_loopback(host: str) -> bool:
+    import ipaddress
+
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _print_json(value: object) -> None:
+    print(jsonlib.dumps(value, indent=2, default=str))
+
+
+def _fail(message: str, code: int = FAILED) -> NoReturn:
+    raise CommandFailed(code, f"aiproxy: {message}")

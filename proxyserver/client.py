@@ -1,0 +1,118 @@
+"""Calls to a running daemon, for commands: plain values out, errors that say what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+URL = "http://127.0.0.1:8787"
+CONNECT_S = 5.0
+LOOK_S = 10.0
+"""For questions that the daemon answers from memory."""
+ACT_S = 3600.0
+"""For starts and stops: longer than the longest wait, load and drain together."""
+
+
+class DaemonUnreachable(Exception):
+    """Nobody answers at the daemon's address, or somebody who is not the daemon."""
+
+
+class DaemonRefused(Exception):
+    """The daemon answered with an error."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Client:
+    """One daemon by its address.
+
+    The environment's HTTP proxies are not asked: the daemon listens on loopback.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+        self._http = httpx.Client(trust_env=False)
+
+    def health(self) -> dict[str, Any]:
+        """Return what the daemon knows of itself, its services and devices.
+
+        Raises:
+            DaemonUnreachable: nobody answers.
+            DaemonRefused: the daemon answered with an error.
+        """
+        return self._json("GET", "/health", LOOK_S, {"detail": "1"})
+
+    def act(self, verb: str, service: str, *, wait: bool, force: bool = False) -> dict[str, Any]:
+        """Start, stop or restart a service; return its state after, or at once if not to wait.
+
+        Raises:
+            DaemonUnreachable: nobody answers.
+            DaemonRefused: the daemon answered with an error, so it was not done.
+        """
+        query = {} if wait else {"wait": "false"}
+        query |= {"force": "true"} if force else {}
+        return self._json("POST", _path(service, verb), ACT_S, query)
+
+    def log_lines(self, service: str, *, tail: int, follow: bool) -> Iterator[str]:
+        """Yield the last lines of a service's log, then, if asked, those that come.
+
+        Raises:
+            DaemonUnreachable: nobody answers, or not any more.
+            DaemonRefused: the daemon answered with an error.
+        """
+        query = {"tail": str(tail), "follow": "true" if follow else "false"}
+        path = _path(service, "logs")
+        # A quiet service may say nothing for days: whoever follows it ends it.
+        times = httpx.Timeout(CONNECT_S, read=None if follow else LOOK_S)
+        with (
+            self._told(),
+            self._http.stream("GET", self._url + path, params=query, timeout=times) as answer,
+        ):
+            if not answer.is_success:
+                answer.read()
+                raise _refused(answer)
+            yield from answer.iter_lines()
+
+    def _json(self, method: str, path: str, read_s: float, query: dict[str, str]) -> dict[str, Any]:
+        times = httpx.Timeout(CONNECT_S, read=read_s)
+        with self._told():
+            answer = self._http.request(method, self._url + path, params=query, timeout=times)
+        if not answer.is_success:
+            raise _refused(answer)
+        try:
+            content = answer.json()
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise DaemonUnreachable(f"what answers at {self._url} is not aiproxy")
+        return content
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise DaemonUnreachable(f"{self._url!r} is no address of a daemon: {error}") from None
+        except httpx.ReadTimeout:
+            raise DaemonUnreachable(f"the daemon at {self._url} does not answer in time") from None
+        except httpx.TransportError as error:
+            raise DaemonUnreachable(
+                f"no daemon at {self._url}: {error or type(error).__name__}\n"
+                "start it with `aiproxy serve`, or say where it is with --url or $AIPROXY_URL"
+            ) from None
+
+
+def _path(service: str, verb: str) -> str:
+    return f"/api/v1/service/{quote(service, safe='')}/{verb}"
+
+
+def _refused(answer: httpx.Response) -> DaemonRefused:
+    try:
+        message = str(answer.json()["error"]["message"])
+    except (KeyError, TypeError, ValueError):
+        message = f"HTTP {answer.status_code} {answer.reason_phrase}"
+    return DaemonRefused(answer.status_code, message)

@@ -1,0 +1,74 @@
+"""Facts about services and requests, as log lines."""
+
+from typing import TypeAlias, assert_never
+
+from loguru import logger
+
+from proxycore import Changed, Explained, Refuse, State, Valued, Waiting
+from proxyserver.http._exchange import Outcome, RequestRecord
+
+Fact: TypeAlias = Changed | Explained | Waiting | Refuse
+
+_LEVELS = {State.BACKOFF: "WARNING", State.FAILED: "ERROR"}
+
+
+def log_fact(fact: Fact, now: float) -> None:
+    """Write down what the core did and why.
+
+    Args:
+        fact: One of the core's effects that ask for nothing.
+        now: The core's time: with it a line is found again in the journal.
+    """
+    log = logger.bind(service=fact.service, at=now)
+    match fact:
+        case Changed(_, run, old, new, why):
+            text = f"{old.value} -> {new.value}" + (f": {why}" if why else "")
+            log.bind(run=run).log(_LEVELS.get(new, "INFO"), text)
+        case Explained(_, _, victims, spared):
+            text = f"room is made by stopping {_valued(victims)}"
+            log.info(text + (f", not {_valued(spared)}" if spared else ""))
+        case Waiting(ticket, _, position, why):
+            log.bind(ticket=ticket).debug(f"a request waits, number {position} in line: {why}")
+        case Refuse(ticket, _, reason, message):
+            log.bind(ticket=ticket).warning(f"refused ({reason.value}): {message}")
+        case _:
+            assert_never(fact)
+
+
+def log_request(record: RequestRecord) -> None:
+    """Write down how a request went; a look at the proxy itself is of less interest."""
+    log = logger.bind(
+        request=record.request_id,
+        service=record.service,
+        run=record.run,
+        status=record.status,
+        outcome=record.outcome.value,
+        waited_s=record.waited_s,
+        first_byte_s=record.first_byte_s,
+        duration_s=record.duration_s,
+        bytes_in=record.bytes_in,
+        bytes_out=record.bytes_out,
+    )
+    if record.outcome is Outcome.BUG:
+        log.opt(exception=record.error).error(_told(record))
+        return
+    failed = record.outcome is Outcome.BROKEN or (record.status or 0) >= 500
+    looked = record.service is None and record.method in ("GET", "HEAD")
+    log.log("WARNING" if failed else "DEBUG" if looked else "INFO", _told(record))
+
+
+def _told(record: RequestRecord) -> str:
+    parts = [f"in {record.duration_s:.3f} s"]
+    if record.waited_s >= 0.001:
+        parts.append(f"waited {record.waited_s:.3f} s")
+    if record.first_byte_s is not None:
+        parts.append(f"first byte after {record.first_byte_s:.3f} s")
+    parts.append(f"{record.bytes_in} bytes in, {record.bytes_out} out")
+    text = f"{record.method} {record.path} {record.status or '-'} {', '.join(parts)}"
+    if record.outcome is not Outcome.ANSWERED:
+        text += f"; {record.outcome.value.replace('_', ' ')}"
+    return text + (f": {record.error}" if record.error is not None else "")
+
+
+def _valued(candidates: tuple[Valued, ...]) -> str:
+    return ", ".join(f"{one.service}#{one.run} (worth {one.value:.3g})" for one in candidates)
