@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Generic, Protocol, TypeVar, assert_never
+from typing import Generic, assert_never
 
 import attrs
 import trio
@@ -10,7 +10,6 @@ from loguru import logger
 
 from proxycore import (
     Admit,
-    Cause,
     Changed,
     Core,
     CoreConfig,
@@ -21,18 +20,13 @@ from proxycore import (
     FoundRun,
     KillRun,
     ModelId,
-    Placement,
-    Reason,
     Refuse,
     RequestArrived,
     RequestFinished,
     RestartRequested,
-    RunAlive,
     RunGone,
     RunId,
-    RunReady,
     RunsFound,
-    RunStuck,
     RuntimeFound,
     RuntimeLost,
     ServiceId,
@@ -48,12 +42,13 @@ from proxycore import (
     journal,
 )
 
+from ._adoption import is_good, remove
+from ._run import C, C_co, Run
 from .journal_file import JournalFile
-from .readiness import wait_ready, wait_stuck
+from .refused import Refused
 from .runtime import (
     Endpoint,
     ExitReport,
-    FoundProcess,
     RunFacts,
     Runtime,
     RuntimeFault,
@@ -61,39 +56,7 @@ from .runtime import (
 )
 from .settings import Service
 
-ADOPT_S = 5.0
-"""A found run that does not answer within this time is not healthy, and is removed."""
-REPORT_S = 10.0
-"""How long the exit report of a run that is gone may take (the engine reads its log)."""
 UNREACHABLE_RETRY_S = 1.0
-
-
-class Refused(Exception):
-    """The core refused a request or a start."""
-
-    def __init__(
-        self,
-        service: ServiceId,
-        reason: Reason,
-        message: str,
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.service = service
-        self.reason = reason
-        self.message = message
-        self.retry_after_s = retry_after_s
-
-
-class Connections(Protocol):
-    """The connections to one run; what they carry is not the conductor's business."""
-
-    def close(self) -> None:
-        """Break them all: a server with open requests would wait for them before it stops."""
-
-
-C_co = TypeVar("C_co", bound=Connections, covariant=True)
-C = TypeVar("C", bound=Connections)
 
 
 @attrs.frozen
@@ -111,23 +74,6 @@ class RuntimeState:
 
     ok: bool
     message: str
-
-
-@attrs.define(eq=False)
-class _Run(Generic[C]):
-    """One run, from its registration to its last breath."""
-
-    service: Service
-    id: RunId
-    placement: Placement
-    endpoint: Endpoint | None = None
-    connections: C | None = None
-    grace_s: float = 0.0
-    living: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    """Cancelled when the core wants it stopped, or when it has ended by itself."""
-    ending: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    """Cancelled when the core asks for the end once more, by force."""
-    report: ExitReport | None = None
 
 
 @attrs.define(eq=False)
@@ -182,7 +128,7 @@ class Conductor(Generic[C]):
         self._connect = connect
         self._tell = tell
         self._journal = journal_file
-        self._runs: dict[RunId, _Run[C]] = {}
+        self._runs: dict[RunId, Run[C]] = {}
         self._answers: dict[TicketId, _Answer] = {}
         self._reports: dict[ServiceId, ExitReport] = {}
         self._last_runs: dict[ServiceId, RunId] = {}
@@ -311,16 +257,16 @@ class Conductor(Generic[C]):
     def _do(self, effect: Effect) -> None:
         match effect:
             case StartRun():
-                run = _Run[C](self._services[effect.service], effect.run, effect.placement)
+                service = self._services[effect.service]
+                runtime = self._runtimes[service.runtime]
+                run = Run(service, effect.run, effect.placement, runtime, self._connect)
                 self._register(run)
                 assert self._nursery is not None
                 self._nursery.start_soon(self._live, run)
             case StopRun():
-                run = self._runs[effect.run]
-                run.grace_s = effect.grace_s
-                run.living.cancel()
+                self._runs[effect.run].stop(effect.grace_s)
             case KillRun():
-                self._runs[effect.run].ending.cancel()
+                self._runs[effect.run].kill()
             case Admit() | Started():
                 if (answer := self._answers.get(effect.ticket)) is not None:
                     answer.say(run=effect.run)
@@ -365,161 +311,62 @@ class Conductor(Generic[C]):
 
     # One run
 
-    def _register(self, run: _Run[C]) -> None:
+    def _register(self, run: Run[C]) -> None:
         """Know the run before its task begins: the core may stop it sooner than that."""
         self._runs[run.id] = run
         self._last_runs[run.service.spec.id] = run.id
 
-    async def _live(self, run: _Run[C]) -> None:
-        """Start a run, or take over a found one; watch it, end it, and tell that it is gone."""
+    async def _live(self, run: Run[C]) -> None:
+        """Let a run live, and tell that it is gone."""
         service = run.service.spec.id
-        runtime = self._runtime_of(service)
-        adopted = run.endpoint is not None
-        fault: RuntimeFault | None = None
-        with run.living:
-            if run.endpoint is None:
-                try:
-                    run.endpoint = await runtime.start(run.service.launch, run.id, run.placement)
-                except RuntimeFault as caught:
-                    fault = caught
-                else:
-                    run.connections = self._connect(run.endpoint)
-            if run.endpoint is not None:
-                await self._watch(run, run.endpoint, runtime, ready=adopted)
-        if run.connections is not None:
-            run.connections.close()
-        if run.report is None and fault is None:
-            await self._end(run, runtime)
-        if isinstance(fault, RuntimeUnreachable):
-            self._lose(run.service.runtime, str(fault))
-        cause = await self._account(run, runtime, fault)
+        cause = await run.live(self._handle, lambda why: self._lose(run.service.runtime, why))
+        if run.report is not None:
+            self._reports[service] = run.report
         del self._runs[run.id]
         self._handle(RunGone(service, run.id, cause))
         with suppress(RuntimeFault):
-            await runtime.forget(service, run.id)
-
-    async def _watch(
-        self, run: _Run[C], endpoint: Endpoint, runtime: Runtime, *, ready: bool
-    ) -> None:
-        """Tell when the run is ready, and when it stops answering; end with the run."""
-        service, launch = run.service.spec.id, run.service.launch
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._await_end, run, runtime)
-            if not ready:
-                await wait_ready(
-                    launch,
-                    run.id,
-                    endpoint,
-                    runtime,
-                    alive=lambda: self._handle(RunAlive(service, run.id)),
-                )
-                self._handle(RunReady(service, run.id))
-            self._handle(RunStuck(service, run.id, await wait_stuck(launch, endpoint)))
-
-    async def _await_end(self, run: _Run[C], runtime: Runtime) -> None:
-        """Wait until the run has ended, and keep the report; an engine out of reach is waited for."""
-        while run.report is None:
-            try:
-                run.report = await runtime.wait_gone(run.service.launch, run.id)
-            except RuntimeUnreachable as fault:
-                self._lose(run.service.runtime, str(fault))
-                await trio.sleep(UNREACHABLE_RETRY_S)
-            except RuntimeFault as fault:
-                run.report = ExitReport(fault.cause, None, False, ())
-        run.living.cancel()
-
-    async def _end(self, run: _Run[C], runtime: Runtime) -> None:
-        """End the run politely; by force when the core asks again, or when it never quite began."""
-        service = run.service.spec.id
-        force = run.endpoint is None
-        while True:
-            with trio.CancelScope() as run.ending:
-                try:
-                    if force:
-                        await runtime.kill(service, run.id)
-                    else:
-                        await runtime.stop(service, run.id, run.grace_s)
-                    return
-                except RuntimeFault as fault:
-                    logger.warning("{} run {} does not end: {}", service, run.id, fault)
-                    await trio.sleep_forever()  # until the core asks again, which it will
-            force = True
-
-    async def _account(self, run: _Run[C], runtime: Runtime, fault: RuntimeFault | None) -> Cause:
-        """Return why the run ended, and keep the evidence."""
-        if fault is not None:
-            run.report = ExitReport(fault.cause, None, False, ())
-        elif run.endpoint is not None:
-            with trio.move_on_after(REPORT_S):
-                await self._await_end(run, runtime)
-        if run.report is None:
-            return Cause("stopped", "stopped before it had begun")
-        self._reports[run.service.spec.id] = run.report
-        return run.report.cause
+            await run.runtime.forget(service, run.id)
 
     # What an earlier life left, and what runs things
 
     async def _adopt(self, nursery: trio.Nursery) -> None:
-        """Take over what an earlier life left and is still good; remove the rest."""
-        kept: list[_Run[C]] = []
+        """Take over what an earlier life left and is still good; remove the rest.
+
+        Only then go on: what is left over holds memory that the core does not know of.
+        """
+        devices = {device.id for device in self._core.config.devices}
+        kept: list[Run[C]] = []
         run_max = RunId(0)
-        for name, runtime in self._runtimes.items():
-            self._states[name] = RuntimeState(True, "not asked yet")
-            try:
-                self._states[name] = RuntimeState(True, await runtime.check())
-                found = await runtime.found()
-            except RuntimeUnreachable as fault:
-                self._lose(name, str(fault))
-                continue
-            # The newest run of a service first: of two that live, it is the one that served.
-            for one in sorted(found, key=lambda one: one.run, reverse=True):
-                run_max = max(run_max, one.run)
-                service = self._services.get(one.service)
-                taken = any(run.service is service for run in kept)
-                if service is None or taken or not await self._is_good(name, service, one):
-                    nursery.start_soon(self._remove, runtime, one)
+        async with trio.open_nursery() as removing:
+            for name, runtime in self._runtimes.items():
+                self._states[name] = RuntimeState(True, "not asked yet")
+                try:
+                    self._states[name] = RuntimeState(True, await runtime.check())
+                    found = await runtime.found()
+                except RuntimeUnreachable as fault:
+                    self._lose(name, str(fault))
                     continue
-                run = _Run[C](service, one.run, one.placement, one.endpoint)
-                assert one.endpoint is not None
-                run.connections = self._connect(one.endpoint)
-                self._register(run)
-                kept.append(run)
+                # The newest run of a service first: of two that live, it is the one that served.
+                for one in sorted(found, key=lambda one: one.run, reverse=True):
+                    run_max = max(run_max, one.run)
+                    service = self._services.get(one.service)
+                    if (
+                        service is not None
+                        and service.runtime == name
+                        and not any(run.service is service for run in kept)
+                        and one.endpoint is not None
+                        and await is_good(service, one, runtime, devices)
+                    ):
+                        run = Run(service, one.run, one.placement, runtime, self._connect)
+                        run.adopt(one.endpoint)
+                        self._register(run)
+                        kept.append(run)
+                    else:
+                        removing.start_soon(remove, runtime, one)
         found_runs = tuple(FoundRun(run.service.spec.id, run.id, run.placement) for run in kept)
         self._handle(RunsFound(found_runs, run_max))
         for run in kept:
             nursery.start_soon(self._live, run)
-
-    async def _is_good(self, name: str, service: Service, found: FoundProcess) -> bool:
-        """Tell whether a found run is unchanged, still fits the machine, and answers."""
-        devices = {device.id for device in self._core.config.devices}
-        if (
-            not found.alive
-            or found.endpoint is None
-            or service.runtime != name
-            or service.launch.fingerprint != found.fingerprint
-            or not devices.issuperset(found.placement.devices)
-        ):
-            return False
-        with trio.move_on_after(ADOPT_S):
-            await wait_ready(
-                service.launch,
-                found.run,
-                found.endpoint,
-                self._runtimes[name],
-                alive=lambda: None,
-            )
-            return True
-        return False
-
-    async def _remove(self, runtime: Runtime, found: FoundProcess) -> None:
-        """End and forget a found run that is not kept; a fault leaves it for the next life."""
-        logger.info("removing {} run {} of an earlier life", found.service, found.run)
-        try:
-            if found.alive:
-                await runtime.kill(found.service, found.run)
-            await runtime.forget(found.service, found.run)
-        except RuntimeFault as fault:
-            logger.warning("{} run {} stays behind: {}", found.service, found.run, fault)
 
     async def _watch_runtime(self, name: str, runtime: Runtime) -> None:
         def changed(ok: bool, message: str) -> None:
@@ -550,15 +397,16 @@ class Conductor(Generic[C]):
             break
         for one in found:
             if one.run not in self._runs:
-                await self._remove(runtime, one)
+                await remove(runtime, one)
         logger.info("{} can be reached again: {}", name, message)
         self._states[name] = RuntimeState(True, message)
         self._handle(RuntimeFound(self._services_on(name)))
 
     def _services_on(self, name: str) -> tuple[ServiceId, ...]:
-        return tuple(id for id, service in self._services.items() if service.runtime == name)
+        return tuple(key for key, service in self._services.items() if service.runtime == name)
 
 
 async def _nothing() -> AsyncIterator[str]:
-    for line in ():
+    no_lines: tuple[str, ...] = ()
+    for line in no_lines:
         yield line

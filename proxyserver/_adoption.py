@@ -1,0 +1,48 @@
+"""What an earlier life of the daemon left: which of it is worth keeping, and how the rest goes."""
+
+from collections.abc import Container
+
+import trio
+from loguru import logger
+
+from proxycore import DeviceId
+
+from .readiness import wait_ready
+from .runtime import FoundProcess, Runtime, RuntimeFault
+from .settings import Service
+
+ADOPT_S = 5.0
+"""A found run that does not answer within this time is not healthy."""
+REMOVE_S = 20.0
+"""How long the start of the daemon waits for one leftover to go."""
+
+
+async def is_good(
+    service: Service, found: FoundProcess, runtime: Runtime, devices: Container[DeviceId]
+) -> bool:
+    """Tell whether a found run is unchanged, on devices that are still known, and answers."""
+    if (
+        not found.alive
+        or found.endpoint is None
+        or service.launch.fingerprint != found.fingerprint
+        or not all(device in devices for device in found.placement.devices)
+    ):
+        return False
+    with trio.move_on_after(ADOPT_S):
+        await wait_ready(service.launch, found.run, found.endpoint, runtime, alive=lambda: None)
+        return True
+    return False
+
+
+async def remove(runtime: Runtime, found: FoundProcess) -> None:
+    """End and forget a found run; one that does not go is left for the next life, and said."""
+    logger.info("removing {} run {} of an earlier life", found.service, found.run)
+    with trio.move_on_after(REMOVE_S) as scope:
+        try:
+            if found.alive:
+                await runtime.kill(found.service, found.run)
+            await runtime.forget(found.service, found.run)
+        except RuntimeFault as fault:
+            logger.warning("{} run {} stays behind: {}", found.service, found.run, fault)
+    if scope.cancelled_caught:
+        logger.warning("{} run {} does not end", found.service, found.run)

@@ -1,0 +1,153 @@
+"""One run, from start to last breath: it is started, watched and ended here, and nowhere else."""
+
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+import attrs
+import trio
+from loguru import logger
+
+from proxycore import Cause, Event, Placement, RunAlive, RunId, RunReady, RunStuck
+
+from .readiness import wait_ready, wait_stuck
+from .runtime import Endpoint, ExitReport, Runtime, RuntimeFault, RuntimeUnreachable
+from .settings import Service
+
+REPORT_S = 10.0
+"""How long the exit report of a run that is gone may take (the engine reads its log)."""
+UNREACHABLE_RETRY_S = 1.0
+
+
+class Connections(Protocol):
+    """The connections to one run; what they carry is not our business."""
+
+    def close(self) -> None:
+        """Break them all: a server with open requests would wait for them before it stops."""
+
+
+C_co = TypeVar("C_co", bound=Connections, covariant=True)
+C = TypeVar("C", bound=Connections)
+
+
+@attrs.define(eq=False)
+class Run(Generic[C]):
+    """One life of one service, with the task that owns it."""
+
+    service: Service
+    id: RunId
+    placement: Placement
+    runtime: Runtime
+    _connect: Callable[[Endpoint], C]
+    connections: C | None = None
+    """Set before the run can be ready."""
+    report: ExitReport | None = None
+    """How it ended, once it has."""
+    _endpoint: Endpoint | None = None
+    _adopted: bool = False
+    _grace_s: float = 0.0
+    _living: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    """Cancelled when it shall stop, and when it has ended by itself."""
+    _ending: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    """Cancelled when it shall end by force."""
+
+    def adopt(self, endpoint: Endpoint) -> None:
+        """Be a run that lives already, and is ready."""
+        self._adopted = True
+        self._be_at(endpoint)
+
+    def stop(self, grace_s: float) -> None:
+        """Let `live` end the run politely; it may not have begun yet."""
+        self._grace_s = grace_s
+        self._living.cancel()
+
+    def kill(self) -> None:
+        """Let `live`, which is ending the run, end it by force, or try so again."""
+        self._ending.cancel()
+
+    async def live(self, tell: Callable[[Event], None], lose: Callable[[str], None]) -> Cause:
+        """Start the run, or take over a found one, and stay with it until nothing of it is left.
+
+        Args:
+            tell: is told that the run shows signs of life, is ready, or is stuck.
+            lose: is told when the runtime cannot be reached, and why.
+
+        Returns:
+            Why it ended.
+        """
+        fault: RuntimeFault | None = None
+        with self._living:
+            if self._endpoint is None:
+                try:
+                    endpoint = await self.runtime.start(
+                        self.service.launch, self.id, self.placement
+                    )
+                except RuntimeFault as caught:
+                    fault = caught
+                else:
+                    self._be_at(endpoint)
+            if self._endpoint is not None:
+                await self._watch(self._endpoint, tell, lose)
+        if fault is not None:
+            if isinstance(fault, RuntimeUnreachable):
+                lose(str(fault))
+            self.report = ExitReport(fault.cause, None, False, ())
+            return fault.cause
+        if self.connections is not None:
+            self.connections.close()
+        if self.report is None:
+            await self._end()
+        if self._endpoint is not None:
+            with trio.move_on_after(REPORT_S):
+                await self._await_end(lose)
+        return Cause("stopped", "stopped") if self.report is None else self.report.cause
+
+    def _be_at(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self.connections = self._connect(endpoint)
+
+    async def _watch(
+        self, endpoint: Endpoint, tell: Callable[[Event], None], lose: Callable[[str], None]
+    ) -> None:
+        """Tell when the run is ready and when it stops answering; return when it has ended."""
+        service, launch = self.service.spec.id, self.service.launch
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._await_end, lose)
+            if not self._adopted:
+                await wait_ready(
+                    launch,
+                    self.id,
+                    endpoint,
+                    self.runtime,
+                    alive=lambda: tell(RunAlive(service, self.id)),
+                )
+                tell(RunReady(service, self.id))
+            tell(RunStuck(service, self.id, await wait_stuck(launch, endpoint)))
+
+    async def _await_end(self, lose: Callable[[str], None]) -> None:
+        """Wait until the run has ended, and keep the report; a lost runtime is waited for."""
+        while self.report is None:
+            try:
+                self.report = await self.runtime.wait_gone(self.service.launch, self.id)
+            except RuntimeUnreachable as fault:
+                lose(str(fault))
+                await trio.sleep(UNREACHABLE_RETRY_S)
+            except RuntimeFault as fault:
+                self.report = ExitReport(fault.cause, None, False, ())
+        self._living.cancel()
+
+    async def _end(self) -> None:
+        """End the run politely; by force when asked again, or when it never quite began."""
+        service = self.service.spec.id
+        force = self._endpoint is None
+        while True:
+            with trio.CancelScope() as self._ending:
+                try:
+                    if force:
+                        await self.runtime.kill(service, self.id)
+                    else:
+                        await self.runtime.stop(service, self.id, self._grace_s)
+                    return
+                except RuntimeFault as fault:
+                    logger.warning("{} run {} does not end: {}", service, self.id, fault)
+                    await trio.sleep_forever()  # until `kill`, which the core will ask for
+            force = True

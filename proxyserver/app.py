@@ -1,0 +1,128 @@
+"""The only place that wires: settings become runtimes, a conductor, and a server in front of it."""
+
+import fcntl
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import trio
+from loguru import logger
+
+from . import http
+from .conductor import Conductor
+from .http import UpstreamConnections
+from .journal_file import JournalFile
+from .runtime import DockerRuntime, ProcessRuntime, Runtime, instance_id
+from .settings import Settings
+from .telemetry import log_fact, log_request
+
+STOP_S = 30.0
+"""Beyond `shutdown_s`: so long the services have to end once their requests are over or cut."""
+
+
+class AlreadyRunning(Exception):
+    """Another daemon owns the state folder."""
+
+
+async def serve(
+    settings: Settings, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Run the daemon until SIGTERM or SIGINT, or until cancelled; report its URL as started.
+
+    At a signal it stops listening, lets requests finish within `shutdown_s`, and stops the services
+    (or leaves them to the next life, by `on_shutdown`).  A second signal ends it at once.
+
+    Raises:
+        AlreadyRunning: another daemon owns the state folder.
+        http.ListenError: the address is taken, or is not ours.
+    """
+    server = settings.server
+    with _owned(server.state_dir):
+        journal_file = JournalFile(server.state_dir / "journal") if server.journal else None
+        conductor: Conductor[UpstreamConnections] = Conductor(
+            settings.core,
+            settings.services,
+            _runtimes(settings),
+            connect=UpstreamConnections,
+            tell=lambda fact: log_fact(fact, trio.current_time()),
+            journal_file=journal_file,
+        )
+        async with trio.open_nursery() as nursery:
+            # Before anything can be started: a signal that came earlier would leave it behind.
+            ending = await nursery.start(_wait_signal, nursery.cancel_scope)
+            await nursery.start(conductor.run)
+            app = http.make_app(conductor, settings, on_request=log_request, nursery=nursery)
+            async with trio.open_nursery() as serving:
+                listen = partial(
+                    http.serve,
+                    app,
+                    server.host,
+                    server.port,
+                    stop=ending,
+                    drain_s=server.shutdown_s,
+                )
+                url = await serving.start(listen)
+                logger.info("listening on {}", url)
+                task_status.started(url)
+                await ending.wait()
+                if server.on_shutdown == "stop":
+                    await _stop_services(conductor, server.shutdown_s)
+            nursery.cancel_scope.cancel()
+        logger.info("stopped")
+
+
+async def _stop_services(conductor: Conductor[UpstreamConnections], within_s: float) -> None:
+    with trio.move_on_after(within_s + STOP_S) as scope:
+        await conductor.shutdown(within_s)
+    if scope.cancelled_caught:
+        logger.error("some services did not end; the next start will remove them")
+
+
+async def _wait_signal(
+    scope: trio.CancelScope,
+    *,
+    task_status: trio.TaskStatus[trio.Event] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Set the reported event at the first signal, cancel the scope at the second."""
+    ending = trio.Event()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started(ending)
+        async for number in signals:
+            if ending.is_set():
+                logger.warning("{}: ending at once", signal.Signals(number).name)
+                scope.cancel()
+            logger.info("{}: finishing what runs", signal.Signals(number).name)
+            ending.set()
+
+
+def _runtimes(settings: Settings) -> dict[str, Runtime]:
+    """Make the runtimes that services use; an engine that nobody uses need not be there."""
+    server = settings.server
+    instance = instance_id(server.state_dir)
+    runtimes: dict[str, Runtime] = {}
+    for service in settings.services.values():
+        if service.runtime in runtimes:
+            continue
+        if service.runtime == "docker":
+            runtimes["docker"] = DockerRuntime(
+                instance=instance, docker_host=server.docker_host, state_dir=server.state_dir
+            )
+        else:
+            runtimes["process"] = ProcessRuntime(instance=instance, state_dir=server.state_dir)
+    return runtimes
+
+
+@contextmanager
+def _owned(state_dir: Path) -> Iterator[None]:
+    """Own the state folder: two daemons on one would remove each other's runs."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    with (state_dir / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(
+                f"another daemon uses {state_dir}; stop it, or set server.state_dir"
+            ) from None
+        yield
