@@ -23,6 +23,7 @@ from .effects import Admit as Admit
 from .effects import Changed as Changed
 from .effects import Effect as Effect
 from .effects import Explained as Explained
+from .effects import Fact as Fact
 from .effects import KillRun as KillRun
 from .effects import Reason as Reason
 from .effects import Refuse as Refuse

@@ -120,6 +120,7 @@ class Explained:
     spared: tuple[Valued, ...]
 
 
-Effect: TypeAlias = (
-    StartRun | StopRun | KillRun | Admit | Started | Refuse | Changed | Waiting | Explained
-)
+Fact: TypeAlias = Refuse | Changed | Waiting | Explained
+"""What is worth writing down: it tells why.  A refusal is an order as well."""
+
+Effect: TypeAlias = StartRun | StopRun | KillRun | Admit | Started | Fact

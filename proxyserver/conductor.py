@@ -17,6 +17,7 @@ from proxycore import (
     Effect,
     Event,
     Explained,
+    Fact,
     FoundRun,
     KillRun,
     ModelId,
@@ -119,7 +120,7 @@ class Conductor(Generic[C]):
         runtimes: Mapping[str, Runtime],
         *,
         connect: Callable[[Endpoint], C],
-        tell: Callable[[Effect], None],
+        tell: Callable[[Fact], None],
         journal_file: JournalFile | None = None,
     ) -> None:
         self._core = Core(config, now=trio.current_time())

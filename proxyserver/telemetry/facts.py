@@ -1,13 +1,11 @@
 """Facts about services and requests, as log lines."""
 
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
 from loguru import logger
 
-from proxycore import Changed, Explained, Refuse, State, Valued, Waiting
+from proxycore import Changed, Explained, Fact, Refuse, State, Valued, Waiting
 from proxyserver.http._exchange import Outcome, RequestRecord
-
-Fact: TypeAlias = Changed | Explained | Waiting | Refuse
 
 _LEVELS = {State.BACKOFF: "WARNING", State.FAILED: "ERROR"}
 
