@@ -1,13 +1,11 @@
 """What all tests share: the rig's fixtures, Hypothesis profiles, and what this machine lacks."""
 
 import os
-from pathlib import Path
 
 import hypothesis
 import pytest
 
-if (Path(__file__).parent / "rig" / "fixtures.py").exists():
-    pytest_plugins = ["tests.rig.fixtures"]
+pytest_plugins = ["tests.rig.fixtures"]
 
 # Time is not a promise of the code: a slow machine must not fail a property.
 hypothesis.settings.register_profile("local", deadline=None)
@@ -16,8 +14,9 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "lo
 
 REMEDIES = {
     "engine": "a container engine of their own, so root: sudo ./run test",
-    "compiler": "a C compiler for the scripted server: sudo apt install gcc libc6-dev",
+    "mock_binary": "a C compiler for the scripted server: sudo apt install gcc libc6-dev",
 }
+"""What may be left out, by the fixture that needs it."""
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
@@ -27,16 +26,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         choices=sorted(REMEDIES),
-        help="leave out the tests that need this, and say so at the end",
+        help="leave out the tests that need this fixture, and say so at the end",
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what was asked for; without such an option, a test that lacks its parts fails."""
+    """Leave out what was asked for; without such an option, a test that lacks its parts fails.
+
+    A test that finds its fixture only when it runs says so by a marker of the same name.
+    """
     left_out = config.stash[LEFT_OUT] = dict.fromkeys(config.getoption("--without"), 0)
     kept, dropped = [], []
     for item in items:
-        need = next((need for need in left_out if item.get_closest_marker(need)), None)
+        wants = {*getattr(item, "fixturenames", ()), *(mark.name for mark in item.iter_markers())}
+        need = next((need for need in left_out if need in wants), None)
         if need is None:
             kept.append(item)
         else:
