@@ -1,0 +1,392 @@
+"""The process runtime: services as plain commands, for people without a container engine.
+
+Every run is the leader of its own session, writes its log straight to a file and is described by
+a state file, so that it needs nothing of ours to live on: a daemon that starts later finds it,
+watches it and ends it as if it were its own child.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from proxycore import Cause, DeviceId, Placement, RunId, ServiceId
+
+from . import _proc
+from ._exits import classify
+from ._logs import bound_file, follow_file, read_tail
+from ._ports import LOOPBACK, check_port_free, free_port
+from ._protocol import (
+    LOG_TAIL_LINES,
+    Endpoint,
+    ExitReport,
+    FoundProcess,
+    LaunchSpec,
+    ProcessSpec,
+    Progress,
+    RunFacts,
+    RuntimeFault,
+)
+from ._state import file_name, write_atomically
+
+LOG_BYTES_MAX = 8 * 1024 * 1024
+LOG_CHECK_S = 1.0
+LEFTOVER_S = 1.0
+"""How long children may outlive their leader; then nobody can stop them but we."""
+GROUP_POLL_S = 0.02
+KILL_AGAIN_S = 0.5
+"""A group is killed again while it lives: it may have grown between looking and killing."""
+MARKER = "AIPROXY_RUN"
+"""In the environment of every process of a run: whose it is."""
+
+_Key = tuple[ServiceId, RunId]
+
+
+@attrs.frozen
+class _Record:
+    """What the state file says about one run."""
+
+    service: ServiceId
+    run: RunId
+    fingerprint: str
+    placement: Placement
+    port: int
+    started_at: float
+    marker: str
+    pid: int | None = None
+    """None: it was about to be started when the daemon died."""
+    start_ticks: int = 0
+
+    def to_json(self) -> bytes:
+        return json.dumps(attrs.asdict(self), indent=1).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "_Record":
+        values: dict[str, Any] = json.loads(text)
+        amounts = values.pop("placement")["amounts"]
+        placement = Placement.of((DeviceId(device), amount) for device, amount in amounts)
+        return cls(placement=placement, **values)
+
+
+class ProcessRuntime:
+    """Starts, watches and ends plain commands.  See `Runtime` for the contract."""
+
+    name = "process"
+
+    def __init__(self, *, instance: str, state_dir: Path) -> None:
+        self._instance = instance
+        self._folder = state_dir / "processes"
+        self._exit_codes: dict[_Key, int] = {}
+        self._end_asked: set[_Key] = set()
+
+    async def check(self) -> str:
+        await trio.lowlevel.checkpoint()
+        return "plain processes of this machine"
+
+    async def watch(self, changed: Callable[[bool, str], None]) -> None:
+        """Tell once that all is well: a machine that runs us runs processes."""
+        changed(True, await self.check())
+        await trio.sleep_forever()
+
+    async def start(self, spec: LaunchSpec, run: RunId, placement: Placement) -> Endpoint:
+        what = spec.what
+        if not isinstance(what, ProcessSpec):
+            raise _fault("wrong_runtime", f"{spec.service} is a container, not a process")
+        if what.port is None:
+            port = free_port(self._given_ports())
+        else:
+            check_port_free(port := what.port)
+        record = _Record(
+            spec.service,
+            run,
+            spec.fingerprint,
+            placement,
+            port,
+            time.time(),
+            f"{self._instance}/{spec.service}/{run}",
+        )
+        # Not abandoned when we are cancelled: so it is done in full, or not at all.
+        await trio.to_thread.run_sync(self._spawn, what, record)
+        return Endpoint(LOOPBACK, port)
+
+    def _spawn(self, what: ProcessSpec, record: _Record) -> None:
+        if what.working_dir is not None and not Path(what.working_dir).is_dir():
+            raise _fault("bad_working_dir", f"working_dir {what.working_dir!r} is not a folder")
+        command = [word.replace("${PORT}", str(record.port)) for word in what.command]
+        environment = dict(os.environ)
+        for name, value in what.environment:
+            environment[name] = value.replace("${PORT}", str(record.port))
+        environment[MARKER] = record.marker
+        state_file = self._state_file(record.service, record.run)
+        # Written first without, then with its number: killed between the two, we find the
+        # process by its environment.
+        write_atomically(state_file, record.to_json())
+        self._remove_old_logs(record.service)
+        log_file = self._log_file(record.service, record.run)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+        log = os.open(log_file, flags, 0o600)
+        try:
+            child = subprocess.Popen(
+                command,
+                cwd=what.working_dir,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            state_file.unlink()
+            log_file.unlink()
+            raise _cannot_run(command, error) from error
+        finally:
+            os.close(log)
+        # Popen would reap it, or complain of a living child, when it is collected; we reap by
+        # number instead, as late as possible (see `_reap`), whether it is a child or adopted.
+        child.returncode = 0
+        stat = _proc.read_stat(child.pid)
+        assert stat is not None, "a child that nobody reaped keeps its number"
+        known = attrs.evolve(record, pid=child.pid, start_ticks=stat.start_ticks)
+        write_atomically(state_file, known.to_json())
+
+    async def owns(self, service: ServiceId, run: RunId, endpoint: Endpoint) -> bool:
+        record = self._read(service, run)
+        if record is None or (LOOPBACK, record.port) != (endpoint.host, endpoint.port):
+            await trio.lowlevel.checkpoint()
+            return False
+        return await trio.to_thread.run_sync(_listens_alone, record)
+
+    async def stop(self, service: ServiceId, run: RunId, grace_s: float) -> None:
+        self._end_asked.add((service, run))
+        record = self._read(service, run)
+        if record is None:
+            await trio.lowlevel.checkpoint()
+            return
+        await _signal(record, signal.SIGTERM)
+        with trio.move_on_after(grace_s):
+            await self._group_gone(record)
+            return
+        await self.kill(service, run)
+
+    async def kill(self, service: ServiceId, run: RunId) -> None:
+        self._end_asked.add((service, run))
+        await trio.lowlevel.checkpoint()
+        record = self._read(service, run)
+        if record is not None:
+            await self._kill(record)
+
+    async def _kill(self, record: _Record) -> None:
+        while True:
+            await _signal(record, signal.SIGKILL)
+            with trio.move_on_after(KILL_AGAIN_S):
+                await self._group_gone(record)
+                return
+
+    async def wait_gone(self, spec: LaunchSpec, run: RunId) -> ExitReport:
+        service, key = spec.service, (spec.service, run)
+        record = self._read(service, run)
+        log_file = self._log_file(service, run)
+        if record is not None and record.pid is not None:
+            gone = False
+            while not gone:
+                with trio.move_on_after(LOG_CHECK_S):
+                    await _proc.wait_exit(record.pid, record.start_ticks)
+                    gone = True
+                with contextlib.suppress(FileNotFoundError):
+                    bound_file(log_file, LOG_BYTES_MAX)
+            with trio.move_on_after(LEFTOVER_S) as leftovers:
+                await self._group_gone(record)
+            if leftovers.cancelled_caught:
+                await self._kill(record)
+        exit_code = self._exit_codes.get(key)
+        tail = await trio.to_thread.run_sync(read_tail, log_file, LOG_TAIL_LINES)
+        if key in self._end_asked:
+            cause = Cause("stopped", "stopped because it was asked to")
+        else:
+            cause = classify(exit_code, False, tail, spec.failures)
+        return ExitReport(cause, exit_code, False, tail)
+
+    async def forget(self, service: ServiceId, run: RunId) -> None:
+        await trio.lowlevel.checkpoint()
+        self._exit_codes.pop((service, run), None)
+        self._end_asked.discard((service, run))
+        self._state_file(service, run).unlink(missing_ok=True)
+
+    async def found(self) -> Sequence[FoundProcess]:
+        """Return what an earlier life left; what outlived the leader of a dead run is killed."""
+        found = []
+        for state_file in sorted(self._folder.glob("*.json")):
+            try:
+                record = _Record.from_json(state_file.read_bytes())
+            except (ValueError, TypeError, KeyError, AttributeError):
+                state_file.unlink()  # Not written by us, or by another version.
+                continue
+            if record.pid is None:
+                record = await trio.to_thread.run_sync(_with_number, record)
+                write_atomically(state_file, record.to_json())
+            alive = _leader_lives(record)
+            if not alive:
+                await self._kill(record)
+            found.append(
+                FoundProcess(
+                    service=record.service,
+                    run=record.run,
+                    fingerprint=record.fingerprint,
+                    placement=record.placement,
+                    alive=alive,
+                    endpoint=Endpoint(LOOPBACK, record.port) if alive else None,
+                    started_at=record.started_at,
+                )
+            )
+        await trio.lowlevel.checkpoint()
+        return found
+
+    async def facts(self, service: ServiceId, run: RunId) -> RunFacts | None:
+        record = self._read(service, run)
+        if record is None or not _leader_lives(record):
+            await trio.lowlevel.checkpoint()
+            return None
+        memory = await trio.to_thread.run_sync(lambda: _proc.memory_of(_members(record)))
+        return RunFacts(
+            name=f"pid {record.pid}",
+            image=None,
+            pid=record.pid,
+            ports=(f"{LOOPBACK}:{record.port}",),
+            started_at=record.started_at,
+            memory=memory,
+        )
+
+    def log_lines(
+        self, service: ServiceId, run: RunId, *, tail: int, follow: bool
+    ) -> AsyncIterator[str]:
+        record = self._read(service, run)
+        return follow_file(
+            self._log_file(service, run),
+            tail=tail,
+            follow=follow,
+            ended=lambda: record is None or not _leader_lives(record),
+        )
+
+    async def pull(self, image: str, progress: Progress) -> None:
+        await trio.lowlevel.checkpoint()
+        raise _fault("wrong_runtime", f"{image}: processes have no images to pull")
+
+    async def _group_gone(self, record: _Record) -> None:
+        """Wait until nothing of the run lives, then take its exit code."""
+        if record.pid is not None:
+            await _proc.wait_exit(record.pid, record.start_ticks)
+        # Who outlives the leader cannot be waited for, only looked for.
+        while await trio.to_thread.run_sync(_members, record):  # noqa: ASYNC110
+            await trio.sleep(GROUP_POLL_S)
+        self._reap(record)
+
+    def _reap(self, record: _Record) -> None:
+        """Take the exit code, if it is our child.
+
+        Only when nothing of its group lives: until then, the dead leader keeps its number from
+        being given anew, and so marks the group as ours.
+        """
+        stat = None if record.pid is None else _proc.read_stat(record.pid)
+        if stat is None or stat.start_ticks != record.start_ticks:
+            return
+        with contextlib.suppress(ChildProcessError):
+            pid, status = os.waitpid(stat.pid, os.WNOHANG)
+            if pid:
+                code = os.waitstatus_to_exitcode(status)
+                self._exit_codes[record.service, record.run] = code
+
+    def _given_ports(self) -> set[int]:
+        """Return the ports of all runs, some of which may not listen yet."""
+        given = set()
+        for state_file in self._folder.glob("*.json"):
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+                given.add(_Record.from_json(state_file.read_bytes()).port)
+        return given
+
+    def _read(self, service: ServiceId, run: RunId) -> _Record | None:
+        try:
+            return _Record.from_json(self._state_file(service, run).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def _state_file(self, service: ServiceId, run: RunId) -> Path:
+        return self._folder / f"{file_name(service)}.{run}.json"
+
+    def _log_file(self, service: ServiceId, run: RunId) -> Path:
+        return self._folder / f"{file_name(service)}.{run}.log"
+
+    def _remove_old_logs(self, service: ServiceId) -> None:
+        """Leave the log of the last run: it tells why this one is needed."""
+        logs = self._folder.glob(f"{file_name(service)}.*.log")
+        for log_file in sorted(logs, key=lambda path: path.stat().st_mtime)[:-1]:
+            log_file.unlink()
+
+
+def _leader_lives(record: _Record) -> bool:
+    stat = None if record.pid is None else _proc.read_stat(record.pid)
+    return stat is not None and stat.start_ticks == record.start_ticks and not stat.dead
+
+
+def _members(record: _Record) -> list[int]:
+    """Return the living processes of the run's session or group."""
+    if record.pid is None:
+        return []
+    leader = _proc.read_stat(record.pid)
+    if leader is not None and leader.start_ticks != record.start_ticks:
+        return []  # The number was given anew: the group of that name is a stranger's.
+    return [
+        stat.pid
+        for stat in _proc.all_stats()
+        if record.pid in (stat.group, stat.session)
+        and not stat.dead
+        # Without its leader, a group of that number may be a stranger's, whose leader died too.
+        and (leader is not None or _proc.environment_has(stat.pid, f"{MARKER}={record.marker}"))
+    ]
+
+
+async def _signal(record: _Record, number: signal.Signals) -> None:
+    for pid in await trio.to_thread.run_sync(_members, record):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _with_number(record: _Record) -> _Record:
+    """Find the process of a record that the daemon did not live to complete."""
+    for stat in _proc.all_stats():
+        if stat.pid == stat.session and _proc.environment_has(
+            stat.pid, f"{MARKER}={record.marker}"
+        ):
+            return attrs.evolve(record, pid=stat.pid, start_ticks=stat.start_ticks)
+    return record
+
+
+def _listens_alone(record: _Record) -> bool:
+    """Tell whether all who listen on the run's port are of the run, and somebody does."""
+    listeners = _proc.listeners_on(record.port)
+    return bool(listeners) and listeners <= _proc.socket_inodes(_members(record))
+
+
+def _cannot_run(command: Sequence[str], error: OSError | ValueError) -> RuntimeFault:
+    program = command[0] if command else ""
+    match error:
+        case FileNotFoundError():
+            return _fault("binary_missing", f"{program!r} not found: install it or correct it")
+        case PermissionError():
+            return _fault("not_executable", f"{program!r} may not be run: chmod +x, or correct it")
+        case OSError(errno=errno.ENOEXEC):
+            return _fault("not_executable", f"{program!r} is no program for this machine")
+        case _:
+            return _fault("bad_command", f"{program!r} cannot be started: {error}")
+
+
+def _fault(kind: str, message: str, *, heals: bool = False) -> RuntimeFault:
+    return RuntimeFault(Cause(kind, message, heals))
