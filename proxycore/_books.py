@@ -70,8 +70,8 @@ class Books:
     """Who waits or is in flight, and where."""
     deadlines: list[tuple[float, TicketId]] = attrs.field(factory=list)
     """A heap of the deadlines of waiting tickets; the first is always one that still waits."""
-    ticket_max: TicketId = TicketId(0)
-    run_max: RunId = RunId(0)
+    ticket_max: TicketId = attrs.field(default=TicketId(0))
+    run_max: RunId = attrs.field(default=RunId(0))
     reserved_count: int = 0
     closing_at: float | None = None
     """Set once a shutdown was asked for: when running requests are cut."""

@@ -38,7 +38,7 @@ class Room:
         return all(amount <= self.free[device] for device, amount in placement.amounts)
 
     def left_by(self, placement: Placement) -> int:
-        """Return what would stay free on the devices of a placement: the less, the better it fits."""
+        """Return what would stay free on the devices of a placement: little is a good fit."""
         return sum(self.free[device] - amount for device, amount in placement.amounts)
 
     def shortfall(self, placement: Placement) -> dict[DeviceId, int]:

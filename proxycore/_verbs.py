@@ -98,7 +98,7 @@ class Verbs:
         self.stop(book, cause.message)
 
     def kill(self, book: ServiceBook) -> None:
-        """Ask for the end by force, again and again, ever more slowly: the claim stays meanwhile."""
+        """Ask for the end by force, again and again, ever more slowly; the claim stays."""
         book.kills += 1
         book.timer_at = self.books.now + KILL_AGAIN_S * book.kills
         self.out.append(fx.KillRun(book.id, run_of(book)))

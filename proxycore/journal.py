@@ -1,4 +1,4 @@
-"""The journal: every `(now, event)` as one line, so that a bug report replays to the same decisions.
+"""The journal: every `(now, event)` as a line, so that a bug report replays to the same decisions.
 
 A journal is a sequence of lines.  The first is a head, with the configuration and all that the core
 remembered; each of the others is one event.  A head may come again (the shell rotates files, and
@@ -96,7 +96,7 @@ def _line(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON knows it; dicts become lists of pairs, for their keys are numbers too."""
+    """Return a value as JSON knows it; dicts become lists of pairs: keys may be numbers."""
     if attrs.has(type(value)):
         return {
             field.name: _plain(getattr(value, field.name))

@@ -37,7 +37,7 @@ class Router:
 
     @classmethod
     def of(cls, config: CoreConfig) -> "Router":
-        """Collect the names; a service's name wins over a model's, the first model over the next."""
+        """Collect the names; a service's wins over a model's, the first model over the next."""
         routes = {}
         for service in config.services:
             for name in (service.id, *service.aliases):

@@ -7,7 +7,7 @@ from loguru import logger
 
 from proxycore import DeviceId
 
-from .readiness import wait_ready
+from ._run import Judge
 from .runtime import FoundProcess, Runtime, RuntimeFault
 from .settings import Service
 
@@ -18,7 +18,11 @@ REMOVE_S = 20.0
 
 
 async def is_good(
-    service: Service, found: FoundProcess, runtime: Runtime, devices: Container[DeviceId]
+    service: Service,
+    found: FoundProcess,
+    runtime: Runtime,
+    judge: Judge,
+    devices: Container[DeviceId],
 ) -> bool:
     """Tell whether a found run is unchanged, on devices that are still known, and answers."""
     if (
@@ -29,7 +33,9 @@ async def is_good(
     ):
         return False
     with trio.move_on_after(ADOPT_S):
-        await wait_ready(service.launch, found.run, found.endpoint, runtime, alive=lambda: None)
+        await judge.wait_ready(
+            service.launch, found.run, found.endpoint, runtime, alive=lambda: None
+        )
         return True
     return False
 

@@ -9,8 +9,14 @@ from loguru import logger
 
 from proxycore import Cause, Event, Placement, RunAlive, RunId, RunReady, RunStuck
 
-from .readiness import wait_ready, wait_stuck
-from .runtime import Endpoint, ExitReport, Runtime, RuntimeFault, RuntimeUnreachable
+from .runtime import (
+    Endpoint,
+    ExitReport,
+    LaunchSpec,
+    Runtime,
+    RuntimeFault,
+    RuntimeUnreachable,
+)
 from .settings import Service
 
 REPORT_S = 10.0
@@ -23,6 +29,24 @@ class Connections(Protocol):
 
     def close(self) -> None:
         """Break them all: a server with open requests would wait for them before it stops."""
+
+
+class Judge(Protocol):
+    """Who says whether a server answers; the module `readiness` is one."""
+
+    async def wait_ready(
+        self,
+        launch: LaunchSpec,
+        run: RunId,
+        endpoint: Endpoint,
+        runtime: Runtime,
+        *,
+        alive: Callable[[], None],
+    ) -> None:
+        """Return when the run answers; tell of signs of life meanwhile."""
+
+    async def wait_stuck(self, launch: LaunchSpec, endpoint: Endpoint) -> Cause:
+        """Return, with the reason, when a ready run has stopped answering."""
 
 
 C_co = TypeVar("C_co", bound=Connections, covariant=True)
@@ -38,6 +62,7 @@ class Run(Generic[C]):
     placement: Placement
     runtime: Runtime
     _connect: Callable[[Endpoint], C]
+    _judge: Judge
     connections: C | None = None
     """Set before the run can be ready."""
     report: ExitReport | None = None
@@ -113,7 +138,7 @@ class Run(Generic[C]):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._await_end, lose)
             if not self._adopted:
-                await wait_ready(
+                await self._judge.wait_ready(
                     launch,
                     self.id,
                     endpoint,
@@ -121,7 +146,7 @@ class Run(Generic[C]):
                     alive=lambda: tell(RunAlive(service, self.id)),
                 )
                 tell(RunReady(service, self.id))
-            tell(RunStuck(service, self.id, await wait_stuck(launch, endpoint)))
+            tell(RunStuck(service, self.id, await self._judge.wait_stuck(launch, endpoint)))
 
     async def _await_end(self, lose: Callable[[str], None]) -> None:
         """Wait until the run has ended, and keep the report; a lost runtime is waited for."""

@@ -43,8 +43,9 @@ from proxycore import (
     journal,
 )
 
+from . import readiness
 from ._adoption import is_good, remove
-from ._run import C, C_co, Run
+from ._run import C, C_co, Judge, Run
 from .journal_file import JournalFile
 from .refused import Refused
 from .runtime import (
@@ -111,6 +112,7 @@ class Conductor(Generic[C]):
         connect: makes the connections to a run.
         tell: is told every fact (changes, refusals, explanations); it must return at once.
         journal_file: where events are written down; None: nowhere.
+        judge: who says whether a server answers.
     """
 
     def __init__(
@@ -122,11 +124,13 @@ class Conductor(Generic[C]):
         connect: Callable[[Endpoint], C],
         tell: Callable[[Fact], None],
         journal_file: JournalFile | None = None,
+        judge: Judge = readiness,
     ) -> None:
         self._core = Core(config, now=trio.current_time())
         self._services = services
         self._runtimes = runtimes
         self._connect = connect
+        self._judge = judge
         self._tell = tell
         self._journal = journal_file
         self._runs: dict[RunId, Run[C]] = {}
@@ -260,7 +264,9 @@ class Conductor(Generic[C]):
             case StartRun():
                 service = self._services[effect.service]
                 runtime = self._runtimes[service.runtime]
-                run = Run(service, effect.run, effect.placement, runtime, self._connect)
+                run = Run(
+                    service, effect.run, effect.placement, runtime, self._connect, self._judge
+                )
                 self._register(run)
                 assert self._nursery is not None
                 self._nursery.start_soon(self._live, run)
@@ -356,9 +362,11 @@ class Conductor(Generic[C]):
                         and service.runtime == name
                         and not any(run.service is service for run in kept)
                         and one.endpoint is not None
-                        and await is_good(service, one, runtime, devices)
+                        and await is_good(service, one, runtime, self._judge, devices)
                     ):
-                        run = Run(service, one.run, one.placement, runtime, self._connect)
+                        run = Run(
+                            service, one.run, one.placement, runtime, self._connect, self._judge
+                        )
                         run.adopt(one.endpoint)
                         self._register(run)
                         kept.append(run)
