@@ -1,0 +1,8 @@
+"""Everything that speaks HTTP: the data path, the management API, and the server below them."""
+
+from ._exchange import Outcome as Outcome
+from ._exchange import RequestRecord as RequestRecord
+from .asgi import make_app as make_app
+from .server import ListenError as ListenError
+from .server import serve as serve
+from .upstream import UpstreamConnections as UpstreamConnections

@@ -1,0 +1,87 @@
+"""What this package needs from the rest of the server, so that it can be tested without it."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from proxycore import CoreConfig, CoreView, ModelId, RunId, ServiceId
+from proxyserver.runtime import ExitReport, RunFacts
+
+from .upstream import UpstreamConnections
+
+
+class Slot(Protocol):
+    """A place at a ready run: the right to send it one request."""
+
+    @property
+    def run(self) -> RunId: ...
+    @property
+    def connections(self) -> UpstreamConnections: ...
+
+
+class RuntimeState(Protocol):
+    """Whether what runs things can be reached."""
+
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def message(self) -> str: ...
+
+
+class Conductor(Protocol):
+    """Who knows the services: what they do, and how to get a place at one."""
+
+    def view(self) -> CoreView: ...
+
+    def slot(
+        self, service: ServiceId, *, model: ModelId | None = None, wait_s: float | None = None
+    ) -> AbstractAsyncContextManager[Slot]:
+        """Wait for a place.
+
+        Raises:
+            Refused: there will be none.
+        """
+
+    async def start(self, service: ServiceId, *, restart: bool = False) -> RunId:
+        """Start the service; return when it is ready, and go on when the caller is cancelled.
+
+        Raises:
+            Refused: it does not start.
+        """
+
+    async def stop(self, service: ServiceId, *, force: bool = False) -> None:
+        """Stop the service; return when nothing of it lives."""
+
+    def report(self, service: ServiceId) -> ExitReport | None:
+        """Tell how the last run ended."""
+
+    async def facts(self, service: ServiceId) -> RunFacts | None:
+        """Describe the living run."""
+
+    def log_lines(self, service: ServiceId, *, tail: int, follow: bool) -> AsyncIterator[str]:
+        """Yield the end of the log, then, if asked, what comes."""
+
+    def runtimes(self) -> Mapping[str, RuntimeState]: ...
+
+
+class ServerSettings(Protocol):
+    @property
+    def body_max(self) -> int: ...
+
+
+class Service(Protocol):
+    @property
+    def type(self) -> str: ...
+    @property
+    def runtime(self) -> str: ...
+
+
+class Settings(Protocol):
+    """The part of the configuration that shows in answers."""
+
+    @property
+    def core(self) -> CoreConfig: ...
+    @property
+    def server(self) -> ServerSettings: ...
+    @property
+    def services(self) -> Mapping[ServiceId, Service]: ...

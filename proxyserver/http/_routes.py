@@ -1,0 +1,216 @@
+"""The table of all routes: what the server answers, in words; `/openapi.json` is made of it."""
+
+from typing import Any
+
+import attrs
+
+from .errors import CODES
+
+ANY = "*"
+"""Every method."""
+_METHODS = ("get", "post", "put", "patch", "delete", "options", "head")
+
+
+@attrs.frozen
+class Query:
+    name: str
+    kind: str
+    """A type of JSON Schema."""
+    meaning: str
+
+
+@attrs.frozen
+class Entry:
+    """One route."""
+
+    method: str
+    path: str
+    summary: str
+    answer: str
+    """What a success looks like, for people."""
+    errors: tuple[str, ...] = ()
+    """Codes (see `errors.CODES`) that this route adds to the general ones."""
+    query: tuple[Query, ...] = ()
+    media: str = "application/json"
+
+
+_PLACE = (
+    "queue_full",
+    "queue_timeout",
+    "start_timeout",
+    "insufficient_resources",
+    "service_failed",
+    "runtime_unavailable",
+    "service_stopped",
+    "shutting_down",
+)
+_MODEL = (
+    "invalid_json",
+    "missing_model",
+    "model_not_found",
+    "request_timeout",
+    "request_too_large",
+    "server_busy",
+    "upstream_error",
+    *_PLACE,
+)
+_WAIT = Query("wait", "boolean", "`false`: answer 202 at once and go on in the background.")
+_DONE = '`{"id", "state", "run"}` when it is done, 202 with the same at once if not waiting.'
+
+TABLE = (
+    Entry(
+        ANY,
+        "/service/{id}/{path}",
+        "Forward any request to a service, starting it when it is not running.",
+        "What the service answers, streamed.",
+        ("service_not_found", "upstream_error", "websocket_unsupported", *_PLACE),
+        media="*/*",
+    ),
+    Entry(
+        "POST",
+        "/v1/chat/completions",
+        "Forward to the service that has the `model` named in the body.",
+        "What the service answers, streamed.",
+        _MODEL,
+    ),
+    Entry(
+        "POST",
+        "/v1/completions",
+        "Forward to the service that has the `model` named in the body.",
+        "What the service answers, streamed.",
+        _MODEL,
+    ),
+    Entry(
+        "POST",
+        "/v1/embeddings",
+        "Forward to the service that has the `model` named in the body.",
+        "What the service answers.",
+        _MODEL,
+    ),
+    Entry(
+        "GET",
+        "/v1/models",
+        "List every name that `model` may have, from the configuration; starts nothing.",
+        '`{"object": "list", "data": [{"id", "object", "created", "owned_by"}]}`.',
+    ),
+    Entry(
+        "GET",
+        "/api/v1/services",
+        "Show all services and devices.",
+        '`{"services": [...], "devices": [...], "version"}`.',
+    ),
+    Entry(
+        "GET",
+        "/api/v1/container/{id}",
+        "Show what runs a service: container or process, image, ports, health, memory, last exit.",
+        '`{"id", "state", "run", "runtime", "name", "image", "pid", "ports", "started_at",'
+        ' "health", "exit", "memory"}`.',
+        ("service_not_found",),
+    ),
+    Entry(
+        "POST",
+        "/api/v1/service/{id}/start",
+        "Start a service and wait until it is ready.",
+        _DONE,
+        ("service_not_found", "invalid_request", *_PLACE),
+        (_WAIT,),
+    ),
+    Entry(
+        "POST",
+        "/api/v1/service/{id}/stop",
+        "Stop a service and wait until it is down; requests in flight may finish first.",
+        _DONE,
+        ("service_not_found", "invalid_request"),
+        (_WAIT, Query("force", "boolean", "`true`: cut the requests in flight.")),
+    ),
+    Entry(
+        "POST",
+        "/api/v1/service/{id}/restart",
+        "Stop a service, start it again and wait until it is ready.",
+        _DONE,
+        ("service_not_found", "invalid_request", *_PLACE),
+        (_WAIT,),
+    ),
+    Entry(
+        "GET",
+        "/api/v1/service/{id}/logs",
+        "Show the end of a service's log.",
+        "The lines, as text.",
+        ("service_not_found", "invalid_request"),
+        (
+            Query("tail", "integer", "How many lines of the past, 0 to 10000; 100 if not given."),
+            Query("follow", "boolean", "`true`: then new lines, until the run ends."),
+        ),
+        media="text/plain",
+    ),
+    Entry(
+        "GET",
+        "/health",
+        "Tell whether the proxy works.",
+        '`{"status": "ok" | "degraded", "version", "runtimes"}`; degraded: a runtime is lost.',
+        ("invalid_request",),
+        (Query("detail", "boolean", "`1`: gauges, services and devices too."),),
+    ),
+    Entry("GET", "/openapi.json", "Describe this API for programs.", "An OpenAPI 3.1 document."),
+)
+
+GENERAL_ERRORS = (
+    "forbidden_host",
+    "forbidden_origin",
+    "invalid_request",
+    "not_found",
+    "method_not_allowed",
+    "server_busy",
+    "internal_error",
+)
+"""What any route may answer."""
+
+
+def openapi(version: str) -> dict[str, Any]:
+    """Return the table as an OpenAPI document."""
+    paths: dict[str, dict[str, Any]] = {}
+    for entry in TABLE:
+        methods = _METHODS if entry.method == ANY else (entry.method.lower(),)
+        for method in methods:
+            paths.setdefault(entry.path, {})[method] = _operation(entry)
+    error = {
+        "type": "object",
+        "required": ["message", "type", "param", "code"],
+        "properties": {
+            "message": {"type": "string"},
+            "type": {"type": "string"},
+            "param": {"type": ["string", "null"]},
+            "code": {"type": "string", "enum": list(CODES)},
+        },
+    }
+    wrapped = {"type": "object", "required": ["error"], "properties": {"error": error}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "AI inference proxy", "version": version},
+        "paths": paths,
+        "components": {"schemas": {"Error": wrapped}},
+    }
+
+
+def _operation(entry: Entry) -> dict[str, Any]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in ("id", "path")
+        if f"{{{name}}}" in entry.path
+    ]
+    parameters += [
+        {"name": q.name, "in": "query", "description": q.meaning, "schema": {"type": q.kind}}
+        for q in entry.query
+    ]
+    codes = ", ".join(dict.fromkeys((*entry.errors, *GENERAL_ERRORS)))
+    return {
+        "summary": entry.summary,
+        "parameters": parameters,
+        "responses": {
+            "200": {"description": entry.answer, "content": {entry.media: {}}},
+            "default": {
+                "description": f"An error: {codes}.",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+            },
+        },
+    }

@@ -1,0 +1,299 @@
+"""The management API: what people and programs ask and tell the proxy itself."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+import attrs
+import trio
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route as StarletteRoute
+from starlette.routing import Router as StarletteRouter
+from starlette.types import Receive, Scope, Send
+
+from proxycore import ServiceId, ServiceView, State
+from proxyserver.refused import Refused
+from proxyserver.runtime import ExitReport
+
+from ._ports import Conductor, Settings
+from ._routes import TABLE, openapi
+from .errors import ApiError, refused
+from .inference import Inference
+
+TAIL = 100
+TAIL_MAX = 10_000
+CLOSE_S = 1.0
+VERSION = version("ai-inference-proxy")
+HEALTH = {
+    State.STARTING: "starting",
+    State.WAKING: "starting",
+    State.READY: "healthy",
+    State.DRAINING: "healthy",
+    State.FAILED: "unhealthy",
+    State.BACKOFF: "unhealthy",
+}
+"""Docker's words, for those who look for them; None where nothing runs."""
+
+Handler = Callable[[Request], Awaitable[Response]]
+Parsed = TypeVar("Parsed")
+
+
+class Api:
+    """Answers everything but the requests that go to services."""
+
+    def __init__(
+        self,
+        conductor: Conductor,
+        settings: Settings,
+        inference: Inference,
+        *,
+        nursery: trio.Nursery,
+        started_at: float,
+    ) -> None:
+        self._conductor = conductor
+        self._settings = settings
+        self._inference = inference
+        self._nursery = nursery
+        self._started_at = started_at
+        # What runs unwatched is bounded: one of a kind for each service.
+        self._unwatched: set[tuple[str, ServiceId]] = set()
+        self._router = StarletteRouter(self._routes(), redirect_slashes=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request.
+
+        Raises:
+            ApiError: no.
+            HTTPException: no such path or method.
+        """
+        await self._router({**scope, "app": self}, receive, send)
+
+    def _routes(self) -> list[StarletteRoute]:
+        handlers: Mapping[str, Handler] = {
+            "/v1/models": self._models,
+            "/api/v1/services": self._services,
+            "/api/v1/container/{id}": self._container,
+            "/api/v1/service/{id}/start": self._start,
+            "/api/v1/service/{id}/stop": self._stop,
+            "/api/v1/service/{id}/restart": self._start,
+            "/api/v1/service/{id}/logs": self._logs,
+            "/health": self._health,
+            "/openapi.json": self._openapi,
+        }
+        entries = {entry.path: entry for entry in TABLE}
+        return [
+            StarletteRoute(path, handler, methods=[entries[path].method])
+            for path, handler in handlers.items()
+        ]
+
+    async def _models(self, request: Request) -> Response:
+        return JSONResponse(
+            {
+                "object": "list",
+                "data": [
+                    {
+                        "id": name,
+                        "object": "model",
+                        "created": int(self._started_at),
+                        "owned_by": route.service,
+                    }
+                    for name, route in self._inference.router.routes.items()
+                ],
+            }
+        )
+
+    async def _services(self, request: Request) -> Response:
+        return JSONResponse({**self._overview(), "version": VERSION})
+
+    async def _health(self, request: Request) -> Response:
+        runtimes = {
+            name: {"ok": state.ok, "message": state.message}
+            for name, state in self._conductor.runtimes().items()
+        }
+        works = all(runtime["ok"] for runtime in runtimes.values())
+        health: dict[str, Any] = {
+            "status": "ok" if works else "degraded",
+            "version": VERSION,
+            "runtimes": runtimes,
+        }
+        if _flag(request, "detail"):
+            health |= {"gauges": {"gpu": "none: declared claims only"}, **self._overview()}
+        return JSONResponse(health)
+
+    async def _openapi(self, request: Request) -> Response:
+        return JSONResponse(openapi(VERSION))
+
+    async def _container(self, request: Request) -> Response:
+        service = self._id(request)
+        facts = await self._conductor.facts(service)
+        view = self._conductor.view().service(service)
+        report = self._conductor.report(service)
+        return JSONResponse(
+            {
+                "id": service,
+                "state": view.state.value,
+                "run": view.run,
+                "runtime": self._settings.services[service].runtime,
+                "name": facts and facts.name,
+                "image": facts and facts.image,
+                "pid": facts and facts.pid,
+                "ports": list(facts.ports) if facts else [],
+                "started_at": facts and facts.started_at,
+                "health": HEALTH.get(view.state),
+                "exit": report and _exit(report),
+                "memory": {"ram": facts and facts.memory, "claimed": _claimed(view)},
+            }
+        )
+
+    async def _start(self, request: Request) -> Response:
+        service = self._id(request)
+        restart = request.url.path.endswith("/restart")
+
+        async def start() -> None:
+            await self._conductor.start(service, restart=restart)
+
+        return await self._act("restart" if restart else "start", service, start, request)
+
+    async def _stop(self, request: Request) -> Response:
+        service = self._id(request)
+        force = _flag(request, "force")
+
+        async def stop() -> None:
+            await self._conductor.stop(service, force=force)
+
+        return await self._act("force stop" if force else "stop", service, stop, request)
+
+    async def _act(
+        self, what: str, id: ServiceId, act: Callable[[], Awaitable[None]], request: Request
+    ) -> Response:
+        if _flag(request, "wait", default=True):
+            try:
+                await act()
+            except Refused as no:
+                raise refused(no.reason, no.message, no.retry_after_s) from no
+            return self._state(id, 200)
+        if (what, id) not in self._unwatched:
+            self._unwatched.add((what, id))
+            self._nursery.start_soon(self._act_unwatched, what, id, act)
+            await trio.lowlevel.checkpoint()  # So that the answer shows what it has set going.
+        return self._state(id, 202)
+
+    async def _act_unwatched(
+        self, what: str, id: ServiceId, act: Callable[[], Awaitable[None]]
+    ) -> None:
+        try:
+            await act()
+        except Refused:
+            pass  # It shows in the state of the service, where whoever asked must look.
+        finally:
+            self._unwatched.discard((what, id))
+
+    async def _logs(self, request: Request) -> Response:
+        service = self._id(request)
+        tail = _parsed(request, "tail", TAIL, _tail, f"a number from 0 to {TAIL_MAX}")
+        follow = _flag(request, "follow")
+        return _Lines(self._conductor.log_lines(service, tail=tail, follow=follow))
+
+    def _id(self, request: Request) -> ServiceId:
+        return self._inference.route("service", request.path_params["id"]).service
+
+    def _state(self, id: ServiceId, status: int) -> Response:
+        view = self._conductor.view().service(id)
+        return JSONResponse({"id": id, "state": view.state.value, "run": view.run}, status)
+
+    def _overview(self) -> dict[str, Any]:
+        view = self._conductor.view()
+        now = trio.current_time()
+        return {
+            "services": [self._status(service, now) for service in view.services],
+            "devices": [attrs.asdict(device) for device in view.devices],
+        }
+
+    def _status(self, view: ServiceView, now: float) -> dict[str, Any]:
+        spec = next(spec for spec in self._settings.core.services if spec.id == view.id)
+        service = self._settings.services[view.id]
+        return {
+            "id": view.id,
+            "type": service.type,
+            "runtime": service.runtime,
+            "state": view.state.value,
+            "run": view.run,
+            "why": view.lost or view.why,
+            "for_s": now - view.since_at,
+            "waiting": view.waiting,
+            "in_flight": view.in_flight,
+            "idle_in_s": _until(view.idle_until, now),
+            "retry_in_s": _until(view.retry_at, now),
+            "failures": view.failures,
+            "placement": _claimed(view),
+            "aliases": list(spec.aliases),
+            "pinned": spec.pinned,
+            "cause": view.cause and attrs.asdict(view.cause),
+        }
+
+
+class _Lines(Response):
+    """Lines as they come; the source is closed at once when the client leaves."""
+
+    media_type = "text/plain"
+
+    def __init__(self, lines: AsyncIterator[str]) -> None:
+        super().__init__()
+        del self.headers["content-length"]
+        self._lines = lines
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        try:
+            async for line in self._lines:
+                body = f"{line}\n".encode("utf-8", "replace")
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+        finally:
+            if isinstance(self._lines, AsyncGenerator):
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_S):
+                    await self._lines.aclose()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _exit(report: ExitReport) -> dict[str, Any]:
+    return {
+        "cause": attrs.asdict(report.cause),
+        "exit_code": report.exit_code,
+        "oom_killed": report.oom_killed,
+        "log_tail": list(report.log_tail),
+    }
+
+
+def _claimed(view: ServiceView) -> dict[str, int]:
+    return dict(view.placement.amounts) if view.placement else {}
+
+
+def _until(at: float | None, now: float) -> float | None:
+    return None if at is None else max(0.0, at - now)
+
+
+def _flag(request: Request, name: str, *, default: bool = False) -> bool:
+    flags = {"1": True, "true": True, "0": False, "false": False}
+    return _parsed(request, name, default, flags.__getitem__, "true or false")
+
+
+def _tail(text: str) -> int:
+    tail = int(text)
+    if not 0 <= tail <= TAIL_MAX:
+        raise ValueError
+    return tail
+
+
+def _parsed(
+    request: Request, name: str, default: Parsed, parse: Callable[[str], Parsed], wanted: str
+) -> Parsed:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    try:
+        return parse(text)
+    except (KeyError, ValueError):
+        raise ApiError(
+            400, "invalid_request", f"`{name}` must be {wanted}, not {text!r}", param=name
+        ) from None

@@ -1,0 +1,104 @@
+"""Errors as clients of OpenAI's API know them: one shape, whoever made the mistake."""
+
+import json
+import math
+from typing import Any
+
+import attrs
+
+from proxycore import Reason, ServiceId
+
+STATUS = {
+    Reason.QUEUE_FULL: 429,
+    Reason.QUEUE_TIMEOUT: 504,
+    Reason.START_TIMEOUT: 504,
+    Reason.NEVER_FITS: 503,
+    Reason.SERVICE_FAILED: 503,
+    Reason.RUNTIME_LOST: 503,
+    Reason.STOPPED: 503,
+    Reason.SHUTTING_DOWN: 503,
+}
+
+CODES = {
+    "invalid_request": "The request contradicts itself or misses something; the message says what.",
+    "invalid_json": "The body is not JSON, or no object.",
+    "missing_model": "The body has no `model`, or it is no text.",
+    "forbidden_host": "The `Host` is no loopback name: a web page may be behind it.",
+    "forbidden_origin": "A web page of another site sent the request.",
+    "not_found": "There is no such path.",
+    "method_not_allowed": "The path is there, the method is not; `Allow` lists what is.",
+    "model_not_found": "No service has this model; near names are in the message.",
+    "service_not_found": "There is no such service; near names are in the message.",
+    "request_timeout": "The client stopped sending its body.",
+    "request_too_large": "The body is larger than `server.body_max`.",
+    "queue_full": "Too many requests wait for the service already.",
+    "internal_error": "A bug of the proxy; its log has the details under the request id.",
+    "websocket_unsupported": "WebSocket connections are not forwarded yet.",
+    "upstream_error": "The service broke off, or sent no HTTP; the message has the cause.",
+    "insufficient_resources": "The service can never fit on this machine as configured.",
+    "service_failed": "The service does not start; the message has the cause.",
+    "runtime_unavailable": "What runs the service (the container engine) cannot be reached.",
+    "service_stopped": "Somebody stopped the service while the request waited.",
+    "shutting_down": "The proxy is stopping.",
+    "server_busy": "Too many large bodies or connections are held already.",
+    "queue_timeout": "No place at the service within `wait_s`.",
+    "start_timeout": "The service did not become ready in time.",
+}
+"""Every code that the proxy itself answers, with its meaning for people."""
+
+
+@attrs.frozen
+class ApiError(Exception):
+    """The proxy's own answer to a request that it will not or cannot serve."""
+
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        return self.message
+
+    @property
+    def type(self) -> str:
+        if self.status == 429:
+            return "rate_limit_error"
+        return "invalid_request_error" if self.status < 500 else "server_error"
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON object that OpenAI's clients expect."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.type,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+    def encoded(self) -> bytes:
+        return json.dumps(self.body(), ensure_ascii=False).encode("utf-8", "replace")
+
+
+def refused(reason: Reason, message: str, retry_after_s: float | None) -> ApiError:
+    """Return the answer to a request that got no place."""
+    headers = []
+    if retry_after_s is not None:
+        headers.append(("retry-after", str(max(1, math.ceil(retry_after_s)))))
+    if reason is Reason.NEVER_FITS:
+        # The SDKs of OpenAI repeat a 503 twice unless they are told not to.
+        headers.append(("x-should-retry", "false"))
+    return ApiError(STATUS[reason], reason.value, message, headers=tuple(headers))
+
+
+def unknown(what: str, name: str, near: tuple[str, ...]) -> ApiError:
+    """Return the 404 for a name that nobody has; `what` is `service` or `model`."""
+    message = f"there is no {what} {name[:128]!r}"
+    if near:
+        message += f"; did you mean {' or '.join(repr(each) for each in near)}?"
+    return ApiError(404, f"{what}_not_found", message, param=what)
+
+
+def upstream_failed(service: ServiceId, message: str) -> ApiError:
+    return ApiError(502, "upstream_error", f"service {service!r} {message}")

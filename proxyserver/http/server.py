@@ -1,0 +1,119 @@
+"""The listening side: accepts clients, bounds what they may do, and ends in good order."""
+
+import errno
+import resource
+from contextlib import suppress
+from functools import partial
+from typing import Any, cast
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.worker_context import WorkerContext
+from starlette.types import ASGIApp
+
+from ._connection import Connection, Hangups
+from .errors import ApiError
+
+CONNECTIONS_MAX = 4096
+DESCRIPTORS_KEPT = 128
+"""File descriptors that are left for logs, engines, services."""
+HEAD_MAX = 64 * 1024
+IDLE_S = 75.0
+"""How long a connection may be idle, and how long a client may take to send its head."""
+
+
+class ListenError(Exception):
+    """The address cannot be listened on."""
+
+
+async def serve(
+    app: ASGIApp,
+    host: str,
+    port: int,
+    *,
+    stop: trio.Event,
+    drain_s: float,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until `stop`, then let answers finish for up to `drain_s`; return when all is closed.
+
+    The task is started with the URL that clients reach it by.
+
+    Raises:
+        ListenError: the address is taken, or not ours.
+    """
+    listeners = await _listen(host, port)
+    config = Config()
+    config.errorlog = None  # The application catches and reports everything itself.
+    config.include_server_header = False
+    config.include_date_header = False
+    config.h11_max_incomplete_size = HEAD_MAX
+    config.h11_pass_raw_headers = True
+    config.keep_alive_timeout = IDLE_S
+    context = WorkerContext(None)
+    hangups = Hangups()
+    wrapped = ASGIWrapper(cast(Any, app))  # Starlette's types for ASGI are wider than hypercorn's.
+    limiter = trio.CapacityLimiter(_connections_max())
+
+    async def handle(stream: trio.SocketStream) -> None:
+        try:
+            limiter.acquire_on_behalf_of_nowait(stream)
+        except trio.WouldBlock:
+            await _turn_away(stream)
+            return
+        try:
+            await Connection(wrapped, config, context, hangups, stream).run()
+        except Exception:
+            # A bug of the protocol code, most likely provoked; it must not take the others along.
+            stream.socket.close()
+        finally:
+            limiter.release_on_behalf_of(stream)
+
+    async with trio.open_nursery() as watching:
+        watching.start_soon(hangups.run)
+        async with trio.open_nursery() as clients:
+            async with trio.open_nursery() as accepting:
+                accepting.start_soon(
+                    partial(trio.serve_listeners, handle, listeners, handler_nursery=clients)
+                )
+                task_status.started(_url(listeners[0]))
+                await stop.wait()
+                accepting.cancel_scope.cancel()
+            await context.terminated.set()  # Idle connections close, and others after their answer.
+            clients.cancel_scope.deadline = trio.current_time() + drain_s
+        watching.cancel_scope.cancel()
+
+
+async def _listen(host: str, port: int) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ListenError(
+                f"port {port} of {host} is taken; stop what listens there, or set server.port"
+            ) from error
+        raise ListenError(f"cannot listen on {host}:{port}: {error}; see server.host") from error
+
+
+def _connections_max() -> int:
+    """Each connection may need a second descriptor, to its upstream."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, min(CONNECTIONS_MAX, (descriptors - DESCRIPTORS_KEPT) // 2))
+
+
+def _url(listener: trio.SocketListener) -> str:
+    host, port = listener.socket.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _turn_away(stream: trio.SocketStream) -> None:
+    body = ApiError(503, "server_busy", "too many connections; try again soon").encoded()
+    head = (
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+    )
+    with trio.move_on_after(1.0):
+        async with stream:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await stream.send_all(head.encode() + body)

@@ -1,0 +1,339 @@
+"""A server under test between raw sockets: scripted upstreams below, raw clients above."""
+
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import attrs
+import trio
+
+from proxycore import (
+    CoreConfig,
+    CoreView,
+    ModelId,
+    ModelSpec,
+    RunId,
+    ServiceId,
+    ServiceSpec,
+    ServiceView,
+    State,
+)
+from proxyserver.http import RequestRecord, UpstreamConnections, make_app, serve
+from proxyserver.refused import Refused
+from proxyserver.runtime import Endpoint, ExitReport, RunFacts
+
+PATIENCE_S = 10.0
+"""What should happen at once and did not by then, will not."""
+PROMPT_S = 1.0
+"""What "at once" is allowed to take on a busy machine."""
+
+
+@attrs.define(eq=False)
+class Wire:
+    """A connection, read and written byte by byte; everything read is bounded in time."""
+
+    stream: trio.SocketStream
+    buffer: bytes = b""
+    closed: bool = False
+
+    async def send(self, data: bytes) -> None:
+        with trio.fail_after(PATIENCE_S):
+            await self.stream.send_all(data)
+
+    async def more(self) -> bool:
+        """Read some more; False: the peer has ended the stream."""
+        with trio.fail_after(PATIENCE_S):
+            data = await self.stream.receive_some(65536)
+        self.buffer += data
+        return bool(data)
+
+    async def until(self, mark: bytes) -> bytes:
+        """Return everything up to the mark, and the mark."""
+        while mark not in self.buffer:
+            assert await self.more(), f"ended before {mark!r}: {self.buffer!r}"
+        end = self.buffer.index(mark) + len(mark)
+        found, self.buffer = self.buffer[:end], self.buffer[end:]
+        return found
+
+    async def head(self) -> bytes:
+        return await self.until(b"\r\n\r\n")
+
+    async def exactly(self, size: int) -> bytes:
+        while len(self.buffer) < size:
+            assert await self.more(), f"ended after {len(self.buffer)} of {size} bytes"
+        found, self.buffer = self.buffer[:size], self.buffer[size:]
+        return found
+
+    async def rest(self) -> bytes:
+        """Return everything up to the end of the stream."""
+        while await self.more():
+            pass
+        found, self.buffer = self.buffer, b""
+        return found
+
+    async def wait_closed(self, within_s: float = PROMPT_S) -> None:
+        """Wait until the peer closes, reading away what it still sends."""
+        with trio.fail_after(within_s):
+            try:
+                while await self.stream.receive_some(65536):
+                    pass
+            except trio.BrokenResourceError:
+                pass
+
+    def close(self, *, reset: bool = False) -> None:
+        if reset:
+            linger = struct.pack("ii", 1, 0)
+            self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.stream.socket.close()
+
+
+Script = Callable[[Wire], Awaitable[None]]
+
+
+@attrs.frozen
+class Kind:
+    type: str = "custom"
+    runtime: str = "process"
+
+
+@attrs.frozen
+class Server:
+    body_max: int = 1024 * 1024
+
+
+@attrs.frozen
+class Settings:
+    core: CoreConfig
+    services: Mapping[ServiceId, Kind]
+    server: Server = Server()
+
+
+@attrs.frozen
+class Slot:
+    run: RunId
+    connections: UpstreamConnections
+
+
+@attrs.frozen
+class RuntimeState:
+    ok: bool
+    message: str
+
+
+@attrs.define(eq=False)
+class FakeConductor:
+    """A conductor of services that run, or refuse, or keep waiting, as the test says."""
+
+    config: CoreConfig
+    connections: dict[str, UpstreamConnections] = attrs.field(factory=dict)
+    refusals: dict[str, Refused] = attrs.field(factory=dict)
+    reports: dict[str, ExitReport] = attrs.field(factory=dict)
+    lines: list[str] = attrs.field(factory=list)
+    hold: trio.Event | None = None
+    """Nobody gets a place before it is set."""
+    asked: list[tuple[str, str | None]] = attrs.field(factory=list)
+    acts: list[tuple[str, str]] = attrs.field(factory=list)
+    waiting: int = 0
+    in_flight: int = 0
+    runtime: RuntimeState = RuntimeState(True, "plain processes")
+
+    def view(self) -> CoreView:
+        return CoreView(
+            services=tuple(
+                ServiceView(
+                    id=spec.id,
+                    state=State.READY,
+                    run=RunId(7),
+                    why="it answers",
+                    since_at=trio.current_time() - 5,
+                    placement=None,
+                    waiting=self.waiting,
+                    in_flight=self.in_flight,
+                    idle_until=None,
+                    retry_at=None,
+                    failures=0,
+                    cause=None,
+                    lost=None,
+                )
+                for spec in self.config.services
+            ),
+            devices=(),
+        )
+
+    @asynccontextmanager
+    async def slot(
+        self, service: ServiceId, *, model: ModelId | None = None, wait_s: float | None = None
+    ) -> AsyncIterator[Slot]:
+        self.asked.append((service, model))
+        self.waiting += 1
+        try:
+            if self.hold is not None:
+                await self.hold.wait()
+            await trio.lowlevel.checkpoint()
+            if service in self.refusals:
+                raise self.refusals[service]
+        finally:
+            self.waiting -= 1
+        self.in_flight += 1
+        try:
+            yield Slot(RunId(7), self.connections[service])
+        finally:
+            self.in_flight -= 1
+
+    async def start(self, service: ServiceId, *, restart: bool = False) -> RunId:
+        self.acts.append(("restart" if restart else "start", service))
+        if self.hold is not None:
+            await self.hold.wait()
+        if service in self.refusals:
+            raise self.refusals[service]
+        return RunId(7)
+
+    async def stop(self, service: ServiceId, *, force: bool = False) -> None:
+        self.acts.append(("force" if force else "stop", service))
+        if self.hold is not None:
+            await self.hold.wait()
+
+    def report(self, service: ServiceId) -> ExitReport | None:
+        return self.reports.get(service)
+
+    async def facts(self, service: ServiceId) -> RunFacts | None:
+        return RunFacts("pid 12", None, 12, ("127.0.0.1:1",), 1.5, 4096)
+
+    async def log_lines(self, service: ServiceId, *, tail: int, follow: bool) -> AsyncIterator[str]:
+        for line in self.lines[len(self.lines) - tail :]:
+            yield line
+        if follow:
+            await trio.sleep_forever()
+
+    def runtimes(self) -> Mapping[str, RuntimeState]:
+        return {"process": self.runtime}
+
+
+CONFIG = CoreConfig(
+    services=(
+        ServiceSpec(ServiceId("coder"), aliases=("gpt-4o",)),
+        ServiceSpec(ServiceId("many"), models=(ModelSpec(ModelId("tiny"), aliases=("small",)),)),
+    )
+)
+
+
+@attrs.define(eq=False)
+class Rig:
+    """The server, listening."""
+
+    port: int
+    conductor: FakeConductor
+    records: list[RequestRecord]
+    stop: trio.Event
+    ended: trio.Event
+    upstreams: list[Wire]
+    """Every connection that the service `coder` ever got."""
+    clients: list[Wire] = attrs.field(factory=list)
+
+    async def connect(self) -> Wire:
+        wire = Wire(await trio.open_tcp_stream("127.0.0.1", self.port))
+        self.clients.append(wire)
+        return wire
+
+    def close(self) -> None:
+        for wire in (*self.clients, *self.upstreams):
+            wire.close()
+        for connections in self.conductor.connections.values():
+            connections.close()
+
+    async def ask(self, request: bytes) -> Wire:
+        wire = await self.connect()
+        await wire.send(request)
+        return wire
+
+    async def get(self, path: str, *headers: str, method: str = "GET") -> tuple[int, bytes, bytes]:
+        """Return status, head and body of an answer on a connection of its own."""
+        lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
+        wire = await self.ask(("\r\n".join(lines) + "\r\n\r\n").encode())
+        head = await wire.head()
+        return int(head.split()[1]), head, await wire.rest()
+
+    async def record(self, number: int = 0) -> RequestRecord:
+        """Return the record of a request that is over, or about to be."""
+        with trio.fail_after(PROMPT_S):
+            while len(self.records) <= number:  # noqa: ASYNC110
+                await trio.sleep(0.001)
+        return self.records[number]
+
+
+@asynccontextmanager
+async def running(
+    script: Script | None = None, *, drain_s: float = 5.0, body_max: int = 1024 * 1024
+) -> AsyncIterator[Rig]:
+    """Run the server with an upstream that treats each of its connections by the script."""
+    conductor = FakeConductor(CONFIG)
+    settings = Settings(
+        CONFIG, {service.id: Kind() for service in CONFIG.services}, Server(body_max)
+    )
+    records: list[RequestRecord] = []
+    stop, ended = trio.Event(), trio.Event()
+    upstreams: list[Wire] = []
+
+    async def upstream(stream: trio.SocketStream) -> None:
+        wire = Wire(stream)
+        upstreams.append(wire)
+        if script is not None:
+            await script(wire)
+        wire.close()
+
+    async def server(task_status: trio.TaskStatus[str]) -> None:
+        app = make_app(conductor, settings, on_request=records.append, nursery=background)
+        await serve(app, "127.0.0.1", 0, stop=stop, drain_s=drain_s, task_status=task_status)
+        ended.set()
+
+    async with trio.open_nursery() as nursery, trio.open_nursery() as background:
+        listeners: list[trio.SocketListener] = await nursery.start(
+            partial(trio.serve_tcp, upstream, 0, host="127.0.0.1")
+        )
+        _, port = listeners[0].socket.getsockname()
+        for service in CONFIG.services:
+            conductor.connections[service.id] = UpstreamConnections(Endpoint("127.0.0.1", port))
+        url: str = await nursery.start(server)
+        rig = Rig(int(url.rsplit(":", 1)[1]), conductor, records, stop, ended, upstreams)
+        try:
+            yield rig
+        finally:
+            stop.set()
+            rig.close()
+            background.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
+
+
+def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    """Return a whole HTTP answer."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def answering(data: bytes) -> Script:
+    """Return a script that gives this answer to each request without a body."""
+
+    async def script(wire: Wire) -> None:
+        while True:
+            while b"\r\n\r\n" not in wire.buffer:
+                if not await wire.more():
+                    return
+            await wire.head()
+            await wire.send(data)
+
+    return script
+
+
+def raw(head: str, body: bytes = b"") -> bytes:
+    """Return a request, written with bare newlines."""
+    return head.strip().replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n" + body
+
+
+Json = dict[str, Any]
