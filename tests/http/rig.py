@@ -5,7 +5,6 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
 import attrs
 import trio
@@ -336,4 +335,6 @@ def raw(head: str, body: bytes = b"") -> bytes:
     return head.strip().replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n" + body
 
 
-Json = dict[str, Any]
+GET = b"GET /service/coder/x HTTP/1.1\r\nHost: localhost\r\n\r\n"
+EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+"""The head of an answer that streams events."""

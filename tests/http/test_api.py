@@ -1,0 +1,257 @@
+"""The management API tells what is, and does what it is told."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from proxycore import Cause, Reason, ServiceId
+from proxyserver.http import Outcome
+from proxyserver.http._routes import GENERAL_ERRORS, TABLE, openapi
+from proxyserver.http.errors import CODES, STATUS
+from proxyserver.refused import Refused
+from proxyserver.runtime import ExitReport
+
+from .rig import Rig, RuntimeState, raw, running
+
+PAGE = (Path(__file__).parents[2] / "docs/reference/http-api.md").read_text()
+
+
+async def ask(rig: Rig, path: str, method: str = "GET", *headers: str) -> tuple[int, Any]:
+    status, _, body = await rig.get(path, *headers, method=method)
+    return status, json.loads(body)
+
+
+async def test_models_are_listed_without_starting_anything() -> None:
+    """From the configuration, at once, in OpenAI's shape."""
+    async with running() as rig:
+        rig.conductor.hold = trio.Event()
+        status, models = await ask(rig, "/v1/models")
+        assert rig.conductor.asked == []
+    assert (status, models["object"]) == (200, "list")
+    assert [set(model) for model in models["data"]] == [{"id", "object", "created", "owned_by"}] * 6
+    assert {model["id"]: model["owned_by"] for model in models["data"]} == {
+        "coder": "coder",
+        "gpt-4o": "coder",
+        "many": "many",
+        "many/tiny": "many",
+        "tiny": "many",
+        "small": "many",
+    }
+
+
+async def test_services_are_shown() -> None:
+    """Each with its state, and for how long."""
+    async with running() as rig:
+        status, shown = await ask(rig, "/api/v1/services")
+    first = shown["services"][0]
+    assert status == 200
+    assert 5 <= first.pop("for_s") < 60
+    assert first == {
+        "id": "coder",
+        "type": "custom",
+        "runtime": "process",
+        "state": "ready",
+        "run": 7,
+        "why": "it answers",
+        "waiting": 0,
+        "in_flight": 0,
+        "idle_in_s": None,
+        "retry_in_s": None,
+        "failures": 0,
+        "placement": {},
+        "aliases": ["gpt-4o"],
+        "pinned": False,
+        "cause": None,
+    }
+    assert shown["devices"] == []
+
+
+async def test_a_container_is_shown() -> None:
+    """What runs, and how the run before it ended."""
+    async with running() as rig:
+        rig.conductor.reports["coder"] = ExitReport(Cause("exit", "code 1"), 1, False, ("last",))
+        status, shown = await ask(rig, "/api/v1/container/coder")
+    assert status == 200
+    assert shown == {
+        "id": "coder",
+        "state": "ready",
+        "run": 7,
+        "runtime": "process",
+        "name": "pid 12",
+        "image": None,
+        "pid": 12,
+        "ports": ["127.0.0.1:1"],
+        "started_at": 1.5,
+        "health": "healthy",
+        "exit": {
+            "cause": {"kind": "exit", "message": "code 1", "heals": True},
+            "exit_code": 1,
+            "oom_killed": False,
+            "log_tail": ["last"],
+        },
+        "memory": {"ram": 4096, "claimed": {}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "act"),
+    [
+        ("start", "start"),
+        ("restart", "restart"),
+        ("stop", "stop"),
+        ("stop?force=true", "force"),
+        ("stop?force=0", "stop"),
+    ],
+)
+async def test_acts_are_waited_for(path: str, act: str) -> None:
+    """The answer comes when it is done."""
+    async with running() as rig:
+        assert await ask(rig, f"/api/v1/service/gpt-4o/{path}", "POST") == (
+            200,
+            {"id": "coder", "state": "ready", "run": 7},
+        )
+        assert rig.conductor.acts == [(act, "coder")]
+
+
+async def test_acts_that_are_not_waited_for_go_on_once() -> None:
+    """202 at once; asking again while it goes on adds nothing."""
+    async with running() as rig:
+        rig.conductor.hold = trio.Event()
+        for _ in range(3):
+            status, _ = await ask(rig, "/api/v1/service/coder/start?wait=false", "POST")
+            assert status == 202
+        assert rig.conductor.acts == [("start", "coder")]
+
+
+async def test_a_start_that_is_refused_says_why() -> None:
+    """As a request would be told; unwatched, it harms nobody."""
+    async with running() as rig:
+        rig.conductor.refusals["coder"] = Refused(
+            ServiceId("coder"), Reason.SERVICE_FAILED, "no such model file"
+        )
+        status, error = await ask(rig, "/api/v1/service/coder/start", "POST")
+        assert (status, error["error"]["code"]) == (503, "service_failed")
+        status, _ = await ask(rig, "/api/v1/service/coder/start?wait=0", "POST")
+        assert status == 202
+        status, _ = await ask(rig, "/health")
+        assert status == 200
+
+
+async def test_logs_are_text_and_can_be_followed() -> None:
+    """The tail, then what comes, until the reader leaves."""
+    async with running() as rig:
+        rig.conductor.lines = ["one", "two", "three"]
+        status, head, body = await rig.get("/api/v1/service/coder/logs?tail=2")
+        assert (status, b"text/plain" in head) == (200, True)
+        assert b"two\n" in body
+        assert b"one\n" not in body
+        wire = await rig.ask(
+            raw("GET /api/v1/service/coder/logs?follow=true HTTP/1.1\nHost: localhost")
+        )
+        await wire.until(b"three\n")
+        wire.close()
+        assert (await rig.record(1)).outcome is Outcome.CLIENT_GONE
+
+
+async def test_health_tells_of_a_lost_runtime() -> None:
+    """Still 200, because the proxy itself works."""
+    async with running() as rig:
+        status, health = await ask(rig, "/health")
+        assert (status, health["status"]) == (200, "ok")
+        assert set(health) == {"status", "version", "runtimes"}
+        rig.conductor.runtime = RuntimeState(False, "the engine does not answer")
+        status, health = await ask(rig, "/health?detail=1")
+        assert (status, health["status"]) == (200, "degraded")
+        assert health["runtimes"]["process"]["message"] == "the engine does not answer"
+        assert {"gauges", "services", "devices"} < set(health)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/", 404, "not_found"),
+        ("GET", "/v1/nothing", 404, "not_found"),
+        ("GET", "/service/", 404, "not_found"),
+        ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
+        ("POST", "/v1/models", 405, "method_not_allowed"),
+        ("GET", "/api/v1/service/coder/start", 405, "method_not_allowed"),
+        ("GET", "/api/v1/container/codre", 404, "service_not_found"),
+        ("GET", "/api/v1/service/coder/logs?tail=x", 400, "invalid_request"),
+        ("GET", "/api/v1/service/coder/logs?tail=-1", 400, "invalid_request"),
+        ("POST", "/api/v1/service/coder/stop?force=maybe", 400, "invalid_request"),
+    ],
+)
+async def test_errors_have_the_shape_of_openai(
+    method: str, path: str, status: int, code: str
+) -> None:
+    """Whoever finds the mistake, the router included."""
+    async with running() as rig:
+        got, body = await ask(rig, path, method)
+    assert (got, body["error"]["code"]) == (status, code)
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+
+
+async def test_a_405_says_what_is_allowed() -> None:
+    """In Allow, as RFC 9110 demands."""
+    async with running() as rig:
+        _, head, _ = await rig.get("/v1/completions")
+    assert b"allow: post\r\n" in head.lower()
+
+
+async def test_a_bug_is_a_500_without_its_traceback() -> None:
+    """The client gets the id to ask for, the log gets the bug."""
+    async with running() as rig:
+        del rig.conductor.connections["coder"]
+        status, error = await ask(rig, "/service/coder/x", "GET", "X-Request-Id: find-me")
+        record = await rig.record()
+    assert (status, error["error"]["code"]) == (500, "internal_error")
+    assert "find-me" in error["error"]["message"]
+    assert "Traceback" not in str(error)
+    assert record.outcome is Outcome.BUG
+    assert isinstance(record.error, KeyError)
+
+
+async def test_the_document_lists_every_route() -> None:
+    """What the server routes is what the table says, and what it answers for itself."""
+    async with running() as rig:
+        status, document = await ask(rig, "/openapi.json")
+    assert status == 200
+    assert document == json.loads(json.dumps(openapi(document["info"]["version"])))
+    assert set(document["paths"]) == {entry.path for entry in TABLE}
+
+
+async def test_every_route_of_the_table_is_there() -> None:
+    """None of them is a 404 or a 405."""
+    async with running() as rig:
+        rig.conductor.refusals["coder"] = Refused(ServiceId("coder"), Reason.STOPPED, "why")
+        for entry in TABLE:
+            path = entry.path.replace("{id}", "coder").replace("{path}", "x")
+            method = "GET" if entry.method == "*" else entry.method
+            status, _, _ = await rig.get(path, method=method)
+            assert status not in (404, 405), entry
+
+
+def test_the_page_has_every_route_and_no_other() -> None:
+    """docs/reference/http-api.md and the table say the same, down to the parameters."""
+    sections = dict(re.findall(r"^### `(\S+ \S+)`\n(.*?)(?=^##|\Z)", PAGE, re.M | re.S))
+    told = {f"{'ANY' if e.method == '*' else e.method} {e.path}": e for e in TABLE}
+    assert set(sections) == set(told)
+    for heading, entry in told.items():
+        for query in entry.query:
+            assert f"`{query.name}`" in sections[heading], (heading, query.name)
+
+
+def test_the_page_has_every_error_and_no_other() -> None:
+    """A code that a client meets can be looked up."""
+    told = dict(re.findall(r"^\| `(\w+)` \| (\d{3}) \|", PAGE, re.M))
+    assert set(told) == set(CODES)
+    assert {reason: int(told[reason.value]) for reason in Reason} == STATUS
+
+
+def test_every_code_of_the_table_is_known() -> None:
+    """No route promises an error that has no meaning."""
+    assert {code for entry in TABLE for code in entry.errors} | set(GENERAL_ERRORS) == set(CODES)

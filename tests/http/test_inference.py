@@ -1,0 +1,200 @@
+"""The right service gets a request, and who gets none learns why."""
+
+import json
+from typing import Any
+
+import openai
+import pytest
+import trio
+
+from proxycore import Reason, ServiceId
+from proxyserver.http import Outcome
+from proxyserver.http.errors import STATUS
+from proxyserver.refused import Refused
+
+from .rig import Rig, Wire, answer, answering, chunk, raw, running
+
+
+async def post(rig: Rig, path: str, body: bytes, *headers: str) -> tuple[int, bytes, Any]:
+    """Post a body; return status, head and the answer, read as JSON."""
+    more = "".join(f"{header}\n" for header in headers)
+    head = f"POST {path} HTTP/1.1\nHost: localhost\nConnection: close\n{more}"
+    wire = await rig.ask(raw(f"{head}Content-Length: {len(body)}", body))
+    answered = await wire.head()
+    return int(answered.split()[1]), answered, json.loads(await wire.rest())
+
+
+async def echo(wire: Wire) -> None:
+    """Answer with what was asked: the request line, and the body as text."""
+    head = await wire.head()
+    lengths = [
+        int(line.split(b":")[1])
+        for line in head.split(b"\r\n")
+        if line.lower().startswith(b"content-length:")
+    ]
+    body = await wire.exactly(sum(lengths))
+    seen = {"line": head.split(b"\r\n")[0].decode(), "body": body.decode("latin-1")}
+    await wire.send(answer(json.dumps(seen).encode(), "Connection: close"))
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"])
+@pytest.mark.parametrize(
+    ("model", "asked"),
+    [
+        ("coder", ("coder", None)),
+        ("gpt-4o", ("coder", None)),
+        ("tiny", ("many", "tiny")),
+        ("small", ("many", "tiny")),
+        ("many/tiny", ("many", "tiny")),
+    ],
+)
+async def test_the_model_chooses_the_service(
+    path: str, model: str, asked: tuple[str, str | None]
+) -> None:
+    """By its id, by an alias, by the name of a model within; the body arrives unchanged."""
+    body = json.dumps({"model": model, "input": "x"}).encode()
+    async with running(echo) as rig:
+        status, _, seen = await post(rig, f"{path}?a=%20", body)
+        assert rig.conductor.asked == [asked]
+    assert status == 200
+    assert seen == {"line": f"POST {path}?a=%20 HTTP/1.1", "body": body.decode()}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"{", 400, "invalid_json"),
+        (b"", 400, "invalid_json"),
+        (b"\xff\xfe\x00", 400, "invalid_json"),
+        (b"[" * 100_000, 400, "invalid_json"),
+        (b"9" * 10_000, 400, "invalid_json"),
+        (b"[]", 400, "invalid_json"),
+        (b"{}", 400, "missing_model"),
+        (b'{"model": 3}', 400, "missing_model"),
+        (b'{"model": ""}', 400, "missing_model"),
+        (b'{"model": "codre"}', 404, "model_not_found"),
+        (b'{"model": "\\ud800"}', 404, "model_not_found"),
+        (b" " * 1_000_001, 413, "request_too_large"),
+    ],
+)
+async def test_bad_bodies_are_told_apart(body: bytes, status: int, code: str) -> None:
+    """No JSON, no model, a wrong one, too much: each has its code, and starts nothing."""
+    async with running(body_max=1_000_000) as rig:
+        got, _, error = await post(rig, "/v1/chat/completions", body)
+        assert rig.conductor.asked == []
+    assert (got, error["error"]["code"]) == (status, code)
+    if b"codre" in body:
+        assert "did you mean 'coder'" in error["error"]["message"]
+
+
+async def test_a_body_that_grows_too_large_is_refused() -> None:
+    """Without a declared length, too: the limit is on what is held."""
+    async with running(body_max=1000) as rig:
+        wire = await rig.ask(
+            raw("POST /v1/completions HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked")
+        )
+        await wire.send(chunk(bytes(600)) + chunk(bytes(600)))
+        assert (await wire.head()).startswith(b"HTTP/1.1 413 ")
+
+
+async def test_large_bodies_have_one_limit_together() -> None:
+    """A fifth body of the largest size is refused while four wait, and the place comes back."""
+    body = b'{"model": "coder"}'.ljust(1000)
+    async with running(answering(b""), body_max=1000) as rig:
+        rig.conductor.hold = trio.Event()
+        head = "POST /v1/completions HTTP/1.1\nHost: localhost\nContent-Length: 1000"
+        held = [await rig.ask(raw(head, body)) for _ in range(4)]
+        with trio.fail_after(1):
+            while rig.conductor.waiting < 4:  # noqa: ASYNC110
+                await trio.sleep(0.001)
+        status, answered, error = await post(rig, "/v1/completions", body)
+        assert (status, error["error"]["code"]) == (503, "server_busy")
+        assert b"retry-after: 1\r\n" in answered
+        held[0].close()
+        await rig.record(1)
+        await rig.ask(raw(head, body))
+        with trio.fail_after(1):
+            while rig.conductor.waiting < 4:  # noqa: ASYNC110
+                await trio.sleep(0.001)
+
+
+@pytest.mark.parametrize("reason", Reason)
+async def test_every_refusal_has_its_status(reason: Reason) -> None:
+    """The code is the reason's own, the time to wait is rounded up."""
+    async with running() as rig:
+        rig.conductor.refusals["coder"] = Refused(ServiceId("coder"), reason, "why", 1.2)
+        status, head, error = await post(rig, "/service/coder/x", b"")
+        record = await rig.record()
+    assert status == STATUS[reason]
+    assert error["error"]["code"] == reason.value
+    assert error["error"]["message"] == "why"
+    assert b"retry-after: 2\r\n" in head
+    assert (b"x-should-retry: false" in head) == (reason is Reason.NEVER_FITS)
+    assert (record.service, record.run, record.outcome) == ("coder", None, Outcome.REJECTED)
+
+
+async def test_no_time_is_promised_that_is_not_known() -> None:
+    """Retry-After only with a figure."""
+    async with running() as rig:
+        rig.conductor.refusals["coder"] = Refused(ServiceId("coder"), Reason.STOPPED, "why")
+        _, head, _ = await post(rig, "/service/coder/x", b"")
+    assert b"retry-after" not in head.lower()
+
+
+async def test_an_unknown_service_is_a_404_with_near_names() -> None:
+    """The name may be percent-encoded, and broken."""
+    async with running() as rig:
+        status, _, error = await post(rig, "/service/cod%65x/x", b"")
+        assert (status, error["error"]["code"]) == (404, "service_not_found")
+        assert "'codex'; did you mean 'coder'" in error["error"]["message"]
+        status, _, _ = await post(rig, "/service/%FF%00/x", b"")
+        assert status == 404
+
+
+async def test_an_encoded_slash_does_not_end_the_id() -> None:
+    """The path is split before it is decoded, and not decoded for the upstream."""
+    async with running(echo) as rig:
+        status, _, _ = await post(rig, "/service/coder%2Fx/y", b"")
+        assert status == 404
+        status, _, seen = await post(rig, "/service/c%6Fder", b"")
+        assert (status, seen["line"]) == (200, "POST / HTTP/1.1")
+
+
+async def test_the_openai_sdk_is_content() -> None:
+    """Streaming, errors and the list of models, as the real client reads them."""
+
+    async def script(wire: Wire) -> None:
+        head = await wire.head()
+        lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-len")]
+        await wire.exactly(int(lengths[0].split(b":")[1]))
+        await wire.send(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        for word in ("Hello", " world"):
+            delta = {"choices": [{"index": 0, "delta": {"content": word}}]}
+            await wire.send(chunk(b"data: " + json.dumps(delta).encode() + b"\n\n"))
+        await wire.send(chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+
+    async with running(script) as rig:
+        url = f"http://127.0.0.1:{rig.port}/v1"
+
+        def talk() -> tuple[str, list[str], str]:
+            with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+                stream = client.chat.completions.create(
+                    model="coder", messages=[{"role": "user", "content": "hi"}], stream=True
+                )
+                text = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+                models = [model.id for model in client.models.list()]
+                try:
+                    client.embeddings.create(model="codre", input="x")
+                except openai.NotFoundError as error:
+                    return text, models, str(error.code)
+                raise AssertionError("an unknown model was found")
+
+        said = await trio.to_thread.run_sync(talk)
+    assert said == (
+        "Hello world",
+        ["coder", "gpt-4o", "many", "many/tiny", "tiny", "small"],
+        "model_not_found",
+    )

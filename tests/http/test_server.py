@@ -1,0 +1,207 @@
+"""The listening side: what it takes, what it refuses, and how it ends."""
+
+import json
+
+import pytest
+import trio
+
+from proxyserver.http import ListenError, Outcome, serve
+
+from .rig import EVENTS, GET, PATIENCE_S, Wire, answer, answering, chunk, raw, running
+
+
+async def test_a_taken_port_is_told() -> None:
+    """Before anything is started, with what to do about it."""
+    async with running() as rig:
+        with pytest.raises(ListenError, match=f"port {rig.port} .* is taken; .* server.port"):
+            await serve(_no_app, "127.0.0.1", rig.port, stop=trio.Event(), drain_s=1)
+
+
+async def _no_app(scope: object, receive: object, send: object) -> None:
+    raise AssertionError("nobody asked")
+
+
+async def test_stopping_lets_answers_finish() -> None:
+    """No new connection is taken, idle ones are closed, running ones get their end."""
+    go_on = trio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.head()
+        await wire.send(EVENTS + chunk(b"one"))
+        await go_on.wait()
+        await wire.send(chunk(b"two") + b"0\r\n\r\n")
+
+    async with running(script) as rig:
+        idle = await rig.connect()
+        wire = await rig.ask(GET)
+        await wire.until(b"one")
+        rig.stop.set()
+        await idle.wait_closed()
+        with pytest.raises(OSError, match="connect"):
+            await rig.connect()
+        assert not rig.ended.is_set()
+        go_on.set()
+        assert (await wire.rest()).endswith(b"0\r\n\r\n")
+        with trio.fail_after(PATIENCE_S):
+            await rig.ended.wait()
+        assert (await rig.record()).outcome is Outcome.ANSWERED
+
+
+async def test_stopping_cuts_what_does_not_finish() -> None:
+    """After the limit the answer breaks, and the server ends all the same."""
+
+    async def script(wire: Wire) -> None:
+        await wire.head()
+        await wire.send(EVENTS + chunk(b"one"))
+        await wire.wait_closed(PATIENCE_S)
+
+    async with running(script, drain_s=0.1) as rig:
+        wire = await rig.ask(GET)
+        await wire.until(b"one")
+        rig.stop.set()
+        with trio.fail_after(PATIENCE_S):
+            await rig.ended.wait()
+        assert not (await wire.rest()).endswith(b"0\r\n\r\n")
+        assert (await rig.record()).outcome is Outcome.CUT
+
+
+async def test_a_client_that_reads_nothing_does_not_hold_up_the_end() -> None:
+    """Even with a send in progress, stopping is bounded."""
+
+    async def script(wire: Wire) -> None:
+        await wire.head()
+        await wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+        try:
+            await wire.stream.send_all(bytes(100000000))
+        except trio.BrokenResourceError:
+            return
+
+    async with running(script, drain_s=0.1) as rig:
+        wire = await rig.ask(GET)
+        await wire.head()
+        rig.stop.set()
+        with trio.fail_after(PATIENCE_S):
+            await rig.ended.wait()
+
+
+@pytest.mark.parametrize(
+    "upgrade",
+    [
+        "Connection: Upgrade, HTTP2-Settings\nUpgrade: h2c\nHTTP2-Settings: AAMAAABkAAQAAP__",
+        "Connection: Upgrade\nUpgrade: foo",
+    ],
+)
+async def test_an_upgrade_is_ignored(upgrade: str) -> None:
+    """The answer comes by HTTP/1.1, as if it had not been asked; the connection stays."""
+    async with running(answering(answer(b"ok"))) as rig:
+        wire = await rig.connect()
+        for _ in range(2):
+            await wire.send(raw(f"GET /service/coder/x HTTP/1.1\nHost: localhost\n{upgrade}"))
+            assert (await wire.head()).startswith(b"HTTP/1.1 200 ")
+            assert await wire.exactly(2) == b"ok"
+
+
+async def test_a_client_that_asked_for_an_upgrade_and_leaves_is_seen() -> None:
+    """h11 stops reading after such a request; the kernel still tells us."""
+    async with running() as rig:
+        rig.conductor.hold = trio.Event()
+        wire = await rig.ask(
+            raw("GET /service/coder/x HTTP/1.1\nHost: localhost\nConnection: upgrade\nUpgrade: h2c")
+        )
+        with trio.fail_after(PATIENCE_S):
+            while not rig.conductor.waiting:  # noqa: ASYNC110
+                await trio.sleep(0.001)
+        wire.close()
+        assert (await rig.record()).outcome is Outcome.CLIENT_GONE
+
+
+async def test_http2_without_asking_is_refused() -> None:
+    """It cannot break an answer honestly, so it is off."""
+    async with running() as rig:
+        wire = await rig.ask(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        assert (await wire.head()).startswith(b"HTTP/1.1 404 ")
+        assert b"HTTP/1.1 400 " in await wire.rest()
+
+
+async def test_a_websocket_is_refused_clearly() -> None:
+    """501, with the reason, not a broken handshake."""
+    async with running() as rig:
+        wire = await rig.ask(
+            raw(
+                "GET /service/coder/ws HTTP/1.1\nHost: localhost\nConnection: Upgrade\n"
+                "Upgrade: websocket\nSec-WebSocket-Version: 13\n"
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+            )
+        )
+        assert (await wire.head()).startswith(b"HTTP/1.1 501 ")
+        assert b"websocket_unsupported" in await wire.rest()
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "code"),
+    [
+        (b"GARBAGE\r\n\r\n", 400, "invalid_request"),
+        (b"GET / HTTP/1.1\r\n\r\n", 400, "invalid_request"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 70000, 431, "invalid_request"),
+        (
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
+            501,
+            "invalid_request",
+        ),
+        (
+            raw(
+                "POST /service/coder/x HTTP/1.1\nHost: localhost\nContent-Length: 3\n"
+                "Transfer-Encoding: chunked",
+                b"0\r\n\r\n",
+            ),
+            400,
+            "invalid_request",
+        ),
+        (b"GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403, "forbidden_host"),
+        (
+            raw(
+                "POST /api/v1/service/coder/stop HTTP/1.1\nHost: localhost\n"
+                "Origin: http://evil.example"
+            ),
+            403,
+            "forbidden_origin",
+        ),
+    ],
+)
+async def test_a_bad_head_is_told_in_json(request_: bytes, status: int, code: str) -> None:
+    """Also where the HTTP library, not the application, refuses it."""
+    async with running() as rig:
+        wire = await rig.ask(request_)
+        head = await wire.head()
+        length = int(head.lower().split(b"content-length: ")[1].split()[0])
+        body = json.loads(await wire.exactly(length))
+    assert int(head.split()[1]) == status
+    assert body["error"]["code"] == code
+
+
+async def test_a_whole_url_is_a_target_like_a_path() -> None:
+    """Clients that believe us to be a proxy of the other kind get their answer."""
+    async with running() as rig:
+        wire = await rig.ask(b"GET http://localhost:1/health HTTP/1.1\r\nHost: localhost:1\r\n\r\n")
+        assert (await wire.head()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_an_error_to_a_client_that_still_sends_arrives() -> None:
+    """A large body to an unknown path: the answer comes, and the server forgets the client."""
+    async with running() as rig:
+        wire = await rig.ask(
+            raw("POST /nowhere HTTP/1.1\nHost: localhost\nContent-Length: 5000000")
+        )
+        await wire.send(bytes(5000000))
+        assert (await wire.head()).startswith(b"HTTP/1.1 404 ")
+        await rig.record()
+
+
+async def test_every_answer_has_an_id_and_a_date() -> None:
+    """An id that is unfit for a log is replaced."""
+    async with running() as rig:
+        _, head, _ = await rig.get("/health", "X-Request-Id: mine")
+        assert b"X-Request-Id: mine\r\n" in head
+        assert b"\r\nDate: " in head
+        _, head, _ = await rig.get("/health", f"X-Request-Id: {'x' * 200}")
+        assert b"xxx" not in head
