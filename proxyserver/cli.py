@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -309,30 +309,17 @@ def _load(path: Path) -> "Settings":
 
 
 def _serve(settings: "Settings") -> None:
-    import trio
-
-    from proxyserver.app import serve as serve_app
-    from proxyserver.telemetry import configure_logs
+    from ._errors import run_plainly
+    from .app import AlreadyRunning
+    from .app import serve as serve_app
+    from .http import ListenError
+    from .telemetry import configure_logs
 
     configure_logs(settings.server.log_level, settings.server.log_format)
-
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(serve_app, settings)
-
     try:
-        trio.run(main)
-    except* OSError as errors:
-        address = f"{settings.server.host}:{settings.server.port}"
-        _fail(f"the daemon cannot serve on {address}: {_leaves(errors)[0]}")
-
-
-def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
-    return [
-        leaf
-        for error in group.exceptions
-        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    ]
+        run_plainly(serve_app, settings)
+    except (AlreadyRunning, ListenError, OSError) as error:
+        _fail(str(error))
 
 
 def _images(settings: "Settings", services: Sequence[str]) -> dict[str, list[str]]:
