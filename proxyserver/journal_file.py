@@ -17,7 +17,8 @@ class JournalFile:
     once, and nothing else suffers.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, bytes_max: int = SEGMENT_BYTES_MAX) -> None:
+        self._bytes_max = bytes_max
         self._path = folder / "journal.jsonl"
         self._old_path = folder / "journal.1.jsonl"
         self._file: TextIO | None = None
@@ -42,7 +43,7 @@ class JournalFile:
         """Append a line; `head` makes the first line of the next file, if one must begin."""
         if self._file is None:
             return
-        if self._bytes > SEGMENT_BYTES_MAX:
+        if self._bytes > self._bytes_max:
             self.begin(head())
         self._append(line)
 

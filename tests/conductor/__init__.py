@@ -1,0 +1,1 @@
+"""The conductor on Trio's mock clock, over scripted runs."""
