@@ -63,7 +63,8 @@ class Hangups:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 for descriptor, _ in self._epoll.poll(0):
-                    self._gone[descriptor].set()
+                    if descriptor in self._gone:
+                        self._gone[descriptor].set()
 
     @contextmanager
     def watch(self, sock: trio.socket.SocketType) -> Iterator[trio.Event]:
@@ -74,9 +75,11 @@ class Hangups:
         try:
             yield gone
         finally:
-            del self._gone[descriptor]
-            if sock.fileno() >= 0:  # Closing has removed it already.
+            if sock.fileno() >= 0:
                 self._epoll.unregister(descriptor)
+            # Else closing has done that, and the next connection may have the number already.
+            if self._gone.get(descriptor) is gone:
+                del self._gone[descriptor]
 
 
 class Connection(TCPServer):

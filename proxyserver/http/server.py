@@ -34,11 +34,13 @@ async def serve(
     *,
     stop: trio.Event,
     drain_s: float,
+    connections_max: int | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `stop`, then let answers finish for up to `drain_s`; return when all is closed.
 
-    The task is started with the URL that clients reach it by.
+    The task is started with the URL that clients reach it by.  More than `connections_max` clients
+    at once (None: as many as the limit of open files allows) are answered 503 and closed.
 
     Raises:
         ListenError: the address is taken, or not ours.
@@ -54,7 +56,7 @@ async def serve(
     context = WorkerContext(None)
     hangups = Hangups()
     wrapped = ASGIWrapper(cast(Any, app))  # Starlette's types for ASGI are wider than hypercorn's.
-    limiter = trio.CapacityLimiter(_connections_max())
+    limiter = trio.CapacityLimiter(connections_max or _connections_max())
 
     async def handle(stream: trio.SocketStream) -> None:
         try:
@@ -116,4 +118,5 @@ async def _turn_away(stream: trio.SocketStream) -> None:
     with trio.move_on_after(1.0):
         async with stream:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await stream.receive_some()  # Closing on unread bytes would take the answer back.
                 await stream.send_all(head.encode() + body)

@@ -265,7 +265,11 @@ class Rig:
 
 @asynccontextmanager
 async def running(
-    script: Script | None = None, *, drain_s: float = 5.0, body_max: int = 1024 * 1024
+    script: Script | None = None,
+    *,
+    drain_s: float = 5.0,
+    body_max: int = 1024 * 1024,
+    connections_max: int | None = None,
 ) -> AsyncIterator[Rig]:
     """Run the server with an upstream that treats each of its connections by the script."""
     conductor = FakeConductor(CONFIG)
@@ -285,7 +289,15 @@ async def running(
 
     async def server(task_status: trio.TaskStatus[str]) -> None:
         app = make_app(conductor, settings, on_request=records.append, nursery=background)
-        await serve(app, "127.0.0.1", 0, stop=stop, drain_s=drain_s, task_status=task_status)
+        await serve(
+            app,
+            "127.0.0.1",
+            0,
+            stop=stop,
+            drain_s=drain_s,
+            connections_max=connections_max,
+            task_status=task_status,
+        )
         ended.set()
 
     async with trio.open_nursery() as nursery, trio.open_nursery() as background:

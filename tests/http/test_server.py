@@ -1,11 +1,13 @@
 """The listening side: what it takes, what it refuses, and how it ends."""
 
 import json
+from contextlib import ExitStack
 
 import pytest
 import trio
 
 from proxyserver.http import ListenError, Outcome, serve
+from proxyserver.http._connection import Hangups
 
 from .rig import EVENTS, GET, PATIENCE_S, Wire, answer, answering, chunk, raw, running
 
@@ -82,6 +84,44 @@ async def test_a_client_that_reads_nothing_does_not_hold_up_the_end() -> None:
         rig.stop.set()
         with trio.fail_after(PATIENCE_S):
             await rig.ended.wait()
+
+
+async def test_too_many_connections_are_turned_away() -> None:
+    """With an answer, and only until one of the others ends."""
+    async with running(connections_max=1) as rig:
+        first = await rig.ask(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await first.head()
+        second = await rig.ask(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await second.head()).startswith(b"HTTP/1.1 503 ")
+        assert b"server_busy" in await second.rest()
+        first.close()
+        with trio.fail_after(PATIENCE_S):
+            while (await rig.get("/health"))[0] != 200:
+                pass
+
+
+async def test_a_number_that_is_used_again_is_watched_anew() -> None:
+    """A descriptor may belong to the next connection before the last one is forgotten."""
+    hangups = Hangups()
+    near, far = trio.socket.socketpair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hangups.run)
+        with ExitStack() as next_one:
+            with hangups.watch(near) as gone:
+                number = near.fileno()
+                near.close()
+                far.close()
+                near, far = trio.socket.socketpair()
+                assert number in (near.fileno(), far.fileno())
+                if near.fileno() != number:
+                    near, far = far, near
+                again = next_one.enter_context(hangups.watch(near))
+            far.close()
+            with trio.fail_after(PATIENCE_S):
+                await again.wait()
+            assert not gone.is_set()
+        near.close()
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(
