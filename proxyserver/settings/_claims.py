@@ -67,6 +67,7 @@ def _together(
     here = (*at, "devices")
     if not names:
         found.add(here, "names no device")
+        return []
     for index, name in enumerate(names):
         if name in names[:index]:
             found.add((*here, index), f"{name} is named twice")

@@ -116,7 +116,8 @@ def _program(word: str, search: str | None, place: Place, at: Steps) -> str:
         program = shutil.which(path)
         where = f"at {path}" if not path.exists() else f"that can be executed at {path}"
     if program is None:
-        place.found.add(at, f"no program {word!r} {where}")
+        hint = "; name another, or take `runtime: docker`" if at[-1] == "binary" else ""
+        place.found.add(at, f"no program {word!r} {where}{hint}")
     return program or word
 
 

@@ -42,9 +42,9 @@ def seconds(value: object) -> float:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is not None:
         result = float(match[1]) * _DURATION_S[match[2]]
-    elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        # A huge int does not fit a float; the bound is checked below all the same.
-        result = float(min(value, 2 * _DURATION_MAX_S))
+    elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf:
+        # A huge int does not fit a float; the bounds are checked below all the same.
+        result = float(max(0, min(value, 2 * _DURATION_MAX_S)))
     else:
         raise ValueError(f"expected seconds, or a duration such as 30s or 5m, not {shown(value)}")
     if not 0 < result <= _DURATION_MAX_S:

@@ -108,18 +108,21 @@ def parse(text: str, file: str, environ: Mapping[str, str]) -> Document:
         SettingsError: the text cannot be read as one YAML document at all.
     """
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        loader = _Loader(text)
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         mark = Mark(before.count("\n") + 1, error.position - before.rfind("\n"))
         raise _broken(file, mark, f"the character U+{error.character:04X} is not allowed") from None
+    try:
+        node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         context = f"{error.context}: " if error.context else ""
         mark = _mark(error.problem_mark or error.context_mark)
         raise _broken(file, mark, f"broken YAML: {context}{error.problem}") from None
-    except (ValueError, IndexError, RecursionError) as error:
-        # PyYAML lets some through: chr() of an escape beyond Unicode, an unfinished directive.
-        raise _broken(file, Mark(), f"broken YAML: {error}") from None
+    except (ValueError, ArithmeticError, LookupError) as error:
+        # PyYAML lets some through, such as chr() of an escape beyond Unicode.
+        mark = _mark(loader.get_mark())
+        raise _broken(file, mark, f"broken YAML: {error}") from None
     if node is None:
         raise _broken(file, Mark(), "the file is empty; it needs at least `services:`")
     reading = _Reading(file, environ)
@@ -182,6 +185,7 @@ class _Reading:
             key, mark = key_node.value, _mark(key_node.start_mark)
             if key == "<<" and key_node.tag == _PLAIN:
                 many = isinstance(value_node, yaml.SequenceNode)
+                self.keys[(*steps, key)] = mark
                 merged += value_node.value if many else [value_node]
             elif not isinstance(key_node, yaml.ScalarNode):
                 self.problems.add(steps, "a key must be a word, not a list or a mapping")

@@ -1,0 +1,1 @@
+"""Tests of the templates: what they make of their options."""
