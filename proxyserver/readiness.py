@@ -42,6 +42,7 @@ async def wait_ready(
     runtime: Runtime,
     *,
     alive: Callable[[], None],
+    poll_s: tuple[float, float] = (POLL_LEAST_S, POLL_MOST_S),
 ) -> None:
     """Return when the run says yes to its probe, and it is really this run that listens there.
 
@@ -52,6 +53,7 @@ async def wait_ready(
     """
     ready_line = re.compile(launch.ready_line) if launch.ready_line is not None else None
     hurry = trio.Event()
+    least_s, most_s = poll_s
 
     async def follow() -> None:
         nonlocal hurry
@@ -81,7 +83,7 @@ async def wait_ready(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(follow_if_possible)
-        interval_s = POLL_LEAST_S
+        interval_s = least_s
         while True:
             if await _says_yes(launch.ready, endpoint, PROBE_S) and await is_ours():
                 break
@@ -89,8 +91,8 @@ async def wait_ready(
                 await hurry.wait()
                 # The line may come a little before the answer changes: begin again, small.
                 hurry = trio.Event()
-                interval_s = POLL_LEAST_S
-            interval_s = min(interval_s * POLL_GROWTH, POLL_MOST_S)
+                interval_s = least_s
+            interval_s = min(interval_s * POLL_GROWTH, most_s)
         nursery.cancel_scope.cancel()
 
 

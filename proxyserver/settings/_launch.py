@@ -113,7 +113,7 @@ def _program(word: str, search: str | None, place: Place, at: Steps) -> str:
         except ValueError as error:
             place.found.add(at, str(error))
             return word
-        program = shutil.which(path)
+        program = shutil.which(str(path))
         where = f"at {path}" if not path.exists() else f"that can be executed at {path}"
     if program is None:
         hint = "; name another, or take `runtime: docker`" if at[-1] == "binary" else ""

@@ -1,0 +1,1 @@
+"""Tests of readiness, against servers that behave badly."""
