@@ -1,0 +1,145 @@
+"""A stand-in for the daemon, which answers as docs/reference/http-api.md says and remembers."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import attrs
+
+RUN_S = 60.0
+
+CODER = {
+    "id": "coder",
+    "type": "llamacpp",
+    "runtime": "docker",
+    "state": "ready",
+    "run": 3,
+    "why": "answers",
+    "for_s": 75.0,
+    "waiting": 0,
+    "in_flight": 2,
+    "idle_in_s": 3900.0,
+    "retry_in_s": None,
+    "failures": 0,
+    "placement": {"gpu0": 16 << 30},
+    "aliases": [],
+    "pinned": False,
+    "cause": None,
+}
+CHAT = CODER | {
+    "id": "chat",
+    "state": "backoff",
+    "run": None,
+    "why": "its start failed",
+    "in_flight": 0,
+    "idle_in_s": None,
+    "retry_in_s": 8.0,
+    "placement": {},
+    "cause": {"kind": "gpu_oom", "message": "the GPU\nwas full", "heals": True},
+}
+HEALTH = {
+    "status": "degraded",
+    "version": "1",
+    "runtimes": {"docker": {"ok": False, "message": "no socket"}},
+    "gauges": {},
+    "services": [CODER, CHAT],
+    "devices": [
+        {
+            "id": "gpu0",
+            "capacity": 24 << 30,
+            "headroom": 512 << 20,
+            "claimed": 16 << 30,
+            "reserved": 0,
+            "free": 15 << 29,
+        }
+    ],
+}
+BUSY = {"error": {"message": "no room", "type": "x", "param": None, "code": "queue_timeout"}}
+UNKNOWN = {"error": {"message": "no service 'nope'; did you mean 'code'?", "code": "x"}}
+
+
+@attrs.define
+class Daemon:
+    """Where it listens and what it was asked."""
+
+    url: str
+    asked: list[tuple[str, str, dict[str, list[str]]]] = attrs.field(factory=list)
+
+
+@contextmanager
+def running_daemon() -> Iterator[Daemon]:
+    """Run a daemon of the contract on a free port."""
+    daemon = Daemon("")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self._note()
+            if path == "/health":
+                self._answer(200, HEALTH)
+            elif path == "/api/v1/service/coder/logs":
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write("one\ntwö\n".encode())
+            else:
+                self._answer(404, UNKNOWN)
+
+        def do_POST(self) -> None:
+            path = self._note()
+            if path.startswith("/api/v1/service/busy/"):
+                self._answer(504, BUSY)
+            elif path.startswith("/api/v1/service/coder/"):
+                state = {"stop": "down"}.get(path.rpartition("/")[2], "ready")
+                run = None if state == "down" else 4
+                self._answer(200, {"id": "coder", "state": state, "run": run})
+            else:
+                self._answer(404, UNKNOWN)
+
+        def _note(self) -> str:
+            parts = urlsplit(self.path)
+            daemon.asked.append((self.command, parts.path, parse_qs(parts.query)))
+            return parts.path
+
+        def _answer(self, status: int, content: Any) -> None:
+            body = json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    daemon.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield daemon
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def aiproxy(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the real command, as a script would."""
+    return subprocess.run(
+        [sys.executable, "-m", "proxyserver", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=RUN_S,
+        check=False,
+        env=clean(os.environ) | environment,
+    )
+
+
+def clean(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without what would lead the command elsewhere."""
+    return {name: value for name, value in environ.items() if not name.startswith("AIPROXY_")}

@@ -1,0 +1,61 @@
+"""`config check`, and where a configuration is looked for."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .daemon import aiproxy
+
+pytestmark = pytest.mark.slow  # Each starts a Python of its own.
+
+WRONG = "server:\n  prot: 1\nservices:\n  a:\n    process: {command: [sh]}\n    queue_max: x\n"
+GOOD = "server: {ram: 8GiB}\nservices:\n  a:\n    process: {command: [sh]}\n"
+
+
+def test_every_error_is_told(tmp_path: Path) -> None:
+    """One line each on standard error, with file, line and column."""
+    path = tmp_path / "c.yaml"
+    path.write_text(WRONG)
+    done = aiproxy("config", "check", str(path))
+    assert (done.returncode, done.stdout) == (1, "")
+    places = [line.split(": ")[0] for line in done.stderr.splitlines()]
+    assert places == [f"{path}:2:3", f"{path}:6:16"]
+
+
+def test_errors_for_programs(tmp_path: Path) -> None:
+    """`--json` has the same, in parts."""
+    path = tmp_path / "c.yaml"
+    path.write_text(WRONG)
+    done = aiproxy("config", "check", "--json", str(path))
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["ok"]) == (1, False)
+    assert [one["path"] for one in told["problems"]] == ["server.prot", "services.a.queue_max"]
+
+
+def test_good(tmp_path: Path) -> None:
+    """One line says what was found, in the folder for configurations too."""
+    path = tmp_path / "aiproxy" / "aiproxy.yaml"
+    path.parent.mkdir()
+    path.write_text(GOOD)
+    done = aiproxy("config", "check", XDG_CONFIG_HOME=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{path}: good; services: a (process); devices: ram 8 GiB\n"
+
+
+@pytest.mark.parametrize("command", [["serve"], ["pull"], ["config", "check"]])
+def test_no_configuration(tmp_path: Path, command: list[str]) -> None:
+    """It says where it has looked."""
+    done = aiproxy(*command, XDG_CONFIG_HOME=str(tmp_path))
+    assert done.returncode == 1
+    assert str(tmp_path) in done.stderr
+
+
+def test_pull_of_a_process(tmp_path: Path) -> None:
+    """A process has no image: said at once, without an engine."""
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD)
+    named = aiproxy("pull", "a", "--config", str(path))
+    assert (named.returncode, "no image" in named.stderr) == (1, True)
+    every = aiproxy("pull", "--config", str(path))
+    assert (every.returncode, "nothing to pull" in every.stdout) == (0, True)

@@ -1,0 +1,136 @@
+"""Log lines: one event is one line, for people or for programs, and no secret in it."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+from loguru import logger
+
+from proxycore import (
+    Changed,
+    Explained,
+    Fact,
+    Placement,
+    Reason,
+    Refuse,
+    RunId,
+    ServiceId,
+    State,
+    TicketId,
+    Valued,
+    Waiting,
+)
+from proxyserver.http._exchange import Outcome, RequestRecord
+from proxyserver.telemetry import configure_logs, log_fact, log_request
+
+A, B = ServiceId("a"), ServiceId("b")
+TICKET, RUN = TicketId(1), RunId(3)
+
+
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    """Text lines at every level."""
+    stream = io.StringIO()
+    handlers, level = logging.root.handlers[:], logging.root.level
+    configure_logs("DEBUG", "text", stream)
+    yield stream
+    logger.remove()
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+
+
+FACTS: list[tuple[Fact, str]] = [
+    (
+        Changed(A, RUN, State.STARTING, State.READY, "answers"),
+        "INFO    a#3  starting -> ready: answers",
+    ),
+    (Changed(A, RUN, State.STARTING, State.FAILED, "x"), "ERROR   a#3  starting -> failed: x"),
+    (Waiting(TICKET, A, 2, "full"), "DEBUG   a  a request waits, number 2 in line: full"),
+    (Refuse(TICKET, A, Reason.QUEUE_FULL, "no"), "WARNING a  refused (queue_full): no"),
+    (
+        Explained(A, Placement(), (Valued(B, RUN, 1.5),), ()),
+        "INFO    a  room is made by stopping b#3 (worth 1.5)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fact", "line"), FACTS)
+def test_facts(written: io.StringIO, fact: Fact, line: str) -> None:
+    """Each says which service, which run, what and why."""
+    log_fact(fact, 20.5)
+    assert written.getvalue()[13:] == line + "\n"
+
+
+def record(
+    outcome: Outcome, status: int | None, error: BaseException | None = None
+) -> RequestRecord:
+    return RequestRecord(
+        request_id="r-1",
+        method="POST",
+        path="/v1/chat/completions",
+        service=A,
+        run=RUN,
+        status=status,
+        waited_s=0.25,
+        first_byte_s=0.5,
+        duration_s=1.0,
+        bytes_in=10,
+        bytes_out=20,
+        outcome=outcome,
+        error=error,
+    )
+
+
+def test_request(written: io.StringIO) -> None:
+    """The request's id, service and run lead the line."""
+    log_request(record(Outcome.ANSWERED, 200))
+    assert written.getvalue()[13:] == (
+        "INFO    a#3 [r-1]  POST /v1/chat/completions 200 in 1.000 s, waited 0.250 s, "
+        "first byte after 0.500 s, 10 bytes in, 20 out\n"
+    )
+
+
+def test_broken_request_is_a_warning(written: io.StringIO) -> None:
+    """A 200 that broke off is no success."""
+    log_request(record(Outcome.BROKEN, 200, OSError("the service died")))
+    assert "WARNING a#3" in written.getvalue()
+    assert written.getvalue().endswith("; broken: the service died\n")
+
+
+def test_json_lines(written: io.StringIO) -> None:
+    """One object a line, with every number as a number."""
+    configure_logs("INFO", "json", written)
+    log_request(record(Outcome.ANSWERED, 200))
+    log_fact(FACTS[0][0], 20.5)
+    first, second = (json.loads(line) for line in written.getvalue().splitlines())
+    assert (first["request"], first["run"], first["waited_s"]) == ("r-1", 3, 0.25)
+    assert (second["service"], second["at"], second["level"]) == ("a", 20.5, "INFO")
+
+
+def test_nobody_forges_a_line(written: io.StringIO) -> None:
+    """What clients choose can neither end a line nor move the cursor, nor be taken for a format."""
+    logger.bind(service="a\nb").info("x\r\n\x1b[2J {nobody} <red>")
+    assert written.getvalue()[13:] == "INFO    a\\nb  x\\r\\n\\x1b[2J {nobody} <red>\n"
+
+
+def test_tracebacks_show_no_values(written: io.StringIO) -> None:
+    """A bug is told with its place, without what the variables held."""
+
+    def fail(key: str) -> None:
+        raise ValueError(f"a key of {len(key)} letters")
+
+    try:
+        fail("-".join(("sk", "very", "secret")))
+    except ValueError as bug:
+        log_request(record(Outcome.BUG, 500, bug))
+    assert "in fail" in written.getvalue()
+    assert "sk-very-secret" not in written.getvalue()
+
+
+def test_other_libraries_log_the_same_way(written: io.StringIO) -> None:
+    """Under their own names; chatter below WARNING is left out."""
+    logging.getLogger("hypercorn.error").error("it broke")
+    logging.getLogger("httpx").info("GET ...")
+    assert written.getvalue()[13:] == "ERROR   hypercorn.error  it broke\n"
