@@ -13,7 +13,7 @@ from contextlib import aclosing
 import h11
 import trio
 
-from proxycore._ids import RunId
+from proxycore import RunId
 from proxycore.events import Cause
 from proxyserver.runtime._protocol import Endpoint, LaunchSpec, Probe, Runtime, RuntimeFault
 

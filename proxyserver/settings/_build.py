@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 import attrs
 import cattrs
 
-from proxycore._ids import RAM, DeviceId, ServiceId
+from proxycore import RAM, DeviceId, ServiceId
 from proxycore.config import LOAD_S, CoreConfig, DeviceSpec, Placement, ServiceSpec, idle_auto_s
 from proxyserver.gauges.host import ram_total
 from proxyserver.runtime._protocol import ContainerSpec

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from proxycore._ids import RAM, DeviceId
+from proxycore import RAM, DeviceId
 from proxycore.config import DeviceSpec, Placement
 
 from ._errors import Problems, Steps, near

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import attrs
 
-from proxycore._ids import ServiceId
+from proxycore import ServiceId
 from proxyserver.runtime._protocol import ContainerSpec, LaunchSpec, Mount, Probe, ProcessSpec
 from proxyserver.templates import Draft
 

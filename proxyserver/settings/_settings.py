@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-from proxycore._ids import ServiceId
+from proxycore import ServiceId
 from proxycore.config import MIB, CoreConfig, ServiceSpec
 from proxyserver.runtime._protocol import LaunchSpec
 

@@ -9,7 +9,7 @@ import attrs
 import pytest
 import trio
 
-from proxycore._ids import RunId, ServiceId
+from proxycore import RunId, ServiceId
 from proxycore.events import Cause
 from proxyserver.readiness import ALIVE_EVERY_S, wait_ready, wait_stuck
 from proxyserver.runtime._protocol import (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from proxycore._ids import ServiceId
+from proxycore import ServiceId
 from proxycore.config import idle_auto_s
 from proxyserver.runtime._protocol import ContainerSpec, LaunchSpec, Mount, Probe, ProcessSpec
 from proxyserver.settings import Service

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxycore._ids import RAM, DeviceId, ServiceId
+from proxycore import RAM, DeviceId, ServiceId
 from proxycore.config import GIB, MIB, DeviceSpec, Placement, idle_auto_s
 from proxyserver.gauges.host import ram_total
 from proxyserver.runtime._protocol import ContainerSpec, Mount, PortBinding, Probe, ProcessSpec
