@@ -148,10 +148,6 @@ class Connection(TCPServer):
                     await self.stream.send_all(event.data)
             except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
                 self._gone.set()
-            except trio.Cancelled:
-                # What was half sent cannot be gone on with.
-                self._reset()
-                raise
 
     def _reset(self) -> None:
         """Close the connection so that nobody takes it for the end of an answer."""

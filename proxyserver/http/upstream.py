@@ -107,8 +107,8 @@ class UpstreamConnection:
 
     def recycle(self) -> bool:
         """Get ready for the next request; False: this connection has had its last."""
-        if self._sending or self._http.trailing_data[0] or self.is_stale():
-            return False
+        if self._sending or self._http.trailing_data[0]:
+            return False  # Bytes that nobody asked for must not answer the next request.
         try:
             self._http.start_next_cycle()
         except h11.LocalProtocolError:

@@ -182,6 +182,19 @@ async def test_a_broken_event_stream_says_so_before_it_breaks() -> None:
     assert not body.endswith(b"0\r\n\r\n")
 
 
+async def test_a_broken_event_is_not_completed() -> None:
+    """An error after half an event would be read as a part of it."""
+
+    async def script(wire: Wire) -> None:
+        await wire.head()
+        await wire.send(EVENTS + chunk(b"data: {"))
+
+    async with running(script) as rig:
+        wire = await rig.ask(GET)
+        await wire.head()
+        assert await wire.rest() == chunk(b"data: {")
+
+
 async def test_closing_the_connections_of_a_run_breaks_its_answers() -> None:
     """What the conductor does before it stops a run: idle ones go, active ones break."""
 

@@ -156,6 +156,17 @@ async def test_a_kept_connection_that_died_is_replaced() -> None:
         assert len(rig.upstreams) == 3
 
 
+async def test_bytes_that_nobody_asked_for_answer_nothing() -> None:
+    """What an upstream sends after its answer is not taken for the next one."""
+    async with running(answering(answer(b"ok") + answer(b"smuggled"))) as rig:
+        wire = await rig.connect()
+        for _ in range(3):
+            await wire.send(GET)
+            await wire.head()
+            assert await wire.exactly(2) == b"ok"
+        assert len(rig.upstreams) == 3
+
+
 @pytest.mark.parametrize(("method", "status"), [("GET", 200), ("POST", 502)])
 async def test_a_request_lost_on_a_kept_connection_is_repeated_if_harmless(
     method: str, status: int

@@ -80,3 +80,9 @@ def test_pages_of_strangers_are_refused(method: str, headers: dict[str, str]) ->
 def test_programs_and_own_pages_are_served(method: str, headers: dict[str, str]) -> None:
     """Programs send none of the marks; a link that is followed is harmless."""
     check(method, [(name.encode(), value.encode()) for name, value in headers.items()])
+
+
+def test_two_hosts_are_none() -> None:
+    """One of them may be a stranger's."""
+    with pytest.raises(ApiError):
+        check("GET", [(b"host", b"localhost"), (b"Host", b"evil.example")])

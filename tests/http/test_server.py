@@ -1,13 +1,16 @@
 """The listening side: what it takes, what it refuses, and how it ends."""
 
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 import trio
+from starlette.types import Message
 
 from proxyserver.http import ListenError, Outcome, serve
 from proxyserver.http._connection import Hangups
+from proxyserver.http._exchange import Exchange
+from proxyserver.http.errors import ApiError
 
 from .rig import EVENTS, GET, PATIENCE_S, Wire, answer, answering, chunk, raw, running
 
@@ -235,6 +238,44 @@ async def test_an_error_to_a_client_that_still_sends_arrives() -> None:
         await wire.send(bytes(5000000))
         assert (await wire.head()).startswith(b"HTTP/1.1 404 ")
         await rig.record()
+
+
+async def test_the_end_of_an_answer_does_not_wait_for_a_full_queue(autojump_clock: object) -> None:
+    """The server takes the end only when its queue of body parts has room, so we empty it."""
+    ending, emptied = trio.Event(), trio.Event()
+
+    async def receive() -> Message:
+        if ending.is_set():
+            emptied.set()
+        else:
+            await ending.wait()
+        await trio.lowlevel.checkpoint()
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            ending.set()
+            await emptied.wait()
+
+    scope = {"method": "POST", "headers": []}
+    with trio.fail_after(60):
+        await Exchange(scope, "id", receive, send).fail(ApiError(404, "not_found", "no"))
+
+
+@pytest.mark.slow
+async def test_a_client_that_never_stops_sending_is_left() -> None:
+    """After its answer and a moment of patience the connection closes, and nothing stays behind."""
+    async with running(connections_max=1) as rig:
+        wire = await rig.ask(
+            raw("POST /nowhere HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked")
+        )
+        with trio.fail_after(PATIENCE_S), suppress(trio.BrokenResourceError):
+            while True:
+                await wire.stream.send_all(chunk(bytes(60_000)))
+        await rig.record()
+        with trio.fail_after(PATIENCE_S):
+            while (await rig.get("/health"))[0] != 200:
+                pass
 
 
 async def test_every_answer_has_an_id_and_a_date() -> None:
