@@ -165,6 +165,8 @@ def _configuration(llama: LlamaParts | None, port: int, folder: Path, once: bool
 
 
 def _introduce(url: str, configuration: Path) -> None:
+    # In a fresh clone the command is not on the PATH: name it as it was called.
+    command = sys.argv[0] if Path(sys.argv[0]).name == "aiproxy" else "aiproxy"
     body = jsonlib.dumps(
         {
             "model": "smollm-a",
@@ -183,7 +185,7 @@ There is memory for one model only.  Try these in another terminal:
   the same with smollm-b: it takes the place of smollm-a, which is stopped
 
   curl {url}/api/v1/services                        what runs, and why
-  aiproxy status --url {url}
+  {command} status --url {url}
   curl -X POST {url}/api/v1/service/smollm-b/stop   stop one by hand
 
 Ctrl-C ends the demo.
