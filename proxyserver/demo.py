@@ -90,12 +90,28 @@ async def _demo(folder: Path, once: bool, port: int | None, choice: Choice, json
         if not once:
             _introduce(url, configuration)
             return
-        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=ANSWER_S) as http:
-            figures = await _play(http, quiet=json)
-        if json:
-            print(jsonlib.dumps({"parts": "real" if llama else "small", **figures}, indent=2))
-        # Cancelling it would leave the services; this is how people end it, too.
-        signal.raise_signal(signal.SIGTERM)
+        outcome = await _play_and_end(url, quiet=json)
+    # Only now: an error inside would cancel the daemon, which then leaves its servers behind.
+    if isinstance(outcome, Exception):
+        raise outcome
+    if json:
+        print(jsonlib.dumps({"parts": "real" if llama else "small", **outcome}, indent=2))
+
+
+async def _play_and_end(url: str, *, quiet: bool) -> dict[str, float] | Exception:
+    """Play, then end the daemon as people do; return the figures, or what went wrong."""
+    outcome: dict[str, float] | Exception
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=ANSWER_S) as http:
+        try:
+            outcome = await _play(http, quiet=quiet)
+        except (DemoFailed, httpx.HTTPError) as error:
+            outcome = error
+        try:
+            await http.get("/health")
+        except httpx.HTTPError:
+            return outcome  # Somebody has ended it; a second signal would cut it short.
+    signal.raise_signal(signal.SIGTERM)
+    return outcome
 
 
 async def _choose(choice: Choice) -> LlamaParts | None:
