@@ -53,4 +53,5 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     for need, count in config.stash.get(LEFT_OUT, {}).items():
-        terminalreporter.write_line(f"Not run: {count} tests, which need {REMEDIES[need]}")
+        if count:
+            terminalreporter.write_line(f"Not run: {count} tests, which need {REMEDIES[need]}")
