@@ -207,9 +207,10 @@ class Core:
                 self._leave(book, "stopped by hand", force=event.force)
             case ev.ShutdownRequested():
                 books.closing_at = event.deadline_at
+                now_or_never = event.deadline_at <= books.now  # A timer must be in the future.
                 for book in books.services.values():
                     verbs.refuse_all(book, fx.Reason.SHUTTING_DOWN, "shutting down")
-                    self._leave(book, "shutdown", for_good=True)
+                    self._leave(book, "shutdown", for_good=True, force=now_or_never)
                     if book.state is State.DRAINING:
                         book.timer_at = event.deadline_at
             case ev.RunAlive() | ev.RunReady() | ev.RunStuck() | ev.RunGone():
