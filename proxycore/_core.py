@@ -149,14 +149,18 @@ class Core:
     # Time
 
     def _fire_due(self) -> bool:
-        """Fire the first thing that is due by now; tell whether there was any."""
+        """Fire the first thing that is due by now; tell whether there was any.
+
+        Timers of services and of tickets go by one order of time: else a late Tick could make
+        room for a ticket whose time was over before that room came.
+        """
         books = self.books
         due = [
             (book.timer_at, book.id)
             for book in books.services.values()
             if book.timer_at is not None and book.timer_at <= books.now
         ]
-        if due:
+        if due and (not books.deadlines or min(due)[0] <= books.deadlines[0][0]):
             self._time_out(books.services[min(due)[1]])
         elif books.deadlines and books.deadlines[0][0] <= books.now:
             ticket = books.deadlines[0][1]
