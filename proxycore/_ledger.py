@@ -106,4 +106,25 @@ def cheapest_victims(
         stack.append((index + 1, value, taken, missing))
         less = {device: amount - gain.get(device, 0) for device, amount in missing.items()}
         stack.append((index + 1, value + candidate.value, (*taken, candidate), less))
-    return tuple(sorted(chosen, key=lambda one: one.service))
+    return tuple(sorted(_needed(chosen, short), key=lambda one: one.service))
+
+
+def _needed(victims: tuple[Candidate, ...], short: dict[DeviceId, int]) -> list[Candidate]:
+    """Leave out who need not leave, the dearest first: a search cut short may find such sets."""
+    spare = Room({device: -amount for device, amount in short.items()})
+    gains = {
+        victim.service: Placement.of(
+            (device, amount) for device, amount in victim.placement.amounts if device in short
+        )
+        for victim in victims
+    }
+    for gain in gains.values():
+        spare.give(gain)
+    needed = []
+    for victim in sorted(victims, key=lambda one: (-one.value, one.service)):
+        gain = gains[victim.service]
+        if spare.fits(gain):
+            spare.take(gain)
+        else:
+            needed.append(victim)
+    return needed
