@@ -24,8 +24,6 @@ POLL_GROWTH = 1.2
 PROBE_S = 1.0
 """An answer to a probe of a starting server takes a millisecond, or does not come at all."""
 ALIVE_EVERY_S = 1.0
-LIVE_EVERY_S = 10.0
-LIVE_TIMEOUT_S = 10.0
 LIVE_FAILURES = 3
 _READ_BYTES = 4096
 
@@ -96,28 +94,23 @@ async def wait_ready(
         nursery.cancel_scope.cancel()
 
 
-async def wait_stuck(
-    launch: LaunchSpec,
-    endpoint: Endpoint,
-    *,
-    every_s: float = LIVE_EVERY_S,
-    timeout_s: float = LIVE_TIMEOUT_S,
-) -> Cause:
+async def wait_stuck(launch: LaunchSpec, endpoint: Endpoint) -> Cause:
     """Return when a ready run has failed its liveness probe several times in a row.
 
     Without such a probe it never returns.
     """
-    if launch.live is None:
+    live = launch.live
+    if live is None:
         await trio.sleep_forever()
         raise AssertionError("unreachable")
     failures = 0
     while failures < LIVE_FAILURES:
-        await trio.sleep(every_s)
-        failures = 0 if await _says_yes(launch.live, endpoint, timeout_s) else failures + 1
+        await trio.sleep(live.every_s)
+        failures = 0 if await _says_yes(live, endpoint, live.timeout_s) else failures + 1
     return Cause(
         "stuck",
-        f"lives, but did not answer GET {launch.live.path} as it should"
-        f" {LIVE_FAILURES} times in a row, each within {timeout_s:g} s",
+        f"lives, but did not answer GET {live.path} as it should"
+        f" {LIVE_FAILURES} times in a row, each within {live.timeout_s:g} s",
     )
 
 

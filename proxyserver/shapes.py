@@ -16,6 +16,8 @@ Count: TypeAlias = Annotated[int, "count"]
 Natural: TypeAlias = Annotated[int, "natural"]
 """A whole number of at least 0."""
 Port: TypeAlias = Annotated[int, "port"]
+PortOrAny: TypeAlias = Annotated[int, "port or any"]
+"""A port; 0 is any free one."""
 Name: TypeAlias = Annotated[str, "name"]
 """An id that fits into a URL and into a container's name."""
 Word: TypeAlias = Annotated[str, "word"]

@@ -7,6 +7,7 @@ from ._protocol import ExitReport as ExitReport
 from ._protocol import FailurePattern as FailurePattern
 from ._protocol import FoundProcess as FoundProcess
 from ._protocol import LaunchSpec as LaunchSpec
+from ._protocol import LiveProbe as LiveProbe
 from ._protocol import Mount as Mount
 from ._protocol import PortBinding as PortBinding
 from ._protocol import Probe as Probe

@@ -6,6 +6,7 @@ from typing import Protocol, TypeAlias
 import attrs
 
 from proxycore import Cause, Placement, RunId, ServiceId
+from proxyserver.shapes import Seconds
 
 LOG_TAIL_LINES = 50
 """Enough for a Python traceback; what an exit report keeps of a log."""
@@ -92,6 +93,15 @@ class Probe:
 
 
 @attrs.frozen
+class LiveProbe(Probe):
+    """A probe that is asked of a ready server now and then."""
+
+    every_s: Seconds = 10.0
+    timeout_s: Seconds = 10.0
+    """How long the answer may take: a server that generates for others is slow, not dead."""
+
+
+@attrs.frozen
 class FailurePattern:
     """A line of a log that tells why a server failed (docs/reference/failures.md)."""
 
@@ -112,7 +122,7 @@ class LaunchSpec:
     ready: Probe = Probe()
     ready_line: str | None = None
     """A regular expression: a log line that matches it makes us probe at once."""
-    live: Probe | None = None
+    live: LiveProbe | None = None
     """Asked of a ready run now and then; None: a living process is enough."""
     failures: tuple[FailurePattern, ...] = ()
     fingerprint: str = ""

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from proxycore import config as core
-from proxyserver.runtime._protocol import Mount, PortBinding, Probe
+from proxyserver.runtime._protocol import LiveProbe, Mount, PortBinding, Probe
 from proxyserver.shapes import (
     Command,
     Count,
@@ -23,13 +23,14 @@ from proxyserver.shapes import (
     Name,
     Natural,
     Port,
+    PortOrAny,
     Regex,
     Seconds,
     Size,
     Word,
 )
 
-Live: TypeAlias = Probe | Literal[False]
+Live: TypeAlias = LiveProbe | Literal[False]
 """A probe, or false: a living process is enough."""
 RuntimeChoice: TypeAlias = Literal["auto", "docker", "process"]
 
@@ -56,7 +57,7 @@ class DockerEntry:
 @attrs.frozen
 class ServerEntry:
     host: LoopbackHost = "127.0.0.1"
-    port: Port = 8787
+    port: PortOrAny = 8787
     state_dir: HostPath | None = None
     devices: Mapping[Name, DeviceEntry] = attrs.field(factory=dict)
     ram: DeviceEntry | None = None

@@ -134,6 +134,7 @@ def make_converter(base: Path, environ: Mapping[str, str]) -> cattrs.Converter:
     read(shapes.Count, lambda value: _whole(value, 1, None))
     read(shapes.Natural, lambda value: _whole(value, 0, None))
     read(shapes.Port, lambda value: _whole(value, 1, 65535))
+    read(shapes.PortOrAny, lambda value: _whole(value, 0, 65535))
     read(shapes.Name, name)
     read(shapes.Word, _word)
     read(shapes.Regex, _regex)

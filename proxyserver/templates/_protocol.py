@@ -5,7 +5,13 @@ from typing import Any, Protocol
 
 import attrs
 
-from proxyserver.runtime._protocol import ContainerSpec, FailurePattern, Probe, ProcessSpec
+from proxyserver.runtime._protocol import (
+    ContainerSpec,
+    FailurePattern,
+    LiveProbe,
+    Probe,
+    ProcessSpec,
+)
 
 
 @attrs.frozen
@@ -16,7 +22,7 @@ class Draft:
     process: ProcessSpec | None
     ready: Probe
     ready_line: str | None = None
-    live: Probe | None = None
+    live: LiveProbe | None = None
     failures: tuple[FailurePattern, ...] = ()
     load_s: float | None = None
     """A guess at the load time, where the template knows better than the general default."""

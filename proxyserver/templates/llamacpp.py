@@ -10,6 +10,7 @@ import attrs
 from proxyserver.runtime._protocol import (
     ContainerSpec,
     FailurePattern,
+    LiveProbe,
     Mount,
     Probe,
     ProcessSpec,
@@ -141,7 +142,7 @@ class LlamaCpp:
             ),
             ready=Probe("/health", 200),
             ready_line=r"model loaded|listening on http",
-            live=Probe("/health", 200),
+            live=LiveProbe("/health", 200),
             failures=FAILURES,
             load_s=LOAD_LEAST_S + sum(part.stat().st_size for part in parts) / LOAD_RATE,
         )

@@ -16,6 +16,7 @@ from proxyserver.runtime._protocol import (
     ContainerSpec,
     Endpoint,
     LaunchSpec,
+    LiveProbe,
     Probe,
     Runtime,
     RuntimeUnreachable,
@@ -24,7 +25,7 @@ from proxyserver.runtime._protocol import (
 from .servers import LOADING, YES, Handler, answer, free_port, hang_up, keep_silent, serving
 
 SERVICE, RUN = ServiceId("a"), RunId(7)
-LAUNCH = LaunchSpec(SERVICE, ContainerSpec("x", 80), ready_line="listening", live=Probe())
+LAUNCH = LaunchSpec(SERVICE, ContainerSpec("x", 80), ready_line="listening", live=LiveProbe())
 GARBAGE = [b"SSH-2.0-OpenSSH\r\n\r\n", b"\x00" * 64, b"", b"HTTP/1.1 200", b"x" * 100_000]
 NOT_YET = [
     hang_up,
@@ -217,7 +218,8 @@ async def test_probe_can_never_reach_itself() -> None:
 
 
 async def stuck(endpoint: Endpoint) -> Cause:
-    return await wait_stuck(LAUNCH, endpoint, every_s=0.002, timeout_s=0.02)
+    live = LiveProbe(every_s=0.002, timeout_s=0.02)
+    return await wait_stuck(attrs.evolve(LAUNCH, live=live), endpoint)
 
 
 @pytest.mark.parametrize("manners", [hang_up, keep_silent, answer(LOADING)])

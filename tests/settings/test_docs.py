@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 import attrs
 import pytest
 
-from proxyserver.runtime._protocol import Probe
+from proxyserver.runtime._protocol import LiveProbe, Probe
 from proxyserver.settings import _model
 from proxyserver.settings._shapes import make_converter
 from proxyserver.settings._yaml import parse
@@ -25,7 +25,8 @@ TABLES = [
     (CONFIGURATION, "### memory", _model.MemoryEntry),
     (CONFIGURATION, "### container", _model.ContainerEntry),
     (CONFIGURATION, "### process", _model.ProcessEntry),
-    (CONFIGURATION, "### ready and live", Probe),
+    (CONFIGURATION, "### ready", Probe),
+    (CONFIGURATION, "### live", LiveProbe),
     *(
         (f"templates/{name}.md", "## Options", template.options)
         for name, template in TEMPLATES.items()

@@ -7,7 +7,14 @@ import pytest
 
 from proxycore import ServiceId
 from proxycore.config import idle_auto_s
-from proxyserver.runtime._protocol import ContainerSpec, LaunchSpec, Mount, Probe, ProcessSpec
+from proxyserver.runtime._protocol import (
+    ContainerSpec,
+    LaunchSpec,
+    LiveProbe,
+    Mount,
+    Probe,
+    ProcessSpec,
+)
 from proxyserver.settings import Service
 
 from .writing import ENVIRON, Folder
@@ -81,7 +88,7 @@ def test_own_probes_win(folder: Folder) -> None:
     """Readiness and liveness can be replaced, the latter switched off."""
     found = service(folder, "ready: {path: /r, status: 204}, ready_line: x, live: false").launch
     assert (found.ready, found.ready_line, found.live) == (Probe("/r", 204), "x", None)
-    assert service(folder, "live: {path: /l}").launch.live == Probe("/l", 200)
+    assert service(folder, "live: {path: /l}").launch.live == LiveProbe("/l", 200)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from proxyserver.runtime._protocol import ContainerSpec, Mount, Probe, ProcessSpec
+from proxyserver.runtime._protocol import ContainerSpec, LiveProbe, Mount, Probe, ProcessSpec
 from proxyserver.templates import TEMPLATES, Draft
 from proxyserver.templates.llamacpp import FAILURES, LlamaCpp, LlamaCppOptions
 
@@ -67,7 +67,7 @@ def test_least_options(file: MakeFile) -> None:
             *("--sse-ping-interval", "1", "--metrics", "-lv", "4"),
         )
     )
-    assert (found.ready, found.live) == (Probe("/health", 200), Probe("/health", 200))
+    assert (found.ready, found.live) == (Probe("/health", 200), LiveProbe("/health", 200))
     assert found.load_s == pytest.approx(2.0)
 
 
