@@ -116,7 +116,7 @@ GENERAL: tuple[FailurePattern, ...] = (
     ),
     FailurePattern(
         "bad_entrypoint",
-        r"exec: .*(not found|no such file|permission denied)"
+        r"exec: .*(not found|no such file|permission denied)|FATAL tini .* exec .* failed"
         r"|error while loading shared libraries",
         heals=False,
         advice="The program cannot be run: check command, entrypoint and libraries.",

@@ -82,8 +82,11 @@ class ProcessRuntime:
 
     name = "process"
 
-    def __init__(self, *, instance: str, state_dir: Path) -> None:
+    def __init__(
+        self, *, instance: str, state_dir: Path, log_bytes_max: int = LOG_BYTES_MAX
+    ) -> None:
         self._instance = instance
+        self._log_bytes_max = log_bytes_max
         self._folder = state_dir / "processes"
         self._exit_codes: dict[_Key, int] = {}
         self._end_asked: set[_Key] = set()
@@ -202,7 +205,7 @@ class ProcessRuntime:
                     await _proc.wait_exit(record.pid, record.start_ticks)
                     gone = True
                 with contextlib.suppress(FileNotFoundError):
-                    bound_file(log_file, LOG_BYTES_MAX)
+                    bound_file(log_file, self._log_bytes_max)
             with trio.move_on_after(LEFTOVER_S) as leftovers:
                 await self._group_gone(record)
             if leftovers.cancelled_caught:

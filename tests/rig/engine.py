@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import zlib
 from collections.abc import Iterator
@@ -208,8 +209,7 @@ def private_engine() -> Iterator[Engine]:
     with contextlib.ExitStack() as stack:
         with _locked(RIG_FOLDER / "lock", wait=True):
             _sweep()
-            folder = RIG_FOLDER / f"engine-{os.getpid()}"
-            folder.mkdir()
+            folder = Path(tempfile.mkdtemp(prefix="engine-", dir=RIG_FOLDER))
             stack.enter_context(_locked(folder / "lock", wait=False))
             engine = Engine(folder, _bridge(folder), _free_subnet())
             stack.callback(engine.remove)

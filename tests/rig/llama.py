@@ -44,9 +44,10 @@ class Llama:
         """What the container needs of this machine; see `import_llama`."""
         parts = [self.parts.server.parent, self.parts.model.parent]
         parts += [Path(folder) for folder in self.parts.library_path.split(":") if folder]
-        folders = [Path("/usr"), Path("/lib"), Path("/lib64"), _REPOSITORY, *parts]
-        # The portable server is a Python extension, wherever Python and it may be.
-        folders += [Path(sys.prefix), Path(sys.base_prefix), self.parts.server.parents[1]]
+        system = [Path("/usr"), Path("/bin"), Path("/lib"), Path("/lib64")]
+        # The portable server is a Python extension that a script of ours calls.
+        python = [Path(sys.prefix), Path(sys.base_prefix), _REPOSITORY]
+        folders = [*system, *python, *parts]
         present = {str(folder) for folder in folders if folder.is_dir()}
         return tuple(
             Mount(folder, folder, read_only=True)

@@ -78,7 +78,7 @@ class ProcessBench(MockBench):
         self.runtime: Runtime = self.reborn()
 
     def reborn(self) -> ProcessRuntime:
-        return ProcessRuntime(instance="test", state_dir=self.state_dir)
+        return ProcessRuntime(instance=self.state_dir.name, state_dir=self.state_dir)
 
     def spec(
         self,

@@ -41,6 +41,7 @@ async def test_process(check: Check, process_bench: ProcessBench) -> None:
 
 
 @pytest.mark.engine
+@pytest.mark.slow
 @contract
 async def test_docker(check: Check, docker_bench: DockerBench) -> None:
     await check(docker_bench)
