@@ -141,5 +141,9 @@ def aiproxy(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 
 
 def clean(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment without what would lead the command elsewhere."""
-    return {name: value for name, value in environ.items() if not name.startswith("AIPROXY_")}
+    """Return an environment without what would lead the command elsewhere.
+
+    What fetches the real server stays: on a fresh machine nothing else can.
+    """
+    leads = {name for name in environ if name.startswith("AIPROXY_")} - {"AIPROXY_UV"}
+    return {name: value for name, value in environ.items() if name not in leads}
