@@ -225,9 +225,9 @@ class Core:
                 books.run_max = max(books.run_max, event.run_max)
                 for found in event.found:
                     book = books.services[found.service]
-                    now_free, _ = verbs.rooms()
+                    _, promisable = verbs.rooms()  # Who was sent away just now will be gone.
                     verbs.adopt(book, found.run, found.placement)
-                    if not now_free.fits(found.placement):
+                    if not promisable.fits(found.placement):
                         verbs.stop(book, "found running, but there is no room for it any more")
             case ev.RuntimeLost():
                 for service in event.services:
