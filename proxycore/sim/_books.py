@@ -1,0 +1,167 @@
+"""What the World knows by itself: which runs physically live, who waits, and what was asked."""
+
+import enum
+from collections.abc import Iterable
+
+import attrs
+
+from .._ids import DeviceId, RunId, ServiceId, TicketId
+from .._verbs import OVERDUE_KILLS
+from ..config import CoreConfig, Placement, ServiceSpec
+
+
+class Stage(enum.Enum):
+    """Where a client is."""
+
+    WAITING = "waiting"
+    SERVED = "served"
+    BROKEN = "broken"
+    """Its run is gone; it has not said that it noticed."""
+    OVER = "over"
+
+
+@attrs.define
+class Client:
+    """Somebody with a ticket."""
+
+    ticket: TicketId
+    service: ServiceId
+    deadline_at: float
+    by_hand: bool
+    stage: Stage = Stage.WAITING
+    run: RunId | None = None
+
+
+@attrs.define
+class Run:
+    """One process of the machine.  It uses its memory from `StartRun` until it no longer lives."""
+
+    service: ServiceId
+    id: RunId
+    placement: Placement
+    start_until: float
+    """When its start may be given up; moved by signs of life, never past `start_max_at`."""
+    start_max_at: float
+    rested_at: float
+    """Since when it serves nobody, if it serves nobody."""
+    kept: bool
+    """Started by hand: it may not be taken for room before it is ready."""
+    lives: bool = True
+    hangs: bool = False
+    """It will never be ready by itself."""
+    ready: bool = False
+    """The core was told so, in time."""
+    stuck: bool = False
+    asked: bool = False
+    """It heard a stop or a kill that it will obey, some time."""
+    stop_at: float | None = None
+    """When the core first told it to stop."""
+    kills: int = 0
+    blamed: bool = False
+    """It was stopped for being stuck or slow, which counts as its failure."""
+    told_gone: bool = False
+    cut_at: float | None = None
+    """It drains, by hand: from then on its requests may be cut."""
+    leaves_for_good: bool = False
+    in_flight: dict[TicketId, None] = attrs.field(factory=dict)
+
+    @property
+    def starting(self) -> bool:
+        return not self.ready and self.stop_at is None and not self.told_gone
+
+    @property
+    def promised(self) -> bool:
+        """Its bytes may be promised to others: it was told to go, and is not overdue."""
+        return self.stop_at is not None and self.kills < OVERDUE_KILLS
+
+
+@attrs.define
+class Books:
+    """All that the World remembers.  Dicts stand for sets, because they keep their order."""
+
+    config: CoreConfig
+    now: float
+    runs: dict[RunId, Run] = attrs.field(factory=dict)
+    """All that this core ever started or found."""
+    current: dict[ServiceId, Run] = attrs.field(factory=dict)
+    """The run of each service, until its end was told."""
+    last_failed: dict[ServiceId, bool] = attrs.field(factory=dict)
+    """Whether the last run that ended did so by a fault of its own."""
+    clients: dict[TicketId, Client] = attrs.field(factory=dict)
+    """Whoever is not over, in order of arrival."""
+    reserved: dict[ServiceId, tuple[Placement, ...]] = attrs.field(factory=dict)
+    """Who was promised room, in that order, and which placements it may have been promised."""
+    lost: dict[ServiceId, None] = attrs.field(factory=dict)
+    closing: bool = False
+    specs: dict[ServiceId, ServiceSpec] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.specs = {spec.id: spec for spec in self.config.services}
+
+    def waiting(self, service: ServiceId | None = None) -> list[Client]:
+        return [
+            client
+            for client in self.clients.values()
+            if client.stage is Stage.WAITING and service in (None, client.service)
+        ]
+
+    def unused(self, run: Run) -> bool:
+        return not run.in_flight and not self.waiting(run.service)
+
+    def usable(self) -> dict[DeviceId, int]:
+        return {device.id: device.capacity - device.headroom for device in self.config.devices}
+
+    def free(self) -> dict[DeviceId, int]:
+        """Return what physically is free now, less the headroom."""
+        return less(self.usable(), (run.placement for run in self.runs.values() if run.lives))
+
+    def promisable(self, *, most: bool, without: Iterable[Run] = ()) -> dict[DeviceId, int]:
+        """Return what is free or leaving, not promised, if the runs in `without` left as well.
+
+        Which of its alternatives a service was promised is not always known from outside: `most`
+        says whether to suppose that these are small ones.
+        """
+        leaving = [run.id for run in without]
+        room = less(
+            self.usable(),
+            (
+                run.placement
+                for run in self.current.values()
+                if not run.promised and run.id not in leaving
+            ),
+        )
+        for placements in self.reserved.values():
+            for device in room:
+                amounts = [dict(placement.amounts).get(device, 0) for placement in placements]
+                room[device] -= min(amounts) if most else max(amounts)
+        return room
+
+    def evictable(self, run: Run) -> bool:
+        """Tell whether the core may stop this run to make room."""
+        return (
+            run.stop_at is None
+            and run.cut_at is None
+            and (run.ready or not run.kept)
+            and self.unused(run)
+            and not self.specs[run.service].pinned
+            and run.service not in self.lost
+        )
+
+    def feasible(self, service: ServiceId) -> bool:
+        """Tell whether there surely is room for a service, once all that may leave has left."""
+        idle = [run for run in self.current.values() if self.evictable(run)]
+        room = self.promisable(most=False, without=idle)
+        return any(fits(placement, room) for placement in self.specs[service].placements)
+
+
+def less(room: dict[DeviceId, int], placements: Iterable[Placement]) -> dict[DeviceId, int]:
+    """Return the room that is left when all these placements are taken."""
+    left = dict(room)
+    for placement in placements:
+        for device, amount in placement.amounts:
+            left[device] -= amount
+    return left
+
+
+def fits(placement: Placement, room: dict[DeviceId, int]) -> bool:
+    return all(amount <= room[device] for device, amount in placement.amounts)

@@ -1,0 +1,277 @@
+"""The promises of the core as assertions on what the World knows, each with a message in words.
+
+The numbers are those of docs/architecture.md.  A check is sound: where the World cannot know (which
+of its placements a service was promised), it supposes what favours the core.
+"""
+
+from typing import NoReturn, assert_never
+
+from .. import effects as fx
+from .. import events as ev
+from .._ids import DeviceId, RunId, ServiceId
+from .._lifecycle import State
+from ..config import Placement
+from ._books import Books, Client, Run, Stage, fits, less
+
+
+class Broken(AssertionError):
+    """The core broke a promise."""
+
+
+def broken(number: int, words: str) -> NoReturn:
+    raise Broken(f"promise {number}: {words}")
+
+
+class Inspector:
+    """Enters effects into the World's books, one by one, and objects to those that may not be."""
+
+    def __init__(self, books: Books) -> None:
+        self.books = books
+        self._victims: dict[RunId, ServiceId] = {}
+        self._placements: dict[ServiceId, tuple[Placement, ...]] = {}
+
+    def enter(self, event: ev.Event, effects: tuple[fx.Effect, ...]) -> None:
+        """Check the answer to an event and do what it asks for.
+
+        Raises:
+            Broken: a promise.
+        """
+        self._victims.clear()
+        self._placements.clear()
+        for effect in effects:
+            match effect:
+                case fx.StartRun():
+                    self._start(effect)
+                case fx.StopRun():
+                    self._stop(effect)
+                case fx.KillRun():
+                    self._kill(effect)
+                case fx.Admit() | fx.Started():
+                    self._admit(effect)
+                case fx.Refuse():
+                    self._refuse(effect, event)
+                case fx.Explained():
+                    self._explained(effect)
+                case fx.Changed():
+                    self._changed(effect)
+                case fx.Waiting():
+                    pass
+                case _:
+                    assert_never(effect)
+        for run, service in self._victims.items():
+            broken(15, f"run {run} should make room for {service}, yet was never stopped")
+        self._check_waiting()
+
+    # Runs
+
+    def _start(self, effect: fx.StartRun) -> None:
+        books = self.books
+        for run in books.runs.values():
+            if run.service == effect.service and run.lives:
+                broken(2, f"{effect.service}: run {effect.run} starts while run {run.id} lives")
+        if effect.run <= max(books.runs, default=0):
+            broken(2, f"{effect.service}: the run number {effect.run} is not a new one")
+        free = books.free()
+        for device, amount in effect.placement.amounts:
+            if amount > free[device]:
+                over = amount - free[device]
+                broken(1, f"run {effect.run} of {effect.service} overfills {device} by {over}")
+        spec = books.specs[effect.service]
+        if effect.placement not in spec.placements:
+            broken(1, f"run {effect.run} of {effect.service} claims what no placement says")
+        self._check_promised(effect, free)
+        books.reserved.pop(effect.service, None)
+        books.runs[effect.run] = books.current[effect.service] = Run(
+            effect.service,
+            effect.run,
+            effect.placement,
+            start_until=books.now + min(spec.start_s, spec.start_max_s),
+            start_max_at=books.now + spec.start_max_s,
+            rested_at=books.now,
+            kept=any(client.by_hand for client in books.waiting(effect.service)),
+        )
+
+    def _check_promised(self, effect: fx.StartRun, free: dict[DeviceId, int]) -> None:
+        """Object to a start that takes bytes which somebody promised earlier still lacks."""
+        left = less(free, [effect.placement])
+        for service, placements in self.books.reserved.items():
+            if service == effect.service:
+                return
+            if all(
+                any(
+                    device in effect.placement.devices and amount > left[device]
+                    for device, amount in placement.amounts
+                )
+                for placement in placements
+            ):
+                broken(5, f"{effect.service} takes room that was promised to {service} before")
+
+    def _stop(self, effect: fx.StopRun) -> None:
+        books = self.books
+        run = self._known(effect)
+        slow = run.starting and books.now >= run.start_until
+        for_room = self._victims.pop(run.id, None) is not None
+        if run.in_flight:
+            cut = run.cut_at is not None and books.now >= run.cut_at
+            if not cut and not run.stuck:
+                broken(6, f"run {run.id} of {run.service} is stopped while it serves")
+        elif run.cut_at is None and not run.stuck and not slow and not for_room:
+            self._check_idle(run)
+        run.blamed |= run.stuck or slow
+        run.stop_at = books.now if run.stop_at is None else run.stop_at
+        run.asked |= run.service not in books.lost
+
+    def _check_idle(self, run: Run) -> None:
+        """Object to the stop of a run that nothing but idleness could excuse."""
+        spec = self.books.specs[run.service]
+        if not run.ready or spec.pinned or spec.idle_s is None:
+            broken(15, f"run {run.id} of {run.service} is stopped for no reason")
+        if self.books.waiting(run.service):
+            broken(15, f"run {run.id} of {run.service} is stopped though somebody waits for it")
+        if self.books.now < run.rested_at + spec.idle_s:
+            broken(15, f"run {run.id} of {run.service} is stopped before it was idle for long")
+
+    def _kill(self, effect: fx.KillRun) -> None:
+        run = self._known(effect)
+        grace_s = self.books.specs[run.service].grace_s
+        if run.stop_at is None or self.books.now < run.stop_at + grace_s:
+            broken(6, f"run {run.id} of {run.service} is killed before its grace is over")
+        run.kills += 1
+        run.asked |= run.service not in self.books.lost
+
+    def _known(self, effect: fx.StopRun | fx.KillRun) -> Run:
+        run = self.books.runs.get(effect.run)
+        if run is None or run.told_gone or run.service != effect.service:
+            broken(10, f"{effect} is for a run that is gone")
+        return run
+
+    # Tickets
+
+    def _admit(self, effect: fx.Admit | fx.Started) -> None:
+        books = self.books
+        client = self._answered(effect)
+        run = books.current.get(effect.service)
+        if run is None or run.id != effect.run or not run.ready:
+            broken(4, f"ticket {client.ticket} is sent to run {effect.run}, which is not ready")
+        if run.stop_at is not None or run.cut_at is not None:
+            broken(4, f"ticket {client.ticket} is sent to run {run.id}, which is leaving")
+        if client.by_hand != isinstance(effect, fx.Started):
+            broken(3, f"ticket {client.ticket} gets the wrong kind of answer: {effect}")
+        if client.by_hand:
+            client.stage = Stage.OVER
+            del books.clients[client.ticket]
+            return
+        limit = books.specs[run.service].concurrent_max
+        if limit is not None and len(run.in_flight) >= limit:
+            broken(4, f"run {run.id} of {run.service} serves more than {limit} at once")
+        for other in books.waiting(run.service):
+            if other.ticket < client.ticket and not other.by_hand:
+                broken(4, f"ticket {client.ticket} overtakes {other.ticket}")
+        client.stage, client.run = Stage.SERVED, run.id
+        run.in_flight[client.ticket] = None
+
+    def _refuse(self, effect: fx.Refuse, event: ev.Event) -> None:
+        client = self._answered(effect)
+        if not self._true(effect.reason, client, event):
+            broken(3, f"ticket {client.ticket} is told what is not so: {effect}")
+        client.stage = Stage.OVER
+        del self.books.clients[client.ticket]
+
+    def _answered(self, effect: fx.Admit | fx.Started | fx.Refuse) -> Client:
+        client = self.books.clients.get(effect.ticket)
+        if client is None or client.stage is not Stage.WAITING:
+            broken(3, f"ticket {effect.ticket} is over or was answered before: {effect}")
+        if client.service != effect.service:
+            broken(3, f"ticket {effect.ticket} is for {client.service}: {effect}")
+        return client
+
+    def _true(self, reason: fx.Reason, client: Client, event: ev.Event) -> bool:
+        """Tell whether the reason for a refusal is so, as far as the World knows."""
+        books, service = self.books, client.service
+        spec, run = books.specs[service], books.current.get(service)
+        match reason:
+            case fx.Reason.QUEUE_FULL:
+                return not client.by_hand and len(books.waiting(service)) > spec.queue_max
+            case fx.Reason.QUEUE_TIMEOUT:
+                return client.deadline_at <= books.now
+            case fx.Reason.NEVER_FITS:
+                return not any(fits(placement, books.usable()) for placement in spec.placements)
+            case fx.Reason.START_TIMEOUT:
+                return run is not None and run.blamed
+            case fx.Reason.SERVICE_FAILED:
+                return run is None and books.last_failed.get(service, False)
+            case fx.Reason.RUNTIME_LOST:
+                return service in books.lost
+            case fx.Reason.STOPPED:
+                return isinstance(event, ev.StopRequested) and event.service == service
+            case fx.Reason.SHUTTING_DOWN:
+                return books.closing
+            case _:
+                assert_never(reason)
+
+    # Room
+
+    def _explained(self, effect: fx.Explained) -> None:
+        """Check that exactly those must leave who do, and that it helps."""
+        books = self.books
+        victims = []
+        for valued in effect.victims:
+            run = books.current.get(valued.service)
+            if run is None or run.id != valued.run:
+                broken(15, f"{valued} is no living run, yet shall leave for {effect.service}")
+            if run.in_flight:
+                broken(6, f"run {run.id} of {run.service} shall leave for room while it serves")
+            if not books.evictable(run):
+                broken(15, f"run {run.id} of {run.service} is wanted, yet shall leave for room")
+            victims.append(run)
+            self._victims[run.id] = effect.service
+        if not fits(effect.placement, books.promisable(most=True, without=victims)):
+            broken(15, f"{len(victims)} runs leave in vain: {effect.service} will not fit")
+        for victim in victims:
+            others = [run for run in victims if run is not victim]
+            if fits(effect.placement, books.promisable(most=False, without=others)):
+                broken(15, f"run {victim.id} of {victim.service} leaves for nothing")
+        self._placements[effect.service] = (effect.placement,)
+
+    def _changed(self, effect: fx.Changed) -> None:
+        """Note who was promised room: the one thing that only the core can tell."""
+        if effect.new is State.RESERVED:
+            alternatives = self.books.specs[effect.service].placements
+            placements = self._placements.pop(effect.service, alternatives)
+            self.books.reserved[effect.service] = placements
+        elif effect.new is State.DOWN:
+            self.books.reserved.pop(effect.service, None)
+
+    # Waiting
+
+    def _check_waiting(self) -> None:
+        """Nobody waits past his time, and nobody waits for nothing."""
+        books = self.books
+        services = dict.fromkeys(client.service for client in books.waiting())
+        for client in books.waiting():
+            if client.deadline_at <= books.now:
+                broken(3, f"ticket {client.ticket} had no answer when its time was over")
+        for service in services:
+            run = books.current.get(service)
+            if run is None:
+                self._check_waits_for_room(service)
+            elif run.ready and run.stop_at is None:
+                self._check_waits_for_place(run)
+
+    def _check_waits_for_room(self, service: ServiceId) -> None:
+        books = self.books
+        if service in books.reserved:
+            if not any(run.stop_at is not None for run in books.current.values()):
+                broken(9, f"{service} was promised room, yet waits for nobody to leave")
+        elif service not in books.lost and books.feasible(service):
+            broken(9, f"{service} waits for room, though there is some or could be")
+
+    def _check_waits_for_place(self, run: Run) -> None:
+        books = self.books
+        limit = books.specs[run.service].concurrent_max
+        if run.cut_at is not None and run.in_flight:
+            return
+        if limit is None or len(run.in_flight) < limit:
+            broken(9, f"{run.service} is ready and has places free, yet some wait for it")
+        if any(client.by_hand for client in books.waiting(run.service)):
+            broken(9, f"{run.service} is ready, yet who started it by hand waits")

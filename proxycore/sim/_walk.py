@@ -1,0 +1,195 @@
+"""Random walks: a World in which things happen by a seeded `random.Random`."""
+
+from collections.abc import Callable
+from random import Random
+
+from .._ids import RAM, DeviceId, ServiceId
+from ..config import CoreConfig, DeviceSpec, Placement, ServiceSpec
+from ._books import Run, Stage
+from .world import World
+
+GPU0, GPU1 = DeviceId("gpu0"), DeviceId("gpu1")
+NAMES = ("coder", "chat", "embed", "rerank", "vision", "speech")
+
+
+def random_config(random: Random) -> CoreConfig:
+    """Return a small machine with services of all shapes; times are short, bytes are few."""
+    devices = (
+        DeviceSpec(GPU0, random.choice((16, 20, 24)), headroom=1),
+        DeviceSpec(GPU1, random.choice((10, 24)), headroom=2),
+        DeviceSpec(RAM, 32, headroom=4),
+    )
+    names = random.sample(NAMES, random.randint(2, 5))
+    return CoreConfig(devices, tuple(_random_spec(ServiceId(name), random) for name in names))
+
+
+def _random_spec(service: ServiceId, random: Random) -> ServiceSpec:
+    ram = random.choice((0, 0, 2, 13))
+    vram = random.choice((3, 6, 6, 9, 9, 12, 12, 13, 15, 40))
+
+    def place(*devices: DeviceId) -> Placement:
+        return Placement.of([(RAM, ram), *((device, vram) for device in devices)])
+
+    return ServiceSpec(
+        service,
+        random.choice(
+            (
+                (place(GPU0),),
+                (place(GPU0),),
+                (place(GPU0), place(GPU1)),
+                (place(GPU0, GPU1),),
+                (place(GPU1), place(GPU0, GPU1)),
+                (place(),),
+            )
+        ),
+        load_s=random.choice((1.0, 10.0, 60.0)),
+        concurrent_max=random.choice((None, None, 1, 2)),
+        queue_max=random.choice((1, 2, 256)),
+        priority=random.choice((0, 0, 0, 1)),
+        pinned=random.random() < 0.1,
+        idle_s=random.choice((None, 5.0, 50.0)),
+        start_s=20.0,
+        start_max_s=45.0,
+        drain_s=8.0,
+        grace_s=3.0,
+    )
+
+
+def walk(random: Random, steps: int) -> World:
+    """Let `steps` things happen in a random World, and then be kind.
+
+    Raises:
+        Broken: the core broke a promise.
+    """
+    world = World(random_config(random), now=random.uniform(-1e3, 1e6))
+    for _ in range(steps):
+        step(world, random)
+    world.be_kind()
+    world.check_replay()
+    return world
+
+
+def step(world: World, random: Random) -> None:
+    """Let one thing happen, if what was drawn can."""
+    (happen,) = random.choices(tuple(_WEIGHTS), tuple(_WEIGHTS.values()))
+    happen(world, random)
+
+
+def _service(world: World, random: Random) -> ServiceId:
+    return random.choice(world.config.services).id
+
+
+def _arrive(world: World, random: Random) -> None:
+    world.arrive(_service(world, random), random.choice((0.0, 2.0, 30.0, 600.0, 600.0)))
+
+
+def _finish(world: World, random: Random) -> None:
+    served = [one for one in world.books.clients.values() if one.stage is not Stage.WAITING]
+    if served:
+        world.finish(random.choice(served))
+
+
+def _leave(world: World, random: Random) -> None:
+    if waiting := world.books.waiting():
+        world.finish(random.choice(waiting))
+
+
+def _start(world: World, random: Random) -> None:
+    world.start(_service(world, random), random.choice((0.5, 100.0)))
+
+
+def _restart(world: World, random: Random) -> None:
+    world.restart(_service(world, random), 100.0)
+
+
+def _stop(world: World, random: Random) -> None:
+    world.stop(_service(world, random), force=random.random() < 0.3)
+
+
+def _shut_down(world: World, random: Random) -> None:
+    # Rarely: nothing but the end of what lives can follow, until a new core comes.
+    if random.random() < 0.1:
+        world.shut_down(random.choice((0.0, 5.0, 100.0)))
+
+
+def _of(which: Callable[[Run], bool], do: Callable[[World, Run, Random], None]) -> "_Happening":
+    """Return something that happens to one of the runs that the core counts on, if any is such."""
+
+    def happen(world: World, random: Random) -> None:
+        runs = [run for run in world.books.current.values() if which(run)]
+        if runs:
+            do(world, random.choice(runs), random)
+
+    return happen
+
+
+def _obey(world: World, run: Run, random: Random) -> None:
+    world.die(run)
+    if random.random() < 0.8:
+        world.tell_gone(run)
+
+
+def _crash(world: World, run: Run, random: Random) -> None:
+    world.die(run)
+    if random.random() < 0.8:
+        world.tell_gone(run, heals=random.random() < 0.8)
+
+
+def _tell_again(world: World, random: Random) -> None:
+    """Tell of an old run what may be told of any: late, or twice."""
+    old = [run for run in world.books.runs.values() if run.told_gone]
+    if old:
+        tell = random.choice((world.be_alive, world.be_ready, world.be_stuck, world.tell_gone))
+        tell(random.choice(old))
+
+
+def _lose(world: World, random: Random) -> None:
+    world.lose((_service(world, random),))
+
+
+def _find(world: World, random: Random) -> None:
+    world.find(tuple(spec.id for spec in world.config.services))
+
+
+def _kill_core(world: World, random: Random) -> None:
+    if random.random() < 0.5 or world.books.closing:
+        world.kill_core()
+
+
+def _wait(world: World, random: Random) -> None:
+    world.wait(random.choice((0.1, 0.1, 1.0, 1.0, 4.0, 10.0, 60.0)))
+
+
+def _oversleep(world: World, random: Random) -> None:
+    world.oversleep(random.choice((4.0, 30.0)))
+
+
+def _rotate_journal(world: World, random: Random) -> None:
+    world.rotate_journal()
+
+
+_Happening = Callable[[World, Random], None]
+_WEIGHTS: dict[_Happening, int] = {
+    _arrive: 24,
+    _finish: 20,
+    _leave: 2,
+    _start: 2,
+    _restart: 1,
+    _stop: 1,
+    _shut_down: 1,
+    _of(lambda run: run.starting and not run.hangs, lambda world, run, _: world.be_ready(run)): 18,
+    _of(lambda run: run.starting, lambda world, run, _: world.be_alive(run)): 2,
+    _of(lambda run: run.starting, lambda world, run, _: world.hang(run)): 1,
+    _of(lambda run: run.ready, lambda world, run, _: world.be_stuck(run)): 1,
+    _of(lambda run: run.asked, lambda world, run, _: world.be_deaf(run)): 3,
+    _of(lambda run: run.lives and run.asked, _obey): 12,
+    _of(lambda run: run.lives, _crash): 2,
+    _of(lambda run: not run.lives, lambda world, run, _: world.tell_gone(run)): 4,
+    _tell_again: 3,
+    _lose: 1,
+    _find: 4,
+    _kill_core: 1,
+    _rotate_journal: 1,
+    _wait: 10,
+    _oversleep: 2,
+}

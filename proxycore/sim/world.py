@@ -1,0 +1,368 @@
+"""A slow, dying, stuttering machine: it does what the core asks for, late, badly or never."""
+
+import copy
+
+from .. import effects as fx
+from .. import events as ev
+from .. import journal
+from .._core import Core
+from .._ids import RunId, ServiceId, TicketId
+from ..config import CoreConfig
+from ._books import Books, Client, Run, Stage, fits, less
+from ._promises import Inspector, broken
+
+TICKS_MAX = 1000
+"""So many deadlines within one `wait` are a loop, not a schedule."""
+FAR_S = 1e6
+"""How long those wait who shall see that a kind world serves everybody."""
+KIND_S = 1e4
+"""More than any time in a configuration: what a kind world may take between two steps."""
+
+
+class World:
+    """Clients, an operator, processes and a clock, with a core that shall keep its promises.
+
+    Every method is something that may happen.  Who calls them (a seeded walk, Hypothesis, a test)
+    decides what does; each call checks all promises and raises `Broken` at the first that is.
+
+    Args:
+        config: what the core decides by.
+        now: where the clock starts; odd is good.
+    """
+
+    def __init__(self, config: CoreConfig, now: float) -> None:
+        self.config = config
+        self._ticket = 0
+        self._boot(now, run_max=RunId(0))
+
+    def _boot(self, now: float, run_max: RunId) -> None:
+        self.core = Core(self.config, now=now)
+        self.journal = [journal.head(self.core)]
+        self.books = Books(self.config, now)
+        self._inspector = Inspector(self.books)
+        self.run_max = run_max
+        self.answers: list[tuple[fx.Effect, ...]] = []
+        """What the core had for each event of the journal."""
+
+    @property
+    def now(self) -> float:
+        return self.books.now
+
+    # Clients
+
+    def arrive(self, service: ServiceId, wait_s: float) -> Client:
+        return self._ask(ev.RequestArrived(self._next(), service, self.now + wait_s))
+
+    def finish(self, client: Client) -> None:
+        """End a request, whatever became of it: in full, or because the client left."""
+        self._tell(ev.RequestFinished(client.ticket))
+
+    # The operator
+
+    def start(self, service: ServiceId, wait_s: float) -> Client:
+        return self._ask(ev.StartRequested(self._next(), service, self.now + wait_s))
+
+    def restart(self, service: ServiceId, wait_s: float) -> Client:
+        return self._ask(ev.RestartRequested(self._next(), service, self.now + wait_s))
+
+    def stop(self, service: ServiceId, *, force: bool = False) -> None:
+        self._tell(ev.StopRequested(service, force))
+
+    def shut_down(self, within_s: float) -> None:
+        self._tell(ev.ShutdownRequested(self.now + within_s))
+
+    # Runs
+
+    def be_alive(self, run: Run) -> None:
+        self._tell(ev.RunAlive(run.service, run.id))
+
+    def be_ready(self, run: Run) -> None:
+        self._tell(ev.RunReady(run.service, run.id))
+
+    def be_stuck(self, run: Run) -> None:
+        self._tell(ev.RunStuck(run.service, run.id, ev.Cause("stuck", "it answers no more")))
+
+    def die(self, run: Run) -> None:
+        """End a run physically, asked or not; the core does not know yet."""
+        run.lives = False
+
+    def tell_gone(self, run: Run, *, heals: bool = True) -> None:
+        """Tell the end of a dead run, once more if it was told before."""
+        self._tell(ev.RunGone(run.service, run.id, ev.Cause("exit", "it ended", heals)))
+
+    def be_deaf(self, run: Run) -> None:
+        """Let a run miss what it was asked; it will hear the next."""
+        run.asked = False
+
+    def hang(self, run: Run) -> None:
+        run.hangs = True
+
+    # The runtime, and the core itself
+
+    def lose(self, services: tuple[ServiceId, ...]) -> None:
+        self._tell(ev.RuntimeLost(services, "the engine cannot be reached"))
+
+    def find(self, services: tuple[ServiceId, ...]) -> None:
+        self._tell(ev.RuntimeFound(services))
+
+    def kill_core(self) -> None:
+        """End the core without a word; a new one adopts what is healthy, the rest is removed."""
+        self.check_replay()
+        healthy = [run for run in self.books.runs.values() if run.lives and run.ready]
+        healthy = [run for run in healthy if run.stop_at is None and not run.stuck]
+        self._boot(self.now, max(self.books.runs, default=self.run_max))
+        self._tell(
+            ev.RunsFound(
+                tuple(ev.FoundRun(run.service, run.id, run.placement) for run in healthy),
+                self.run_max,
+            )
+        )
+
+    # Time
+
+    def rotate_journal(self) -> None:
+        """Go on in a new journal, which begins with all that the core knows."""
+        self.check_replay()
+        self.journal, self.answers = [journal.head(self.core)], []
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, with a `Tick` at every deadline, as a good shell does."""
+        until = self.now + seconds
+        for _ in range(TICKS_MAX):
+            deadline = self.core.deadline()
+            if deadline is None or deadline > until:
+                break
+            self.books.now = deadline
+            self._tell(ev.Tick())
+        else:
+            broken(8, f"{TICKS_MAX} deadlines within {seconds} s")
+        self.books.now = until
+        self._check_tick_is_spurious()
+
+    def oversleep(self, seconds: float) -> None:
+        """Let time pass and miss every deadline: the next event is the first to come."""
+        self.books.now += seconds
+
+    # Kindness
+
+    def be_kind(self) -> None:
+        """From now on every wish comes true: then everybody is answered, and soon.
+
+        What was missed stays missed: who did not hear the stop waits for the kill, and who hangs
+        goes on giving signs of life.
+
+        Raises:
+            Broken: promise 12, or any other.
+        """
+        self.find(tuple(self.books.lost))
+        probes = [self.arrive(spec.id, FAR_S) for spec in self.config.services]
+        steps_max = 30 * (len(probes) + len(self.books.clients))
+        for _ in range(steps_max):
+            if not self.books.waiting():
+                return
+            if self._kind_step():
+                continue
+            deadline = self.core.deadline()
+            if deadline is None or deadline > self.now + KIND_S:
+                break
+            pauses = [deadline - self.now]
+            for run in list(self.books.current.values()):
+                if run.starting:
+                    pauses.append(self.books.specs[run.service].start_s / 2)
+                    self.be_alive(run)
+            self.wait(min(pauses))
+        for client in self.books.waiting():
+            if not self._is_blocked(client.service):
+                broken(12, f"ticket {client.ticket} for {client.service} waits in a kind world")
+
+    def _kind_step(self) -> bool:
+        """Do the first kind thing that can be done; tell whether there was any."""
+        for run in self.books.current.values():
+            if not run.lives or run.asked:
+                self.die(run)
+                self.tell_gone(run)
+                return True
+            if run.starting and not run.hangs:
+                self.be_ready(run)
+                return True
+        for client in self.books.clients.values():
+            if client.stage is not Stage.WAITING:
+                self.finish(client)
+                return True
+        return False
+
+    def _is_blocked(self, service: ServiceId) -> bool:
+        """Tell whether pinned runs leave no room for a service for ever."""
+        pinned = [
+            run.placement
+            for run in self.books.current.values()
+            if self.books.specs[run.service].pinned and run.ready
+        ]
+        room = less(self.books.usable(), pinned)
+        return not any(fits(one, room) for one in self.books.specs[service].placements)
+
+    # Telling the core, and checking its answer
+
+    def check_replay(self) -> None:
+        """Check that the journal brings the same effects, in a fresh core."""
+        for replayed, answer in zip(journal.replay(self.journal), self.answers, strict=True):
+            if replayed.effects != answer:
+                broken(11, f"the replay of {replayed.event} brings other effects")
+
+    def _next(self) -> TicketId:
+        self._ticket += 1
+        return TicketId(self._ticket)
+
+    def _ask(self, event: ev.RequestArrived | ev.StartRequested | ev.RestartRequested) -> Client:
+        client = Client(
+            event.ticket,
+            event.service,
+            event.deadline_at,
+            by_hand=not isinstance(event, ev.RequestArrived),
+        )
+        self._tell(event, client)
+        return client
+
+    def _tell(self, event: ev.Event, client: Client | None = None) -> None:
+        """Tell the core, do what it asks for, and check every promise."""
+        deadline = self.core.deadline()
+        if deadline is not None and deadline <= self.now and not isinstance(event, ev.Tick):
+            self._check_late_tick(event)
+            self._tell(ev.Tick())
+        stale = self._is_stale(event)
+        before = self.core.view(), self.core.deadline()
+        self._note(event, client)
+        effects = self.core.handle(event, self.now)
+        self.journal.append(journal.entry(self.now, event))
+        self.answers.append(effects)
+        if stale and (effects or (self.core.view(), self.core.deadline()) != before):
+            broken(10, f"the stale {event} changes something: {effects}")
+        self._inspector.enter(event, effects)
+        self._check_deadline()
+
+    def _is_stale(self, event: ev.Event) -> bool:
+        match event:
+            case ev.RunAlive() | ev.RunReady() | ev.RunStuck() | ev.RunGone():
+                current = self.books.current.get(event.service)
+                return current is None or current.id != event.run
+            case _:
+                return False
+
+    def _check_late_tick(self, event: ev.Event) -> None:
+        """Whether a due `Tick` comes before an event, or not at all, is the same."""
+        early, late, again = (copy.deepcopy(self.core) for _ in range(3))
+        effects = late.handle(event, self.now)
+        if again.handle(event, self.now) != effects:
+            broken(11, f"told once more, {event} brings other effects")
+        timely = early.handle(ev.Tick(), self.now) + early.handle(event, self.now)
+        if effects != timely or late.view() != early.view():
+            broken(8, f"{event} brings other effects because the Tick before it was late")
+
+    def _check_deadline(self) -> None:
+        view, deadline = self.core.view(), self.core.deadline()
+        if deadline is not None and deadline <= self.now:
+            broken(8, f"at {self.now} the deadline is {deadline}, which is over")
+        if self.core.deadline() != deadline or self.core.view() != view:
+            broken(8, "to ask for the deadline changes something")
+        for client in self.books.waiting():
+            if deadline is None or deadline > client.deadline_at:
+                broken(9, f"no deadline is set for ticket {client.ticket}")
+        effects = self.core.handle(ev.Tick(), self.now)
+        self._inspector.enter(ev.Tick(), effects)  # What harm it does is the worse news.
+        if effects or self.core.view() != view or self.core.deadline() != deadline:
+            broken(7, f"to settle once more changes something: {effects}")
+
+    def _check_tick_is_spurious(self) -> None:
+        before = self.core.view(), self.core.deadline()
+        effects = self.core.handle(ev.Tick(), self.now)
+        if effects or (self.core.view(), self.core.deadline()) != before:
+            broken(8, f"a Tick before the deadline changes something: {effects}")
+
+    def _note(self, event: ev.Event, client: Client | None) -> None:
+        """Enter into the books what the World does itself."""
+        books = self.books
+        if client is not None:
+            books.clients[client.ticket] = client
+        match event:
+            case ev.RequestFinished():
+                self._note_finished(event.ticket)
+            case ev.StartRequested() | ev.RestartRequested() | ev.StopRequested():
+                run = books.current.get(event.service)
+                if run is not None and run.stop_at is None:
+                    self._note_by_hand(run, event)
+            case ev.ShutdownRequested():
+                books.closing = True
+                for run in books.current.values():
+                    run.cut_at, run.leaves_for_good = event.deadline_at, True
+            case ev.RunAlive() | ev.RunReady() | ev.RunStuck() | ev.RunGone():
+                run = books.current.get(event.service)
+                if run is not None and run.id == event.run:
+                    self._note_run(run, event)
+            case ev.RunsFound():
+                for found in event.found:
+                    run = Run(
+                        found.service,
+                        found.run,
+                        found.placement,
+                        self.now,
+                        self.now,
+                        rested_at=self.now,
+                        kept=False,
+                        ready=True,
+                    )
+                    books.runs[run.id] = books.current[run.service] = run
+            case ev.RuntimeLost():
+                books.lost |= dict.fromkeys(event.services)
+            case ev.RuntimeFound():
+                for service in event.services:
+                    books.lost.pop(service, None)
+            case _:
+                pass
+
+    def _note_finished(self, ticket: TicketId) -> None:
+        client = self.books.clients.pop(ticket, None)
+        if client is None:
+            return
+        if client.stage is Stage.SERVED and client.run is not None:
+            run = self.books.runs[client.run]
+            del run.in_flight[ticket]
+            run.rested_at = self.now
+        client.stage = Stage.OVER
+
+    def _note_by_hand(
+        self, run: Run, event: ev.StartRequested | ev.RestartRequested | ev.StopRequested
+    ) -> None:
+        drained_at = self.now + self.books.specs[run.service].drain_s
+        match event:
+            case ev.StartRequested():
+                run.kept |= run.starting
+                if not run.leaves_for_good:
+                    run.cut_at = None
+            case ev.RestartRequested():
+                run.cut_at = drained_at if run.cut_at is None else run.cut_at
+                run.leaves_for_good = True
+            case ev.StopRequested():
+                run.cut_at = drained_at if run.cut_at is None else run.cut_at
+                if event.force:
+                    run.cut_at = self.now
+
+    def _note_run(
+        self, run: Run, event: ev.RunAlive | ev.RunReady | ev.RunStuck | ev.RunGone
+    ) -> None:
+        match event:
+            case ev.RunAlive() if run.starting:
+                alive_until = self.now + self.books.specs[run.service].start_s
+                run.start_until = min(alive_until, run.start_max_at)
+            case ev.RunReady() if run.starting:
+                run.ready, run.rested_at = True, self.now
+            case ev.RunStuck() if run.ready:
+                run.stuck = True
+            case ev.RunGone():
+                run.told_gone = True
+                del self.books.current[run.service]
+                self.books.last_failed[run.service] = run.stop_at is None or run.blamed
+                for ticket in run.in_flight:
+                    self.books.clients[ticket].stage = Stage.BROKEN
+                run.in_flight.clear()
+            case _:
+                pass

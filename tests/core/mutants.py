@@ -1,0 +1,247 @@
+"""Planted faults: each breaks one promise of the core, by a small change of its source.
+
+A mutant is found by the World alone, on walks that know nothing of it (`test_mutants.py`).
+"""
+
+import attrs
+
+
+@attrs.frozen
+class Mutant:
+    """A piece of source that occurs once in a module of proxycore, and what replaces it."""
+
+    promise: int
+    name: str
+    module: str
+    old: str
+    new: str
+
+
+MUTANTS = (
+    Mutant(
+        1,
+        "a claim is given back when the run is told to stop",
+        "_verbs.py",
+        "if book.state in HOLDING:",
+        "if book.state in HOLDING and book.state is not State.STOPPING:",
+    ),
+    Mutant(
+        1,
+        "the headroom is forgotten",
+        "config.py",
+        "return max(0, self.capacity - self.headroom)",
+        "return self.capacity",
+    ),
+    Mutant(
+        1,
+        "only the first device of a placement is looked at",
+        "_ledger.py",
+        "return all(amount <= self.free[device] for device, amount in placement.amounts)",
+        "return all(amount <= self.free[device] for device, amount in placement.amounts[:1])",
+    ),
+    Mutant(
+        1,
+        "what was found running claims nothing",
+        "_verbs.py",
+        "book.run, book.placement = run, placement",
+        "book.run, book.placement = run, Placement()",
+    ),
+    Mutant(
+        2,
+        "a kill counts as the end of the run",
+        "_verbs.py",
+        "        self.out.append(fx.KillRun(book.id, run_of(book)))",
+        "        self.out.append(fx.KillRun(book.id, run_of(book)))\n"
+        '        self.gone(book, "killed")',
+    ),
+    Mutant(
+        2,
+        "a restart does not wait for the old run",
+        "_core.py",
+        'self._leave(book, "restarted by hand", for_good=True)',
+        'self._leave(book, "restarted by hand", for_good=True)\n'
+        "            if book.state is State.STOPPING:\n"
+        '                self._verbs.gone(book, "restarted by hand")',
+    ),
+    Mutant(
+        3,
+        "who left the queue is served all the same",
+        "_verbs.py",
+        "        if ticket in book.waiting:\n            self._unqueue(book, ticket)\n",
+        "        if ticket in book.waiting:\n            pass\n",
+    ),
+    Mutant(
+        3,
+        "a start by hand is answered like a request",
+        "_verbs.py",
+        "        if ticket.by_hand:\n",
+        "        if ticket.by_hand and book.kept:\n",
+    ),
+    Mutant(
+        3,
+        "a full queue is full for those who already wait",
+        "_core.py",
+        "ahead >= spec.queue_max and",
+        "ahead >= spec.queue_max - 1 and",
+    ),
+    Mutant(
+        5,
+        "a promise holds until somebody new comes",
+        "_settle.py",
+        "        for book in sorted(wanting, key=self._place_in_line):\n",
+        "        now_free, _ = self._verbs.rooms()\n"
+        "        for book in sorted(wanting, key=self._place_in_line):\n",
+    ),
+    Mutant(
+        5,
+        "what is promised does not count as taken",
+        "_settle.py",
+        "                # A later one must not take what an earlier one is still gathering.\n"
+        "                now_free.take(placement)",
+        "                if book.state is not State.RESERVED:\n"
+        "                    now_free.take(placement)",
+    ),
+    Mutant(
+        6,
+        "a run that serves may be stopped for room",
+        "_settle.py",
+        "if not stoppable or not book.unused or",
+        "if not stoppable or book.waiting or",
+    ),
+    Mutant(
+        6,
+        "a stop by hand does not wait for those who are served",
+        "_core.py",
+        "if force or not book.in_flight:",
+        "if force or book.state is State.READY:",
+    ),
+    Mutant(
+        6,
+        "the idle timer runs on while a request is served",
+        "_verbs.py",
+        "if not book.unused or spec.pinned or spec.idle_s is None:",
+        "if spec.pinned or spec.idle_s is None:",
+    ),
+    Mutant(
+        8,
+        "the deadline of one who left is still told",
+        "_verbs.py",
+        "        while heap and not self._waits(heap[0][1]):\n            heapq.heappop(heap)",
+        "        pass",
+    ),
+    Mutant(
+        8,
+        "a late Tick matters: what is due fires after the event",
+        "_core.py",
+        "        while self._fire_due():\n"
+        "            self._settler.settle()\n"
+        "        self._note(event)\n",
+        "        self._note(event)\n"
+        "        while self._fire_due():\n"
+        "            self._settler.settle()\n",
+    ),
+    Mutant(
+        8,
+        "every event starts the idle time anew",
+        "_verbs.py",
+        "book.timer_at = book.rested_at + spec.idle_s",
+        "book.timer_at = self.books.now + spec.idle_s",
+    ),
+    Mutant(
+        9,
+        "the end of a wait is no deadline of the core",
+        "_core.py",
+        "            times.append(self.books.deadlines[0][0])",
+        "            pass",
+    ),
+    Mutant(
+        9,
+        "who cannot be helped blocks those behind",
+        "_settle.py",
+        "                if found is None:\n                    continue\n",
+        "                if found is None:\n                    break\n",
+    ),
+    Mutant(
+        9,
+        "nothing leaves for those who wait",
+        "_settle.py",
+        "            if victims is not None:",
+        "            if victims is not None and not victims:",
+    ),
+    Mutant(
+        9,
+        "a place that became free stays so",
+        "_settle.py",
+        "len(book.in_flight) < limit:",
+        "len(book.in_flight) < limit - 1:",
+    ),
+    Mutant(
+        10,
+        "any number will do",
+        "_core.py",
+        "if book.run == event.run:",
+        "if book.run is not None:",
+    ),
+    Mutant(
+        10,
+        "the end of any run is the end of the present one",
+        "_core.py",
+        "if book.run == event.run:",
+        "if book.run == event.run or (book.run and isinstance(event, ev.RunGone)):",
+    ),
+    Mutant(
+        11,
+        "the order of a set decides",
+        "_settle.py",
+        "for book in sorted(wanting, key=self._place_in_line):",
+        "for book in (self._services[one] for one in {book.id for book in wanting}):",
+    ),
+    Mutant(
+        11,
+        "a counter outlives its core",
+        "_verbs.py",
+        "    def launch(self, book: ServiceBook) -> None:\n"
+        "        spec = self.specs[book.id]\n"
+        "        self.books.run_max = RunId(self.books.run_max + 1)\n",
+        "    def launch(self, book: ServiceBook, last: list[RunId] = [RunId(0)]) -> None:\n"
+        "        spec = self.specs[book.id]\n"
+        "        last[0] = self.books.run_max = RunId(max(self.books.run_max, *last) + 1)\n",
+    ),
+    Mutant(
+        12,
+        "a run that does not stop is never killed",
+        "_verbs.py",
+        "        self.out.append(fx.KillRun(book.id, run_of(book)))",
+        "        pass",
+    ),
+    Mutant(
+        12,
+        "signs of life extend a start for ever",
+        "_verbs.py",
+        "book.timer_at = min(alive_until, book.start_max_at)",
+        "book.timer_at = alive_until",
+    ),
+    Mutant(
+        15,
+        "all that may leave does",
+        "_ledger.py",
+        "return tuple(sorted(_needed(chosen, short), key=lambda one: one.service))",
+        "return tuple(candidates)",
+    ),
+    Mutant(
+        15,
+        "some leave though that does not suffice",
+        "_ledger.py",
+        "    if any(rest[0][device] < amount for device, amount in short.items()):\n"
+        "        return None\n",
+        "    if any(rest[0][device] < amount for device, amount in short.items()):\n"
+        "        return tuple(candidate for candidate, _ in gains) or None\n",
+    ),
+    Mutant(
+        15,
+        "who is pinned leaves too",
+        "_settle.py",
+        "not book.unused or spec.pinned or book.lost",
+        "not book.unused or book.lost",
+    ),
+)

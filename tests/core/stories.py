@@ -1,0 +1,170 @@
+"""Stories in text: what happens to a core, and what it does about it.
+
+A story opens with its configuration and says then, line by line, what happens.  The indented lines
+under each are the effects.  `python -m tests.core.stories` writes them anew: then read the diff.
+
+    gpu0 24                                  a device and its GiB; headroom 0 or as told
+    service chat gpu0=14 | gpu1=14 idle=300  placements, then fields of ServiceSpec without their _s
+    @20 arrive 1 chat                        time, what, and with whom
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from proxycore import (
+    Cause,
+    Core,
+    CoreConfig,
+    DeviceId,
+    DeviceSpec,
+    Placement,
+    RunAlive,
+    RunGone,
+    RunId,
+    RunReady,
+    RunsFound,
+    RunStuck,
+    RuntimeFound,
+    RuntimeLost,
+    ServiceId,
+    ServiceSpec,
+    ShutdownRequested,
+    StartRequested,
+    StopRequested,
+    Tick,
+    TicketId,
+)
+from proxycore import effects as fx
+from proxycore import events as ev
+from proxycore.config import GIB
+
+WAIT_S = 600.0
+FIELDS: dict[str, tuple[str, Callable[[str], object]]] = {
+    "idle": ("idle_s", float),
+    "start": ("start_s", float),
+    "start_max": ("start_max_s", float),
+    "drain": ("drain_s", float),
+    "grace": ("grace_s", float),
+    "load": ("load_s", float),
+    "concurrent": ("concurrent_max", int),
+    "queue": ("queue_max", int),
+    "priority": ("priority", int),
+    "pinned": ("pinned", lambda word: word == "yes"),
+}
+
+
+def play(text: str) -> str:
+    """Return the story with the effects that the core has for it now."""
+    devices: list[DeviceSpec] = []
+    services: list[ServiceSpec] = []
+    core: Core | None = None
+    told = []
+    for line in text.splitlines():
+        if line.startswith("    "):
+            continue
+        told.append(line)
+        words = line.split()
+        match words:
+            case [] | ["#", *_]:
+                pass
+            case ["service", name, *rest]:
+                services.append(_service(name, rest))
+            case [at, *what] if at.startswith("@"):
+                now = float(at[1:])
+                core = core or Core(CoreConfig(tuple(devices), tuple(services)), now=now)
+                effects = core.handle(_event(what, now), now)
+                told += [f"    {line}" for effect in effects for line in _lines(effect)]
+                deadline = core.deadline()
+                told.append("    " + ("at rest" if deadline is None else f"until {deadline:g}"))
+            case [device, capacity, *rest]:
+                headroom = int(rest[0].partition("=")[2]) if rest else 0
+                devices.append(DeviceSpec(DeviceId(device), int(capacity) * GIB, headroom * GIB))
+    return "\n".join(told) + "\n"
+
+
+def stories() -> list[Path]:
+    """Return the files of all stories."""
+    return sorted((Path(__file__).parent / "stories").glob("*.txt"))
+
+
+def _placement(words: list[str]) -> Placement:
+    pairs = [word.partition("=") for word in words]
+    return Placement.of((DeviceId(device), int(amount) * GIB) for device, _, amount in pairs)
+
+
+def _service(name: str, words: list[str]) -> ServiceSpec:
+    settings = [word for word in words if word.partition("=")[0] in FIELDS]
+    places = " ".join(word for word in words if word not in settings).split("|")
+    pairs = [word.partition("=") for word in settings]
+    fields = {FIELDS[key][0]: FIELDS[key][1](value) for key, _, value in pairs}
+    placements = tuple(_placement(place.split()) for place in places)
+    return ServiceSpec(ServiceId(name), placements, **fields)  # type: ignore[arg-type]
+
+
+def _event(words: list[str], now: float) -> ev.Event:
+    match words:
+        case ["tick"]:
+            return Tick()
+        case ["arrive", ticket, service, *wait]:
+            wait_s = float(wait[0]) if wait else WAIT_S
+            return ev.RequestArrived(TicketId(int(ticket)), ServiceId(service), now + wait_s)
+        case ["finish", ticket]:
+            return ev.RequestFinished(TicketId(int(ticket)))
+        case ["start", ticket, service]:
+            return StartRequested(TicketId(int(ticket)), ServiceId(service), now + WAIT_S)
+        case ["restart", ticket, service]:
+            return ev.RestartRequested(TicketId(int(ticket)), ServiceId(service), now + WAIT_S)
+        case ["stop", service, *force]:
+            return StopRequested(ServiceId(service), force == ["force"])
+        case ["shutdown", within]:
+            return ShutdownRequested(now + float(within))
+        case ["alive", service, run]:
+            return RunAlive(ServiceId(service), RunId(int(run)))
+        case ["ready", service, run]:
+            return RunReady(ServiceId(service), RunId(int(run)))
+        case ["stuck", service, run]:
+            return RunStuck(ServiceId(service), RunId(int(run)), Cause("stuck", "no answer"))
+        case ["gone", service, run, *why]:
+            heals = why[:1] != ["incurably"]
+            message = " ".join(why[0 if heals else 1 :]) or "exit code 0"
+            return RunGone(ServiceId(service), RunId(int(run)), Cause("exit", message, heals))
+        case ["lost", *services]:
+            return RuntimeLost(tuple(map(ServiceId, services)), "the engine is away")
+        case ["back", *services]:
+            return RuntimeFound(tuple(map(ServiceId, services)))
+        case ["found", service, run, *place]:
+            found = ev.FoundRun(ServiceId(service), RunId(int(run)), _placement(place))
+            return RunsFound((found,), found.run)
+    raise ValueError(f"no such happening: {words}")
+
+
+def _lines(effect: fx.Effect) -> list[str]:
+    match effect:
+        case fx.StartRun(service, run, placement):
+            place = " ".join(f"{device}={amount // GIB}" for device, amount in placement.amounts)
+            return [f"=> StartRun {service} {run} {place}".rstrip()]
+        case fx.StopRun(service, run, grace_s):
+            return [f"=> StopRun {service} {run} within {grace_s:g}"]
+        case fx.KillRun(service, run):
+            return [f"=> KillRun {service} {run}"]
+        case fx.Admit(ticket, service, run):
+            return [f"=> Admit {ticket} {service} {run}"]
+        case fx.Started(ticket, service, run):
+            return [f"=> Started {ticket} {service} {run}"]
+        case fx.Refuse(ticket, service, reason, message, retry_after_s):
+            again = "" if retry_after_s is None else f" (again in {retry_after_s:g} s)"
+            return [f"=> Refuse {ticket} {service} {reason.value}: {message}{again}"]
+        case fx.Changed(service, run, old, new, why):
+            number = "" if run is None else f"#{run}"
+            return [f"{service}{number} {old.value} -> {new.value}: {why}"]
+        case fx.Waiting(ticket, _, position, why):
+            return [f"ticket {ticket} waits at {position}: {why}"]
+        case fx.Explained(service, _, victims, spared):
+            lines = [f"room for {service}:"]
+            lines += [f"  leaves {one.service}, worth {one.value:.3g}" for one in victims]
+            return lines + [f"  stays {one.service}, worth {one.value:.3g}" for one in spared]
+
+
+if __name__ == "__main__":
+    for path in stories():
+        path.write_text(play(path.read_text()))

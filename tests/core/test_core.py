@@ -1,0 +1,286 @@
+"""What `handle` answers, as whole values, and what it refuses to be told."""
+
+import copy
+
+import pytest
+
+from proxycore import (
+    Admit,
+    Changed,
+    Core,
+    Event,
+    Explained,
+    FoundRun,
+    LocalError,
+    Reason,
+    Refuse,
+    RequestFinished,
+    RunGone,
+    RunId,
+    RunReady,
+    RunsFound,
+    RuntimeLost,
+    ServiceId,
+    ServiceSpec,
+    ShutdownRequested,
+    StartRequested,
+    StartRun,
+    State,
+    StopRequested,
+    StopRun,
+    Tick,
+    TicketId,
+    Valued,
+    Waiting,
+)
+
+from .shapes import (
+    CHAT,
+    CODER,
+    EMBED,
+    EXIT,
+    GPU0,
+    T0,
+    arrived,
+    big,
+    gone,
+    machine,
+    on,
+    serving,
+    small,
+)
+
+RUN1, RUN2, RUN3 = RunId(1), RunId(2), RunId(3)
+
+
+def test_a_request_starts_its_service() -> None:
+    """Room is promised and taken at once, and the ticket is told what it waits for."""
+    core = Core(machine(big(), small()), now=T0)
+    assert core.handle(arrived(1, CODER), T0) == (
+        Changed(CODER, None, State.DOWN, State.RESERVED, "1 waiting"),
+        Changed(CODER, RUN1, State.RESERVED, State.STARTING, "there is room"),
+        StartRun(CODER, RUN1, on(gpu0=16)),
+        Waiting(TicketId(1), CODER, 1, "starting"),
+    )
+
+
+def test_all_who_wait_share_one_load() -> None:
+    """They are admitted together, in order of arrival."""
+    core = Core(machine(big()), now=T0)
+    for ticket in (1, 2, 3):
+        core.handle(arrived(ticket, CODER), T0)
+    assert core.handle(RunReady(CODER, RUN1), T0 + 5) == (
+        Changed(CODER, RUN1, State.STARTING, State.READY, "it answers"),
+        Admit(TicketId(1), CODER, RUN1),
+        Admit(TicketId(2), CODER, RUN1),
+        Admit(TicketId(3), CODER, RUN1),
+    )
+
+
+def test_an_idle_run_leaves_for_who_waits() -> None:
+    """The choice is explained, and its claim stays until it is gone."""
+    core = serving(big(), small())
+    core.handle(RequestFinished(TicketId(1)), T0)
+    assert core.handle(arrived(2, CHAT), T0) == (
+        Explained(CHAT, on(gpu0=14), (Valued(CODER, RUN1, 10.0),), ()),
+        Changed(CODER, RUN1, State.READY, State.STOPPING, "room for chat"),
+        StopRun(CODER, RUN1, 10.0),
+        Changed(CHAT, None, State.DOWN, State.RESERVED, "1 waiting"),
+        Waiting(TicketId(2), CHAT, 1, "reserved"),
+    )
+    assert core.handle(RunGone(CODER, RUN1, EXIT), T0 + 2) == (
+        Changed(CODER, RUN1, State.STOPPING, State.DOWN, "room for chat"),
+        Changed(CHAT, RUN2, State.RESERVED, State.STARTING, "there is room"),
+        StartRun(CHAT, RUN2, on(gpu0=14)),
+    )
+
+
+def test_of_two_idle_runs_the_less_wanted_leaves() -> None:
+    """Three requests of the same half hour weigh more than one."""
+    half = [ServiceSpec(service, (on(gpu0=9),)) for service in (CODER, EMBED)]
+    core = serving(*half, small())
+    for ticket in (2, 3):
+        core.handle(arrived(ticket, CODER), T0)
+    core.handle(arrived(4, EMBED), T0)
+    core.handle(RunReady(EMBED, RUN2), T0)
+    for ticket in (1, 2, 3, 4):
+        core.handle(RequestFinished(TicketId(ticket)), T0)
+    explained, *_ = core.handle(arrived(5, CHAT), T0)
+    victim, spared = Valued(EMBED, RUN2, 10.0), Valued(CODER, RUN1, 30.0)
+    assert explained == Explained(CHAT, on(gpu0=14), (victim,), (spared,))
+
+
+def test_a_priority_is_served_first() -> None:
+    """Of those who wait for the same room the higher priority gets it, not the earlier."""
+    urgent = ServiceSpec(EMBED, (on(gpu0=14),), priority=1)
+    core = serving(big(), small(), urgent)
+    core.handle(arrived(2, CHAT), T0)
+    core.handle(arrived(3, EMBED), T0)
+    explained, *_ = core.handle(RequestFinished(TicketId(1)), T0)
+    assert isinstance(explained, Explained)
+    assert explained.service == EMBED
+
+
+def test_a_service_that_never_fits_is_refused_at_once() -> None:
+    """It would wait for ever."""
+    core = Core(machine(ServiceSpec(CODER, (on(gpu0=24),))), now=T0)
+    assert core.handle(arrived(1, CODER), T0) == (
+        Refuse(
+            TicketId(1),
+            CODER,
+            Reason.NEVER_FITS,
+            "coder claims more than there is: 0.0 GiB more needed on gpu0",
+        ),
+    )
+
+
+def test_a_shutdown_without_patience_cuts_at_once() -> None:
+    """A deadline that is over on arrival is no timer: nothing is armed in the past."""
+    core = serving(big())
+    effects = core.handle(ShutdownRequested(deadline_at=T0), T0)
+    assert effects[-1] == StopRun(CODER, RUN1, 10.0)
+    assert core.deadline() == T0 + 15
+
+
+def test_a_service_whose_runtime_is_lost_is_not_started() -> None:
+    """Who asks for it is told so, and may come again soon."""
+    core = Core(machine(big(), small()), now=T0)
+    core.handle(RuntimeLost((CODER,), "no engine"), T0)
+    assert core.handle(arrived(1, CODER), T0) == (
+        Refuse(TicketId(1), CODER, Reason.RUNTIME_LOST, "no engine", 5.0),
+    )
+
+
+def test_what_was_found_without_room_leaves() -> None:
+    """Of what no longer fits together the first keep their place, and who fits beside them."""
+    core = Core(machine(big(), small(), ServiceSpec(EMBED)), now=T0)
+    found = (
+        FoundRun(CODER, RUN1, on(gpu0=16)),
+        FoundRun(CHAT, RUN2, on(gpu0=14)),
+        FoundRun(EMBED, RUN3, on(gpu0=7)),
+    )
+    assert core.handle(RunsFound(found, RUN3), T0) == (
+        Changed(CODER, RUN1, State.DOWN, State.READY, "found running"),
+        Changed(CHAT, RUN2, State.DOWN, State.READY, "found running"),
+        Changed(
+            CHAT,
+            RUN2,
+            State.READY,
+            State.STOPPING,
+            "found running, but there is no room for it any more",
+        ),
+        StopRun(CHAT, RUN2, 10.0),
+        Changed(EMBED, RUN3, State.DOWN, State.READY, "found running"),
+    )
+
+
+NOBODY = ServiceId("nobody")
+
+
+@pytest.mark.parametrize(
+    ("event", "now", "words"),
+    [
+        (Tick(), T0 - 1e-6, "the clock ran backwards"),
+        (Tick(), float("nan"), "the clock ran backwards"),
+        (arrived(2, NOBODY), T0, "unknown service 'nobody'"),
+        (StopRequested(NOBODY), T0, "unknown service 'nobody'"),
+        (RuntimeLost((CODER, NOBODY), "away"), T0, "unknown service 'nobody'"),
+        (arrived(1, CODER), T0, "ticket 1 is not above 1"),
+        (StartRequested(TicketId(0), CODER, T0 + 1), T0, "ticket 0 is not above 1"),
+        (RequestFinished(TicketId(2)), T0, "ticket 2 never arrived"),
+        (RunReady(CODER, RUN2), T0, "run 2 was never started"),
+        (RunsFound((), RUN2), T0, "runs are found before any is started"),
+    ],
+)
+def test_what_cannot_be_is_refused(event: Event, now: float, words: str) -> None:
+    """The caller's fault is told, and nothing has changed."""
+    core = serving(big(), small())
+    before = copy.deepcopy(core.books)
+    with pytest.raises(LocalError, match=words):
+        core.handle(event, now)
+    assert core.books == before
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (
+            RunsFound((FoundRun(CODER, RUN1, on()), FoundRun(CODER, RUN2, on())), RUN2),
+            "two found runs of one service",
+        ),
+        (RunsFound((FoundRun(CODER, RUN2, on()),), RUN1), "found run 2 is above run_max 1"),
+        (RunsFound((FoundRun(CODER, RUN1, on(tpu=1)),), RUN1), "is on an unknown device"),
+    ],
+)
+def test_what_cannot_have_been_found_is_refused(event: RunsFound, words: str) -> None:
+    """Adoption, too, is checked before anything changes."""
+    core = Core(machine(big()), now=T0)
+    before = copy.deepcopy(core.books)
+    with pytest.raises(LocalError, match=words):
+        core.handle(event, T0)
+    assert core.books == before
+
+
+def test_a_tick_before_its_time_does_nothing() -> None:
+    """A spurious wake-up is normal."""
+    core = serving(big(), small())
+    core.handle(RequestFinished(TicketId(1)), T0 + 1)
+    before, deadline = copy.deepcopy(core.books), core.deadline()
+    assert core.handle(Tick(), T0 + 100) == ()
+    before.now = T0 + 100
+    assert (core.books, core.deadline()) == (before, deadline) == (before, T0 + 301)
+
+
+def test_a_late_tick_does_not_matter() -> None:
+    """Room that comes after a ticket's time is not made for that ticket.
+
+    The ticket ends at 10, the drain that would have let it in at 12: who wakes up at 20 finds
+    both due, and evicts nobody for a client that has been refused by rights.
+    """
+    drains = ServiceSpec(CODER, (on(gpu0=12),), drain_s=12.0)
+    idle = ServiceSpec(EMBED, (on(gpu0=8),))
+    core = serving(drains, idle, small())
+    core.handle(arrived(2, EMBED), T0)
+    core.handle(RunReady(EMBED, RUN2), T0)
+    core.handle(RequestFinished(TicketId(2)), T0)
+    core.handle(arrived(3, CHAT, wait_s=10.0), T0)
+    core.handle(StopRequested(CODER), T0)
+    punctual = copy.deepcopy(core)
+    effects = punctual.handle(Tick(), T0 + 10) + punctual.handle(Tick(), T0 + 12)
+    assert core.handle(Tick(), T0 + 20) == effects
+    assert StopRun(EMBED, RUN2, 10.0) not in effects
+
+
+def test_the_view_tells_what_is_claimed_promised_and_free() -> None:
+    """Leaving runs still claim; promised room is reserved, and free is what neither takes."""
+    core = serving(big(), small())
+    core.handle(RequestFinished(TicketId(1)), T0 + 1)
+    core.handle(arrived(2, CHAT), T0 + 2)
+    view = core.view()
+    gpu0 = view.devices[0]
+    assert (gpu0.id, gpu0.capacity, gpu0.headroom) == (GPU0, 24, 1)
+    assert (gpu0.claimed, gpu0.reserved, gpu0.free) == (16, 14, 7)
+    coder, chat = view.service(CODER), view.service(CHAT)
+    assert (coder.state, coder.run, coder.placement) == (State.STOPPING, RUN1, on(gpu0=16))
+    assert (chat.state, chat.run, chat.placement) == (State.RESERVED, None, on(gpu0=14))
+    assert (chat.waiting, chat.in_flight, chat.since_at) == (1, 0, T0 + 2)
+    with pytest.raises(KeyError):
+        view.service(NOBODY)
+
+
+def test_the_view_tells_when_the_next_try_is() -> None:
+    """A failed service says why, how often in a row, and until when it rests."""
+    core = Core(machine(big()), now=T0)
+    core.handle(arrived(1, CODER), T0)
+    core.handle(gone(core, CODER), T0 + 1)
+    coder = core.view().service(CODER)
+    assert (coder.state, coder.failures, coder.cause) == (State.BACKOFF, 1, EXIT)
+    assert (coder.retry_at, coder.idle_until, coder.placement) == (T0 + 11, None, None)
+
+
+def test_an_idle_run_tells_until_when_it_stays() -> None:
+    """Counted from its last finish; while it serves there is no such time."""
+    core = serving(big())
+    assert core.view().service(CODER).idle_until is None
+    core.handle(RequestFinished(TicketId(1)), T0 + 7)
+    assert core.view().service(CODER).idle_until == T0 + 307

@@ -1,0 +1,105 @@
+"""Room and victims: the arithmetic, against the plainest way to do it."""
+
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxycore import DeviceId, DeviceSpec, Placement, ServiceId
+from proxycore._ledger import Candidate, Room, cheapest_victims
+
+GPU0, GPU1 = DeviceId("gpu0"), DeviceId("gpu1")
+
+
+def candidate(name: str, value: float, gpu0: int = 0, gpu1: int = 0) -> Candidate:
+    return Candidate(ServiceId(name), Placement.of([(GPU0, gpu0), (GPU1, gpu1)]), value)
+
+
+def covers(short: dict[DeviceId, int], victims: tuple[Candidate, ...]) -> bool:
+    room = Room({device: -amount for device, amount in {GPU0: 0, GPU1: 0, **short}.items()})
+    for victim in victims:
+        room.give(victim.placement)
+    return all(amount >= 0 for amount in room.free.values())
+
+
+def brute_force(
+    short: dict[DeviceId, int], candidates: list[Candidate]
+) -> tuple[Candidate, ...] | None:
+    """Look at every set there is."""
+    sets = [
+        victims
+        for size in range(len(candidates) + 1)
+        for victims in combinations(sorted(candidates, key=lambda one: one.service), size)
+        if covers(short, victims)
+    ]
+    return min(
+        sets,
+        key=lambda victims: (
+            sum(one.value for one in victims),
+            len(victims),
+            [one.service for one in victims],
+        ),
+        default=None,
+    )
+
+
+amounts = st.integers(0, 12)
+# Whole values make ties common, and keep sums exact in any order.
+candidate_lists = st.lists(st.tuples(st.integers(0, 4), amounts, amounts), max_size=8).map(
+    lambda rows: [candidate(f"s{number}", *row) for number, row in enumerate(rows)]
+)
+shortfalls = st.dictionaries(st.sampled_from([GPU0, GPU1]), st.integers(1, 40), min_size=1)
+
+
+@given(shortfalls, candidate_lists)
+def test_the_cheapest_set_is_found(short: dict[DeviceId, int], candidates: list[Candidate]) -> None:
+    """As brute force finds it: the least value, then fewer, then the first by id."""
+    assert cheapest_victims(short, candidates) == brute_force(short, candidates)
+
+
+def test_of_equals_the_fewer_leave() -> None:
+    """One big victim is better than two small ones of the same value together."""
+    two = [candidate("a", 1, gpu0=4), candidate("b", 1, gpu0=4)]
+    big = candidate("c", 2, gpu0=8)
+    assert cheapest_victims({GPU0: 8}, [*two, big]) == (big,)
+
+
+def test_of_equals_the_first_by_id_leaves() -> None:
+    """What cannot be told apart by value is told apart by name, never by chance."""
+    twins = [candidate("b", 1, gpu0=8), candidate("a", 1, gpu0=8)]
+    assert cheapest_victims({GPU0: 8}, twins) == (twins[1],)
+
+
+def test_nobody_leaves_in_vain() -> None:
+    """If all together do not suffice, there are no victims."""
+    assert cheapest_victims({GPU0: 9}, [candidate("a", 1, gpu0=8)]) is None
+
+
+@pytest.mark.parametrize("need", [1, 17, 100, 250, 333])
+def test_forty_candidates_leave_nobody_superfluous(need: int) -> None:
+    """The search is bounded; what it did find by then still holds nobody who need not leave."""
+    forty = [
+        candidate(f"s{n:02}", 1 + n * 7 % 11 / 8, gpu0=1 + n * 5 % 17, gpu1=1) for n in range(40)
+    ]
+    short = {GPU0: need, GPU1: 3}
+    victims = cheapest_victims(short, forty)
+    assert victims is not None
+    assert covers(short, victims)
+    for victim in victims:
+        assert not covers(short, tuple(one for one in victims if one is not victim))
+
+
+def test_room_is_taken_and_given_back() -> None:
+    """A placement takes its bytes on each device, and gives the same ones back."""
+    room = Room.of([DeviceSpec(GPU0, 24, headroom=1), DeviceSpec(GPU1, 8, headroom=9)])
+    assert room.free == {GPU0: 23, GPU1: 0}
+    placement = Placement.of([(GPU0, 20)])
+    room.take(placement)
+    assert room.free == {GPU0: 3, GPU1: 0}
+    assert not room.fits(placement)
+    assert room.shortfall(placement) == {GPU0: 17}
+    assert room.left_by(Placement.of([(GPU0, 2)])) == 1
+    room.give(placement)
+    assert room == Room({GPU0: 23, GPU1: 0})
+    assert room.fits(placement)
