@@ -213,6 +213,9 @@ class Runtime(Protocol):
     async def start(self, spec: LaunchSpec, run: RunId, placement: Placement) -> Endpoint:
         """Create and start the run; return as soon as its port is known, ready or not.
 
+        A run that ended before its port was known has port 0: nobody answers there, and
+        `wait_gone` tells why.
+
         Raises:
             RuntimeFault: it cannot start, with the cause.  Nothing of it is left.
         """
@@ -235,6 +238,8 @@ class Runtime(Protocol):
     async def found(self) -> Sequence[FoundProcess]:
         """Return what of ours is left from an earlier life, alive or dead; never a stranger's.
 
+        The dead are told so that their numbers are known; `forget` removes them.
+
         Raises:
             RuntimeUnreachable: it cannot be reached.
         """
@@ -245,7 +250,10 @@ class Runtime(Protocol):
     def log_lines(
         self, service: ServiceId, run: RunId, *, tail: int, follow: bool
     ) -> AsyncIterator[str]:
-        """Yield the last `tail` lines of the log, then, if asked, new ones until the run ends."""
+        """Yield the last `tail` lines of the log, then, if asked, new ones until the run ends.
+
+        A forgotten run still has its last log.  Lines are clean: bounded, no control characters.
+        """
 
     async def pull(self, image: str, progress: Progress) -> None:
         """Fetch an image, because a person asked for it.

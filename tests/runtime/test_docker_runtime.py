@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import random
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from proxyserver.runtime._containers import Owner, create_arguments
 from proxyserver.runtime._ports import free_port
 from tests.rig.engine import Engine, private_engine
 from tests.rig.mock import MOCK_PORT, import_mock
+from tests.rig.registry import IMAGE, registry
 
 from .benches import DockerBench, cleaned
 from .contract import ALPHA, BETA, PATIENCE_S, PLACEMENT, Behaviour, eventually, start
@@ -285,13 +287,25 @@ async def test_process_spec_is_refused(bench: DockerBench) -> None:
     assert fault.cause.kind == "wrong_runtime"
 
 
-async def test_pull_that_fails(bench: DockerBench) -> None:
-    """A pull that cannot work says why, and the image of that name stays."""
+async def test_pull(bench: DockerBench, client: docker.DockerClient) -> None:
+    """A pull fetches the image, and tells how far it is, over all layers."""
     steps: list[PullProgress] = []
-    with pytest.raises(RuntimeFault) as caught:
-        await bench.runtime.pull(f"127.0.0.1:{free_port()}/nothing:1", steps.append)
+    with registry(random.Random(1).randbytes(3_000_000)) as name:
+        await bench.runtime.pull(f"{name}/{IMAGE}", steps.append)
+    assert client.images.get(f"{name}/{IMAGE}")
+    assert steps[-1].done == steps[-1].total >= 3_000_000
+    assert [step.done for step in steps] == sorted(step.done for step in steps)
+
+
+async def test_pull_that_fails(bench: DockerBench, client: docker.DockerClient) -> None:
+    """A pull that cannot work says why, and the old image of that name stays."""
+    with registry(b"new", broken=True) as name:
+        client.images.get(bench.image).tag(f"{name}/tiny", "1")
+        with pytest.raises(RuntimeFault) as caught:
+            await bench.runtime.pull(f"{name}/{IMAGE}", lambda step: None)
     assert caught.value.cause.kind == "pull_failed"
-    assert "127.0.0.1" in caught.value.cause.message
+    assert name in caught.value.cause.message
+    assert client.images.get(f"{name}/{IMAGE}").id == client.images.get(bench.image).id
 
 
 @leaky_sdk

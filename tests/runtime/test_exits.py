@@ -1,8 +1,12 @@
 """Why runs end: lines that real servers wrote, and what is made of them."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from proxyserver.runtime import FailurePattern, classify
+from proxyserver.runtime._exits import GENERAL
 
 SEEN = [
     ("gpu_oom", "allocating 9216.00 MiB on device 0: cudaMalloc failed: out of memory"),
@@ -104,3 +108,11 @@ def test_own_patterns_come_first() -> None:
     """A template knows its server better than the general list."""
     own = FailurePattern("own", "out of memory", heals=False)
     assert classify(1, False, ["CUDA error: out of memory"], [own]).kind == "own"
+
+
+def test_every_kind_is_documented() -> None:
+    """The page tells of every pattern, in the order in which they are tried."""
+    page = (Path(__file__).parents[2] / "docs/reference/failures.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (yes|no) \| ", page, re.MULTILINE)
+    general = [(failure.kind, "yes" if failure.heals else "no") for failure in GENERAL]
+    assert rows[: len(general)] == general
