@@ -1,0 +1,1 @@
+"""The daemon as users run it: a process of its own, with real services behind it."""

@@ -1,0 +1,39 @@
+"""Daemons for tests, in both flavours."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.daemon.rig import Daemon, Flavour, docker_flavour, process_flavour
+from tests.rig.engine import Engine
+
+
+@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.engine)])
+def flavour(request: pytest.FixtureRequest) -> Flavour:
+    """How the scripted server runs: as a process, and in a container."""
+    if request.param == "process":
+        return process_flavour(request.getfixturevalue("mock_binary"))
+    request.getfixturevalue("mock_image")
+    engine: Engine = request.getfixturevalue("engine")
+    return docker_flavour(engine.host)
+
+
+@pytest.fixture
+def new_daemon(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+    """Make daemons that are removed, with all that they started, after the test."""
+    daemons: list[Daemon] = []
+
+    def make(services: dict[str, Any], **server: Any) -> Daemon:
+        folder = tmp_path / str(len(daemons))
+        folder.mkdir()
+        defaults = {"port": 0, "state_dir": str(folder / "state"), "ram": "2GiB", "headroom": 0}
+        daemon = Daemon(folder, {"server": {**defaults, **server}, "services": services})
+        daemons.append(daemon)
+        daemon.start()
+        return daemon
+
+    yield make
+    for daemon in daemons:
+        daemon.remove()
