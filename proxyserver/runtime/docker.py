@@ -7,6 +7,7 @@ The engine keeps all state: what is ours is known by its labels, so nothing is l
 import contextlib
 import math
 import os
+import socket
 import threading
 import time
 import weakref
@@ -81,6 +82,7 @@ class DockerRuntime:
         self._limiter = trio.CapacityLimiter(THREADS_MAX)
         self._pulls = trio.CapacityLimiter(2)
         self._client: docker.DockerClient | None = None
+        self._close_client: Callable[[], object] = lambda: None
         # Threads cannot be cancelled: a call whose task was cancelled goes on, and whoever then
         # ends the container must wait for it.  Hence locks of threads, not of tasks.
         self._locks: dict[_Key, threading.Lock] = {}
@@ -200,7 +202,6 @@ class DockerRuntime:
         except EngineRefused:
             await trio.sleep(REFUSED_S)
         except EngineLost as error:
-            self._client = None  # It may come back as another version.
             raise self._unreachable(error) from error
 
     async def wait_gone(self, spec: LaunchSpec, run: RunId) -> ExitReport:
@@ -266,12 +267,12 @@ class DockerRuntime:
     async def _container_log(
         self, container: Inspected, *, tail: int, follow: bool
     ) -> AsyncIterator[str]:
-        socket = await self._socket()
+        engine = await self._socket()
         query = {"stdout": "1", "stderr": "1", "tail": str(tail), "follow": str(int(follow))}
         # An engine that goes away ends the log: `watch` and `wait_gone` tell of it.
         with contextlib.suppress(EngineLost, EngineRefused):
             path = f"/containers/{container.id}/logs"
-            async with socket.stream("GET", path, **query) as pieces:
+            async with engine.stream("GET", path, **query) as pieces:
                 async for line in log_lines(pieces):
                     yield line
 
@@ -343,7 +344,7 @@ class DockerRuntime:
         abandon_on_cancel: bool = True,
     ) -> T:
         def in_thread() -> T:
-            return call(self._client or self._connect())
+            return call(self._connect())
 
         try:
             return await trio.to_thread.run_sync(
@@ -354,20 +355,27 @@ class DockerRuntime:
         except APIError:
             raise
         except _NO_ANSWER as error:
-            self._client = None
             raise self._unreachable(error) from error
 
     def _connect(self) -> docker.DockerClient:
-        client = docker.DockerClient(base_url=self._host, timeout=CALL_S)
-        weakref.finalize(self, client.close)
-        self._client = client
-        return client
+        # The SDK leaks a socket whenever it cannot connect to one, and hides the reason.
+        scheme, _, path = self._host.partition("://")
+        if scheme == "unix":
+            with socket.socket(socket.AF_UNIX) as attempt:
+                attempt.settimeout(CALL_S)
+                attempt.connect(path)
+        if self._client is None:
+            self._client = docker.DockerClient(base_url=self._host, timeout=CALL_S)
+            self._close_client = weakref.finalize(self, self._client.close)
+        return self._client
 
     async def _socket(self) -> EngineSocket:
         version = await self._sdk(lambda client: str(client.api.api_version))
         return EngineSocket(self._host, version)
 
     def _unreachable(self, error: Exception) -> RuntimeUnreachable:
+        self._close_client()  # The engine may come back as another version.
+        self._client = None
         reason = clean_line(str(error).replace("\n", " "))
         message = f"the container engine at {self._host} cannot be reached: {reason}. "
         if "Permission denied" in reason:
