@@ -375,7 +375,13 @@ def _with_number(record: _Record) -> _Record:
 def _listens_alone(record: _Record) -> bool:
     """Tell whether all who listen on the run's port are of the run, and somebody does."""
     listeners = _proc.listeners_on(record.port)
-    return bool(listeners) and listeners <= _proc.socket_inodes(_members(record))
+    if not listeners or not _leader_lives(record):
+        return False
+    # Mostly it is the leader that listens: to look at all processes takes ten times as long, and
+    # this is asked between a server's being ready and its first request.
+    return listeners <= _proc.socket_inodes([record.pid or 0]) or (
+        listeners <= _proc.socket_inodes(_members(record))
+    )
 
 
 def _cannot_run(command: Sequence[str], error: OSError | ValueError) -> RuntimeFault:
