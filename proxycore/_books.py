@@ -36,7 +36,7 @@ class ServiceBook:
     start_max_at: float = 0.0
     ready_at: float | None = None
     rested_at: float = 0.0
-    """Since when it has served nobody, if it serves nobody: from ready, or from the last finish."""
+    """Since when it has served nobody: from its start, from ready, or from the last finish."""
     kept: bool = False
     """A load that was started by hand: it goes on even when nobody waits."""
     leaves_for_good: bool = False
@@ -50,6 +50,8 @@ class ServiceBook:
     lost: str | None = None
     waiting: dict[TicketId, Ticket] = attrs.field(factory=dict)
     """In order of arrival."""
+    starts_waiting: int = 0
+    """How many of them are starts by hand, which need no place."""
     in_flight: dict[TicketId, None] = attrs.field(factory=dict)
     """Admitted to the present run, and not finished.  A dict, because it keeps its order."""
     learnt: Learnt = attrs.field(factory=Learnt)

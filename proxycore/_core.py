@@ -165,7 +165,7 @@ class Core:
         elif books.deadlines and books.deadlines[0][0] <= books.now:
             ticket = books.deadlines[0][1]
             book = books.services[books.tickets[ticket]]
-            message = f"waited too long: {book.id} is {book.state.value}, {book.why}"
+            message = f"waited too long for {book.id}: {self._waits_for(book)}"
             self._verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, message)
         else:
             return False
@@ -182,7 +182,7 @@ class Core:
             case State.READY:
                 self._verbs.stop(book, "idle")
             case State.DRAINING:
-                self._verbs.stop(book, f"{book.why}; {len(book.in_flight)} requests cut")
+                self._verbs.stop(book, f"{book.why}; requests cut: {len(book.in_flight)}")
             case State.STOPPING:
                 self._verbs.kill(book)
             case State.BACKOFF:
@@ -253,17 +253,17 @@ class Core:
             verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, "its time was over on arrival")
         elif book.state in (State.BACKOFF, State.FAILED):
             verbs.refuse_failed(book)
-        elif not self._fits_ever(book):
-            message = f"{book.id} claims more than there is: {self._settler.lack(book)}"
-            verbs.refuse(book, ticket, fx.Reason.NEVER_FITS, message)
         else:
-            verbs.refuse_lost(book)
+            self._refuse_hopeless(book)
 
-    def _fits_ever(self, book: ServiceBook) -> bool:
+    def _refuse_hopeless(self, book: ServiceBook) -> None:
+        """Refuse everybody who waits for what cannot be: a start without room or runtime."""
+        self._verbs.refuse_lost(book)
         empty = Room.of(self.config.devices)
-        return book.placement is not None or any(
-            empty.fits(placement) for placement in self._verbs.specs[book.id].placements
-        )
+        placements = self._verbs.specs[book.id].placements
+        if book.state is State.DOWN and not any(map(empty.fits, placements)):
+            message = f"{book.id} claims more than there is: {self._settler.lack(book)}"
+            self._verbs.refuse_all(book, fx.Reason.NEVER_FITS, message)
 
     def _tell_waiting(self, ticket: TicketId, book: ServiceBook) -> None:
         """Say of a new ticket that was not answered at once where it stands, or that it cannot.
@@ -275,15 +275,17 @@ class Core:
             return
         spec, ahead = self._verbs.specs[book.id], len(book.waiting) - 1
         if ahead >= spec.queue_max and not book.waiting[ticket].by_hand:
-            message = f"{ahead} requests are waiting for {book.id} already"
+            message = f"as many requests are waiting for {book.id} as may: {ahead}"
             self._verbs.refuse(book, ticket, fx.Reason.QUEUE_FULL, message, spec.load_s)
             return
-        why = book.state.value
+        self._verbs.out.append(fx.Waiting(ticket, book.id, ahead + 1, self._waits_for(book)))
+
+    def _waits_for(self, book: ServiceBook) -> str:
         if book.state is State.READY:
-            why = "every place is taken"
-        elif book.state is State.DOWN:
-            why = f"no room: {self._settler.lack(book)}"
-        self._verbs.out.append(fx.Waiting(ticket, book.id, ahead + 1, why))
+            return "every place is taken"
+        if book.state is State.DOWN:
+            return f"no room: {self._settler.lack(book)}"
+        return book.state.value
 
     def _wanted_by_hand(self, event: ev.StartRequested | ev.RestartRequested) -> None:
         book = self.books.services[event.service]
@@ -346,7 +348,7 @@ class Core:
             else:
                 verbs.fail(book, book.cause)
                 verbs.refuse_failed(book)
-        verbs.refuse_lost(book)
+        self._refuse_hopeless(book)
 
 
 def _services_of(event: ev.Event) -> tuple[ServiceId, ...]:

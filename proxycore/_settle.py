@@ -1,5 +1,6 @@
 """What has become possible: admit who waits, end drains, make room for the first in line."""
 
+import itertools
 from collections.abc import Mapping
 
 from . import effects as fx
@@ -40,13 +41,21 @@ class Settler:
 
     def _serve(self, book: ServiceBook) -> None:
         if book.state is State.READY:
-            limit = self._specs[book.id].concurrent_max
-            for ticket in list(book.waiting.values()):
-                if ticket.by_hand or limit is None or len(book.in_flight) < limit:
-                    self._verbs.admit(book, ticket)
+            self._admit(book)
             self._verbs.rest(book)
         elif not book.in_flight:
             self._verbs.stop(book, book.why)
+
+    def _admit(self, book: ServiceBook) -> None:
+        """Admit as many as there are places; the work does not grow with those who wait longer."""
+        if book.starts_waiting:
+            # A start by hand takes no place, so it need not wait for one.
+            for ticket in [one for one in book.waiting.values() if one.by_hand]:
+                self._verbs.admit(book, ticket)
+        limit = self._specs[book.id].concurrent_max
+        places = None if limit is None else max(0, limit - len(book.in_flight))
+        for ticket in list(itertools.islice(book.waiting.values(), places)):
+            self._verbs.admit(book, ticket)
 
     def _launch_reserved(self, now_free: Room, promisable: Room) -> None:
         """Launch, in the order of the promises, those whose room has come."""

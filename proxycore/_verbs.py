@@ -63,7 +63,7 @@ class Verbs:
         self.books.run_max = RunId(self.books.run_max + 1)
         book.run = self.books.run_max
         self._move(book, Step.LAUNCH, "there is room")
-        book.kept = any(ticket.by_hand for ticket in book.waiting.values())
+        book.kept = book.starts_waiting > 0
         book.start_max_at = self.books.now + spec.start_max_s
         self.extend_start(book)
         self.out.append(fx.StartRun(book.id, book.run, placement_of(book)))
@@ -132,7 +132,9 @@ class Verbs:
         book.state = advance(old, step)
         book.since_at, book.why, book.timer_at = self.books.now, why, None
         if step in (Step.READY, Step.ADOPT):
-            book.ready_at = book.rested_at = self.books.now
+            book.ready_at = self.books.now
+        if step in (Step.LAUNCH, Step.READY, Step.ADOPT):
+            book.rested_at = self.books.now
         if book.state in (State.DOWN, State.BACKOFF, State.FAILED):
             for ticket in book.in_flight:
                 del self.books.tickets[ticket]
@@ -150,8 +152,8 @@ class Verbs:
         book.waiting[ticket.id] = ticket
         self.books.tickets[ticket.id] = book.id
         heapq.heappush(self.books.deadlines, (ticket.deadline_at, ticket.id))
-        if ticket.by_hand and book.state is State.STARTING:
-            book.kept = True
+        book.starts_waiting += ticket.by_hand
+        book.kept |= ticket.by_hand and book.state is State.STARTING
 
     def admit(self, book: ServiceBook, ticket: Ticket) -> None:
         """Let a ticket in; a start by hand is answered, and takes no place."""
@@ -212,7 +214,7 @@ class Verbs:
         self.refuse_all(book, fx.Reason.RUNTIME_LOST, book.lost, LOST_RETRY_S)
 
     def _unqueue(self, book: ServiceBook, ticket: TicketId) -> None:
-        del book.waiting[ticket]
+        book.starts_waiting -= book.waiting.pop(ticket).by_hand
         del self.books.tickets[ticket]
         heap = self.books.deadlines
         while heap and not self._waits(heap[0][1]):

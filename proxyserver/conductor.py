@@ -329,8 +329,9 @@ class Conductor(Generic[C]):
         cause = await run.live(self._handle, lambda why: self._lose(run.service.runtime, why))
         if run.report is not None:
             self._reports[service] = run.report
-        del self._runs[run.id]
+        # Known until the core knows: a kill that came due meanwhile is asked for in the same breath.
         self._handle(RunGone(service, run.id, cause))
+        del self._runs[run.id]
         with suppress(RuntimeFault):
             await run.runtime.forget(service, run.id)
 

@@ -172,8 +172,8 @@ MUTANTS = (
         9,
         "a place that became free stays so",
         "_settle.py",
-        "len(book.in_flight) < limit:",
-        "len(book.in_flight) < limit - 1:",
+        "max(0, limit - len(book.in_flight))",
+        "max(0, limit - 1 - len(book.in_flight))",
     ),
     Mutant(
         10,
