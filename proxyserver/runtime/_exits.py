@@ -180,7 +180,8 @@ def explain(lines: Sequence[str], patterns: Sequence[FailurePattern] = ()) -> Ca
     for failure in (*patterns, *GENERAL):
         for line in reversed(told):
             if re.search(failure.pattern, line):
-                message = " ".join(filter(None, (line.strip(), failure.advice)))
+                words = line.strip().rstrip(".")
+                message = f"{words}. {failure.advice}" if failure.advice else words
                 return Cause(failure.kind, message, failure.heals)
     return None
 

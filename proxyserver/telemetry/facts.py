@@ -28,7 +28,7 @@ def log_fact(fact: Fact, now: float) -> None:
         case Waiting(ticket, _, position, why):
             log.bind(ticket=ticket).debug(f"a request waits, number {position} in line: {why}")
         case Refuse(ticket, _, reason, message):
-            log.bind(ticket=ticket).warning(f"refused ({reason.value}): {message}")
+            log.bind(ticket=ticket).debug(f"refused ({reason.value}): {message}")
         case _:
             assert_never(fact)
 

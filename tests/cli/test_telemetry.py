@@ -48,7 +48,7 @@ FACTS: list[tuple[Fact, str]] = [
     ),
     (Changed(A, RUN, State.STARTING, State.FAILED, "x"), "ERROR   a#3  starting -> failed: x"),
     (Waiting(TICKET, A, 2, "full"), "DEBUG   a  a request waits, number 2 in line: full"),
-    (Refuse(TICKET, A, Reason.QUEUE_FULL, "no"), "WARNING a  refused (queue_full): no"),
+    (Refuse(TICKET, A, Reason.QUEUE_FULL, "no"), "DEBUG   a  refused (queue_full): no"),
     (
         Explained(A, Placement(), (Valued(B, RUN, 1.5),), ()),
         "INFO    a  room is made by stopping b#3 (worth 1.5)",
