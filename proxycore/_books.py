@@ -75,5 +75,7 @@ class Books:
     ticket_max: TicketId = attrs.field(default=TicketId(0))
     run_max: RunId = attrs.field(default=RunId(0))
     reserved_count: int = 0
+    rent: float = 0.0
+    """What a byte would have been charged from the beginning; see `Idle.rent`."""
     closing_at: float | None = None
     """Set once a shutdown was asked for: when running requests are cut."""

@@ -13,7 +13,7 @@ from ._settle import Settler
 from ._verbs import Verbs
 from .config import BACKOFF_S, STABLE_S, CoreConfig
 from .events import Cause
-from .policy import CostRate, EvictionPolicy
+from .policy import DEFAULT, EvictionPolicy
 from .view import CoreView, DeviceView, ServiceView
 
 
@@ -38,7 +38,7 @@ class Core:
         self, config: CoreConfig, *, now: float, policy: EvictionPolicy | None = None
     ) -> None:
         services = {spec.id: ServiceBook(spec.id, since_at=now) for spec in config.services}
-        self._start(config, Books(now, services), policy or CostRate())
+        self._start(config, Books(now, services), policy or DEFAULT)
 
     @classmethod
     def resume(
@@ -46,7 +46,7 @@ class Core:
     ) -> "Core":
         """Go on from books that `journal` has kept, as if nothing had been in between."""
         core = cls.__new__(cls)
-        core._start(config, books, policy or CostRate())
+        core._start(config, books, policy or DEFAULT)
         return core
 
     def _start(self, config: CoreConfig, books: Books, policy: EvictionPolicy) -> None:
@@ -54,6 +54,7 @@ class Core:
         """What it decides by; read it, do not replace it."""
         self.books = books
         """All that it remembers.  For `journal`; others read `view`."""
+        self.policy = policy
         self._verbs = Verbs(config, books)
         self._settler = Settler(self._verbs, policy)
 
@@ -198,7 +199,7 @@ class Core:
             case ev.Tick():
                 pass
             case ev.RequestArrived():
-                books.services[event.service].learnt.note_request(books.now)
+                books.services[event.service].learnt.note_request(books.now, books.rent)
                 self._arrive(event, by_hand=False)
             case ev.RequestFinished():
                 verbs.finish(event.ticket)

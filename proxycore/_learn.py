@@ -17,9 +17,13 @@ class Learnt:
     """Requests, decayed until `as_of`."""
     as_of: float = 0.0
 
-    def note_request(self, now: float) -> None:
+    rent: float = 0.0
+    """`Books.rent` at the last request."""
+
+    def note_request(self, now: float, rent: float) -> None:
         self.count = self.requests(now) + 1.0
         self.as_of = now
+        self.rent = rent
 
     def requests(self, now: float) -> float:
         """Return the number of requests so far, each halved for every half-life since."""

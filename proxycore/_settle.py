@@ -1,7 +1,7 @@
 """What has become possible: admit who waits, end drains, make room for the first in line."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from . import effects as fx
 from ._books import ServiceBook
@@ -10,7 +10,7 @@ from ._ledger import Candidate, Room, cheapest_victims
 from ._lifecycle import State
 from ._verbs import Verbs, placement_of, run_of
 from .config import Placement
-from .policy import EvictionPolicy, Idle, safe_value
+from .policy import EvictionPolicy, Idle, safe_values
 
 
 class Settler:
@@ -123,6 +123,7 @@ class Settler:
         }
         leaving = tuple(valued.pop(victim.service) for victim in victims)
         self._verbs.out.append(fx.Explained(book.id, placement, leaving, tuple(valued.values())))
+        self._charge_rent(victims)
         for victim in victims:
             self._verbs.stop(self._services[victim.service], f"room for {book.id}")
             promisable.give(victim.placement)
@@ -133,7 +134,7 @@ class Settler:
 
         Beside idle runs these are loads that nobody waits for any more.
         """
-        now = self._verbs.books.now
+        books = self._verbs.books
         found = []
         for book in self._services.values():
             spec = self._specs[book.id]
@@ -142,15 +143,29 @@ class Settler:
             )
             if not stoppable or not book.unused or spec.pinned or book.lost is not None:
                 continue
-            idle = Idle(
-                service=book.id,
-                placement=placement_of(book),
-                load_s=spec.load_s,
-                requests=book.learnt.requests(now),
-                idle_s=now - book.rested_at,
+            found.append(
+                Idle(
+                    service=book.id,
+                    placement=placement_of(book),
+                    load_s=spec.load_s,
+                    requests=book.learnt.requests(books.now),
+                    idle_s=books.now - book.rested_at,
+                    rent=books.rent - book.learnt.rent,
+                )
             )
-            found.append(Candidate(book.id, idle.placement, safe_value(self._policy, idle)))
-        return found
+        values = safe_values(self._policy, found)
+        return [
+            Candidate(idle.service, idle.placement, value)
+            for idle, value in zip(found, values, strict=True)
+        ]
+
+    def _charge_rent(self, victims: Iterable[Candidate]) -> None:
+        """Let everybody pay as much for a byte as the dearest of the victims still had for his."""
+        books = self._verbs.books
+        for victim in victims:
+            size = sum(amount for _, amount in victim.placement.amounts)
+            load_s, paid = self._specs[victim.service].load_s, self._services[victim.service].learnt.rent
+            books.rent = max(books.rent, paid + load_s / size)
 
     def lack(self, book: ServiceBook) -> str:
         """Say what the best placement would lack even if all that may be stopped were."""

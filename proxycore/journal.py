@@ -1,15 +1,18 @@
 """The journal: every `(now, event)` as a line, so that a bug report replays to the same decisions.
 
-A journal is a sequence of lines.  The first is a head, with the configuration and all that the core
-remembered; each of the others is one event.  A head may come again (the shell rotates files, and
-each begins with one): the replay then goes on from there, so every file replays by itself.
+A journal is a sequence of lines.  The first is a head, with the configuration, the name of the
+policy and all that the core remembered; each of the others is one event, or what the core ordered
+because of the event before it.  An event is written before it is handled, so that a bug report has
+the one that broke the core; its orders follow, if there are any.  Facts are not written: they come
+with the orders.  A head may come again (the shell rotates files, and each begins with one): the
+replay then goes on from there, so every file replays by itself.
 """
 
 import enum
 import json
 import types
-from collections.abc import Iterable, Iterator
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Union, assert_never, get_args, get_origin, get_type_hints
 
 import attrs
 
@@ -18,16 +21,33 @@ from ._books import Books
 from ._core import Core
 from ._errors import LocalError
 from .config import CoreConfig
-from .effects import Effect
-from .policy import EvictionPolicy
+from .config import Placement
+from .effects import (
+    Admit,
+    Changed,
+    Effect,
+    Explained,
+    KillRun,
+    Refuse,
+    Started,
+    StartRun,
+    StopRun,
+    Waiting,
+)
+from .policy import POLICIES, EvictionPolicy
 
-VERSION = 1
+VERSION = 2
 
 _EVENTS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(ev.Event)}
 
 
 class JournalError(LocalError):
     """A line that is no part of a journal, or that the core refuses."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(f"line {line}: {message}")
+        self.line = line
+        self.message = message
 
 
 @attrs.frozen
@@ -39,11 +59,30 @@ class Replayed:
     now: float
     event: ev.Event
     effects: tuple[Effect, ...]
+    config: CoreConfig
+    ordered: tuple[str, ...] | None
+    """What the core ordered when the journal was written; None: the journal ends before that."""
+
+    @property
+    def orders(self) -> tuple[str, ...]:
+        """What the core orders now."""
+        return orders(self.effects)
+
+    @property
+    def differs(self) -> bool:
+        return self.ordered is not None and self.ordered != self.orders
 
 
 def head(core: Core) -> str:
     """Return the line from which a replay can begin: all that the core knows now."""
-    return _line({"journal": VERSION, "config": _plain(core.config), "books": _plain(core.books)})
+    return _line(
+        {
+            "journal": VERSION,
+            "policy": core.policy.name,
+            "config": _plain(core.config),
+            "books": _plain(core.books),
+        }
+    )
 
 
 def entry(now: float, event: ev.Event) -> str:
@@ -51,38 +90,109 @@ def entry(now: float, event: ev.Event) -> str:
     return _line({"now": now, type(event).__name__: _plain(event)})
 
 
-def replay(lines: Iterable[str], policy: EvictionPolicy | None = None) -> Iterator[Replayed]:
+def orders(effects: Iterable[Effect]) -> tuple[str, ...]:
+    """Return what effects ask for, one line of text each; facts ask for nothing."""
+    return tuple(order for effect in effects if (order := _order(effect)) is not None)
+
+
+def ordered(effects: Iterable[Effect]) -> str | None:
+    """Return the line of what was ordered because of the event before it; None: there is none."""
+    told = orders(effects)
+    return _line({"ordered": told}) if told else None
+
+
+def _order(effect: Effect) -> str | None:
+    match effect:
+        case StartRun(service, run, placement):
+            return f"start {service}#{run} on {_place(placement)}"
+        case StopRun(service, run):
+            return f"stop {service}#{run}"
+        case KillRun(service, run):
+            return f"kill {service}#{run}"
+        case Admit(ticket, service, run):
+            return f"admit {ticket} to {service}#{run}"
+        case Started(ticket, service, run):
+            return f"tell {ticket} that {service}#{run} is ready"
+        case Refuse(ticket, service, reason):
+            return f"refuse {ticket} for {service}: {reason.value}"
+        case Changed() | Waiting() | Explained():
+            return None
+        case _:
+            assert_never(effect)
+
+
+def _place(placement: Placement) -> str:
+    return ", ".join(f"{device} {amount}" for device, amount in placement.amounts) or "no device"
+
+
+def replay(
+    lines: Iterable[str],
+    policy: EvictionPolicy | None = None,
+    *,
+    policies: Mapping[str, EvictionPolicy] = POLICIES,
+    broken: list[JournalError] | None = None,
+) -> Iterator[Replayed]:
     """Yield every event of a journal with the effects that the core has for it.
 
     A last line without its line feed was torn by a crash, and is left out.
 
+    Args:
+        lines: of the journal, each with its line feed.
+        policy: what decides now; None: what decided then.
+        policies: where that is looked up by its name.
+        broken: where broken lines are collected while the replay goes on; None: it ends there.
+
     Raises:
-        JournalError: a line is broken, or cannot be; says which and why.
+        JournalError: a line is broken, or cannot be, and `broken` is None; says which and why.
     """
     core: Core | None = None
+    last: Replayed | None = None
     for number, line in enumerate(lines, start=1):
         if not line.endswith("\n"):
-            return
+            break
+        step: Replayed | None = None
         try:
             entries = json.loads(line)
             if not isinstance(entries, dict):
                 raise TypeError("not an object")
             if "journal" in entries:
-                core = _resume(entries, policy)
-                continue
-            if core is None:
+                core = _resume(entries, policy, policies)
+            elif core is None:
                 raise KeyError("the first line is no head")
-            now, event = _event(entries)
-            yield Replayed(number, now, event, core.handle(event, now))
+            elif "ordered" in entries:
+                if last is not None:
+                    last = attrs.evolve(last, ordered=_made(tuple[str, ...], entries["ordered"]))
+                continue
+            else:
+                now, event = _event(entries)
+                step = Replayed(number, now, event, core.handle(event, now), core.config, None)
         except (ValueError, TypeError, KeyError, LocalError) as error:
-            raise JournalError(f"line {number}: {error}") from error
+            problem = JournalError(number, str(error))
+            if broken is None:
+                raise problem from error
+            broken.append(problem)
+        if last is not None:
+            # An event follows, so what was ordered before it would stand here.
+            complete = step is not None and last.ordered is None
+            yield attrs.evolve(last, ordered=()) if complete else last
+        last = step
+    if last is not None:
+        yield last
 
 
-def _resume(entries: dict[str, Any], policy: EvictionPolicy | None) -> Core:
+def _resume(
+    entries: dict[str, Any],
+    policy: EvictionPolicy | None,
+    policies: Mapping[str, EvictionPolicy],
+) -> Core:
     if entries["journal"] != VERSION:
         raise ValueError(f"journal version {entries['journal']!r}, not {VERSION}")
+    name = _made(str, entries["policy"])
+    if policy is None and name not in policies:
+        raise ValueError(f"policy {name!r} is not known here; there are {', '.join(policies)}")
     books: Books = _made(Books, entries["books"])
-    return Core.resume(_made(CoreConfig, entries["config"]), books, policy=policy)
+    config: CoreConfig = _made(CoreConfig, entries["config"])
+    return Core.resume(config, books, policy=policy or policies[name])
 
 
 def _event(entries: dict[str, Any]) -> tuple[float, ev.Event]:

@@ -1,16 +1,24 @@
 """Eviction policies: they put a value on what could be stopped, and decide nothing else.
 
 The core takes the cheapest set that makes room (`Room`, `cheapest_victims`), so a bad policy makes
-a slow proxy, never an unsafe one.
+a slow proxy, never an unsafe one.  A policy remembers nothing: all that it may go by is in `Idle`,
+so that a journal replays to the same decisions from any of its heads.
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 import attrs
 
 from ._ids import ServiceId
 from .config import Placement
+
+STEEP = 24
+"""An order as a power: who is 3 % further down the order costs half as much, so that the cheapest
+set is the one that the order alone would take.  Ages from milliseconds to years fit into a float."""
+AGE_MIN_S = 1e-3
 
 
 @attrs.frozen
@@ -24,6 +32,14 @@ class Idle:
     requests: float
     """Requests so far, each halved for every half hour since."""
     idle_s: float
+    rent: float = 0.0
+    """What each byte was charged since the last request, in seconds of loading: whenever room is
+    made, everybody pays as much for a byte as the dearest who left still had for his."""
+
+    @property
+    def bytes(self) -> int:
+        """What stopping it would free, on all devices together."""
+        return sum(amount for _, amount in self.placement.amounts)
 
 
 class EvictionPolicy(Protocol):
@@ -42,8 +58,7 @@ class CostRate:
     """Load time x demand: seconds of loading that stopping it is likely to bring back.
 
     The greedy-dual family's cost over frequency, without size: the core's exact search over sets
-    takes care of size.  On public traces 1.29 to 1.45 times the offline optimum, where recency
-    alone took 1.78 to 1.93 (docs/architecture.md, "Victims").
+    takes care of size.  How it does on public traces: docs/reference/policies.md.
     """
 
     name: str = "cost_rate"
@@ -52,7 +67,71 @@ class CostRate:
         return run.load_s * run.requests
 
 
-def safe_value(policy: EvictionPolicy, run: Idle) -> float:
-    """Return the policy's value, tamed: what is not a number from 0 up counts as 0."""
-    value = policy.value(run)
-    return value if math.isfinite(value) and value > 0 else 0.0
+@attrs.frozen
+class Landlord:
+    """Load time, less the rent paid since the last request: nothing to tune, and a proven bound.
+
+    Greedy-dual with size and cost: Young, On-line file caching, Algorithmica 33 (2002).
+    """
+
+    name: str = "landlord"
+
+    def value(self, run: Idle) -> float:
+        return max(0.0, run.load_s - run.rent * run.bytes)
+
+
+@attrs.frozen
+class Lru:
+    """Who served longest ago leaves first, whatever it costs to bring back."""
+
+    name: str = "lru"
+
+    def value(self, run: Idle) -> float:
+        return float(max(run.idle_s, AGE_MIN_S) ** -STEEP)
+
+
+@attrs.frozen
+class Lfu:
+    """Who was asked for least, of late, leaves first."""
+
+    name: str = "lfu"
+
+    def value(self, run: Idle) -> float:
+        return run.requests
+
+
+@attrs.frozen
+class LargestFirst:
+    """As few leave as can be: the largest."""
+
+    name: str = "largest_first"
+
+    def value(self, run: Idle) -> float:
+        return 1.0 / max(1, run.bytes)
+
+
+DEFAULT: EvictionPolicy = CostRate()
+POLICIES: Mapping[str, EvictionPolicy] = MappingProxyType(
+    {policy.name: policy for policy in (DEFAULT, Landlord(), Lru(), Lfu(), LargestFirst())}
+)
+"""The shipped policies by name, the default first."""
+
+
+def safe_values(policy: EvictionPolicy, runs: Sequence[Idle]) -> tuple[float, ...]:
+    """Return the policy's values; where it fails or says nonsense on one, the default's for all.
+
+    One decision is never made by two policies: their values have different units.
+    """
+    try:
+        values = tuple(policy.value(run) for run in runs)
+    except Exception:
+        # A policy may be anybody's: what it raises must not end the proxy.
+        values = (math.nan,)
+    if not all(is_value(value) for value in values):
+        return tuple(DEFAULT.value(run) for run in runs)
+    return values
+
+
+def is_value(value: object) -> bool:
+    """Tell whether a policy may say that: a number from 0 up, and not without end."""
+    return isinstance(value, int | float) and 0 <= value < math.inf

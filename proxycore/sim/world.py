@@ -8,6 +8,7 @@ from .. import journal
 from .._core import Core
 from .._ids import RunId, ServiceId, TicketId
 from ..config import CoreConfig
+from ..policy import EvictionPolicy
 from ._books import Books, Client, Run, Stage, fits, less
 from ._promises import Inspector, broken
 
@@ -28,15 +29,19 @@ class World:
     Args:
         config: what the core decides by.
         now: where the clock starts; odd is good.
+        policy: what the core asks for values; it may be as mad as it likes.
     """
 
-    def __init__(self, config: CoreConfig, now: float) -> None:
+    def __init__(
+        self, config: CoreConfig, now: float, *, policy: EvictionPolicy | None = None
+    ) -> None:
         self.config = config
+        self._policy = policy
         self._ticket = 0
         self._boot(now, run_max=RunId(0))
 
     def _boot(self, now: float, run_max: RunId) -> None:
-        self.core = Core(self.config, now=now)
+        self.core = Core(self.config, now=now, policy=self._policy)
         self.journal = [journal.head(self.core)]
         self.books = Books(self.config, now)
         self._inspector = Inspector(self.books)
@@ -203,9 +208,18 @@ class World:
 
     # Telling the core, and checking its answer
 
+    def tell(self, event: ev.Event) -> tuple[fx.Effect, ...]:
+        """Tell the core what somebody else decided to let happen; return its answer."""
+        match event:
+            case ev.RequestArrived() | ev.StartRequested() | ev.RestartRequested():
+                self._ask(event)
+            case _:
+                self._tell(event)
+        return self.answers[-1]
+
     def check_replay(self) -> None:
         """Check that the journal brings the same effects, in a fresh core."""
-        for replayed, answer in zip(journal.replay(self.journal), self.answers, strict=True):
+        for replayed, answer in zip(journal.replay(self.journal, self._policy), self.answers, strict=True):
             if replayed.effects != answer:
                 broken(11, f"the replay of {replayed.event} brings other effects")
 

@@ -1,0 +1,185 @@
+"""The real core on a simulated machine that does what it is told: fast enough for weeks."""
+
+import heapq
+from collections.abc import Iterable
+from itertools import count
+from typing import Protocol, TypeAlias, assert_never
+
+import attrs
+
+from .. import effects as fx
+from .. import events as ev
+from .._core import Core
+from .._ids import RunId, ServiceId, TicketId
+from ..config import CoreConfig
+from ..policy import EvictionPolicy
+from ._checked import CheckedCore
+from .report import Report, Tally
+from .traffic import Request, Traffic
+
+FOR_EVER_S = 1e9
+"""Nobody gives up and no queue is ever full: who is refused would count as served at once."""
+QUEUE_MAX = 10**9
+
+GONE = ev.Cause("exit", "it ended")
+
+
+@attrs.frozen
+class Machine:
+    """How the simulated machine works."""
+
+    unload_s: float = 2.0
+    """From the order to stop a run to its end."""
+    loads_at_once: int = 1
+    """Loads read the same disk: the next begins when one is over."""
+    instant: bool = False
+    """Nothing takes time, so that only the choice of victims counts: pure caching."""
+
+
+class Decider(Protocol):
+    """What is driven: the core, or the core with somebody who watches it."""
+
+    def handle(self, event: ev.Event, now: float) -> tuple[fx.Effect, ...]: ...
+
+    def deadline(self) -> float | None: ...
+
+
+_Due: TypeAlias = tuple[float, int, ev.Event]
+
+
+def simulate(
+    traffic: Traffic,
+    policy: EvictionPolicy | None = None,
+    *,
+    machine: Machine = Machine(),  # noqa: B008 - frozen
+    checked: bool = False,
+) -> Report:
+    """Let a core serve all requests of a trace; return what that took.
+
+    Args:
+        traffic: the services and their requests.
+        policy: who values what could be stopped; None: the default.
+        machine: how long things take.
+        checked: whether a World checks every promise at every step, which is slow.
+
+    Raises:
+        Broken: a promise was broken, and `checked`.
+    """
+    return _Simulation(traffic, policy, machine, checked=checked).run()
+
+
+class _Simulation:
+    def __init__(
+        self,
+        traffic: Traffic,
+        policy: EvictionPolicy | None,
+        machine: Machine,
+        *,
+        checked: bool,
+    ) -> None:
+        self._config = _patient(traffic.config)
+        self._requests = traffic.requests
+        self._machine = machine
+        self.now = self._requests[0].at if self._requests else 0.0
+        make = CheckedCore if checked else Core
+        self._core: Decider = make(self._config, now=self.now, policy=policy)
+        self._load_s = {spec.id: spec.load_s for spec in self._config.services}
+        self._due: list[_Due] = []
+        self._order = count()
+        self._service_s: dict[TicketId, float] = {}
+        self._loads: dict[RunId, ServiceId] = {}
+        """Told to start and not ready, in that order: the first of them are loading."""
+        self._loading: dict[RunId, None] = {}
+        self._tally = Tally(self._config, self.now)
+
+    def run(self) -> Report:
+        for ticket, request in enumerate(self._requests, start=1):
+            self._let_happen(request.at)
+            self.now = request.at
+            self._arrive(TicketId(ticket), request)
+        self._let_happen(None)
+        return self._tally.report(self.now)
+
+    def _let_happen(self, until: float | None) -> None:
+        """Let everything happen that is due by then, or all that anybody still waits for."""
+        due = self._due
+        while True:
+            deadline = self._core.deadline()
+            if due and (deadline is None or due[0][0] <= deadline):
+                at, _, event = due[0]
+                if until is not None and at > until:
+                    return
+                heapq.heappop(due)
+            elif deadline is not None and (deadline <= until if until is not None else due):
+                at, event = deadline, ev.Tick()
+            else:
+                return
+            self.now = at
+            self._tell(event)
+
+    def _arrive(self, ticket: TicketId, request: Request) -> None:
+        self._service_s[ticket] = 0.0 if self._machine.instant else request.service_s
+        self._tally.arrived(ticket, request.service, self.now)
+        self._tell(ev.RequestArrived(ticket, request.service, self.now + FOR_EVER_S))
+
+    def _tell(self, event: ev.Event) -> None:
+        match event:
+            case ev.RunReady():
+                if event.run not in self._loads:
+                    return  # It was stopped before its load was over.
+                self._tally.ready(event.service, self.now)
+                self._loaded(event.run)
+            case ev.RequestFinished():
+                self._tally.finished(event.ticket, self.now)
+            case _:
+                pass
+        self._obey(self._core.handle(event, self.now))
+
+    def _obey(self, effects: Iterable[fx.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case fx.Admit():
+                    self._tally.admitted(effect.ticket, self.now)
+                    service_s = self._service_s.pop(effect.ticket)
+                    self._after(service_s, ev.RequestFinished(effect.ticket))
+                case fx.StartRun():
+                    self._tally.started(effect.service, effect.placement)
+                    self._loads[effect.run] = effect.service
+                    self._load_next()
+                case fx.StopRun():
+                    self._tally.stopped(effect.service, self.now)
+                    self._loaded(effect.run)
+                    unload_s = 0.0 if self._machine.instant else self._machine.unload_s
+                    self._after(unload_s, ev.RunGone(effect.service, effect.run, GONE))
+                case fx.Refuse():
+                    self._tally.refused(effect.ticket, self.now)
+                case fx.KillRun() | fx.Started() | fx.Changed() | fx.Waiting() | fx.Explained():
+                    pass  # A run ends when it is told to, so a kill comes too late.
+                case _:
+                    assert_never(effect)
+
+    def _load_next(self) -> None:
+        for run, service in self._loads.items():
+            if not self._machine.instant and len(self._loading) >= self._machine.loads_at_once:
+                break
+            if run not in self._loading:
+                self._loading[run] = None
+                load_s = 0.0 if self._machine.instant else self._load_s[service]
+                self._after(load_s, ev.RunReady(service, run))
+
+    def _loaded(self, run: RunId) -> None:
+        """A load is over: it succeeded, or it shall not."""
+        if self._loads.pop(run, None) is not None:
+            self._loading.pop(run, None)
+            self._load_next()
+
+    def _after(self, seconds: float, event: ev.Event) -> None:
+        heapq.heappush(self._due, (self.now + seconds, next(self._order), event))
+
+
+def _patient(config: CoreConfig) -> CoreConfig:
+    services = tuple(
+        attrs.evolve(spec, queue_max=QUEUE_MAX, start_s=FOR_EVER_S, start_max_s=FOR_EVER_S)
+        for spec in config.services
+    )
+    return attrs.evolve(config, services=services)
