@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from . import main as main_job
+from . import policies
 from ._harness import Benchmark, report
 
-BENCHMARKS: Mapping[str, Benchmark] = {"main": main_job.measure}
+BENCHMARKS: Mapping[str, Benchmark] = {"main": main_job.measure, "policies": policies.measure}
 
 
 def main() -> int:

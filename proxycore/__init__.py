@@ -49,8 +49,14 @@ from .events import ShutdownRequested as ShutdownRequested
 from .events import StartRequested as StartRequested
 from .events import StopRequested as StopRequested
 from .events import Tick as Tick
+from .policy import POLICIES as POLICIES
 from .policy import CostRate as CostRate
 from .policy import EvictionPolicy as EvictionPolicy
+from .policy import Idle as Idle
+from .policy import Landlord as Landlord
+from .policy import LargestFirst as LargestFirst
+from .policy import Lfu as Lfu
+from .policy import Lru as Lru
 from .routing import Route as Route
 from .routing import Router as Router
 from .routing import Unknown as Unknown

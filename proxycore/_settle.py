@@ -164,7 +164,10 @@ class Settler:
         books = self._verbs.books
         for victim in victims:
             size = sum(amount for _, amount in victim.placement.amounts)
-            load_s, paid = self._specs[victim.service].load_s, self._services[victim.service].learnt.rent
+            load_s, paid = (
+                self._specs[victim.service].load_s,
+                self._services[victim.service].learnt.rent,
+            )
             books.rent = max(books.rent, paid + load_s / size)
 
     def lack(self, book: ServiceBook) -> str:

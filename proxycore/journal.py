@@ -20,8 +20,7 @@ from . import events as ev
 from ._books import Books
 from ._core import Core
 from ._errors import LocalError
-from .config import CoreConfig
-from .config import Placement
+from .config import CoreConfig, Placement
 from .effects import (
     Admit,
     Changed,

@@ -8,7 +8,7 @@ so that a journal replays to the same decisions from any of its heads.
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import attrs
 
@@ -17,8 +17,12 @@ from .config import Placement
 
 STEEP = 24
 """An order as a power: who is 3 % further down the order costs half as much, so that the cheapest
-set is the one that the order alone would take.  Ages from milliseconds to years fit into a float."""
+set is the one that the order alone would take.  Ages from 1 ms to years fit into a float."""
 AGE_MIN_S = 1e-3
+SETTLE_S = 60.0
+"""Within a minute all have rested equally long: people think between two requests."""
+VALUE_MAX = 1e300
+"""Thousands of these can still be summed up."""
 
 
 @attrs.frozen
@@ -55,16 +59,18 @@ class EvictionPolicy(Protocol):
 
 @attrs.frozen
 class CostRate:
-    """Load time x demand: seconds of loading that stopping it is likely to bring back.
+    """Load time x rate: seconds of loading per second that stopping it is likely to bring back.
 
-    The greedy-dual family's cost over frequency, without size: the core's exact search over sets
-    takes care of size.  How it does on public traces: docs/reference/policies.md.
+    The rate is the geometric mean of two guesses that fail at different times: the decayed count
+    of requests is slow to see that a service is over, and the time since the last one forgets how
+    busy it was.  Size is not in it: the core's exact search over sets takes care of that.  How it
+    does on a public trace, the decayed count alone as well: docs/reference/policies.md.
     """
 
     name: str = "cost_rate"
 
     def value(self, run: Idle) -> float:
-        return run.load_s * run.requests
+        return run.load_s * math.sqrt(run.requests / (run.idle_s + SETTLE_S))
 
 
 @attrs.frozen
@@ -123,15 +129,14 @@ def safe_values(policy: EvictionPolicy, runs: Sequence[Idle]) -> tuple[float, ..
     One decision is never made by two policies: their values have different units.
     """
     try:
-        values = tuple(policy.value(run) for run in runs)
+        values: tuple[object, ...] = tuple(policy.value(run) for run in runs)
     except Exception:
         # A policy may be anybody's: what it raises must not end the proxy.
-        values = (math.nan,)
-    if not all(is_value(value) for value in values):
-        return tuple(DEFAULT.value(run) for run in runs)
-    return values
+        values = ()
+    good = tuple(float(value) for value in values if is_value(value))
+    return good if len(good) == len(runs) else tuple(DEFAULT.value(run) for run in runs)
 
 
-def is_value(value: object) -> bool:
-    """Tell whether a policy may say that: a number from 0 up, and not without end."""
-    return isinstance(value, int | float) and 0 <= value < math.inf
+def is_value(value: object) -> TypeGuard[float]:
+    """Tell whether a policy may say that: a number from 0 to `VALUE_MAX`."""
+    return isinstance(value, int | float) and 0 <= value <= VALUE_MAX

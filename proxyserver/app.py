@@ -14,6 +14,7 @@ from . import http
 from .conductor import Conductor
 from .http import UpstreamConnections
 from .journal_file import JournalFile
+from .policies import policy_named
 from .runtime import DockerRuntime, ProcessRuntime, Runtime, instance_id
 from .settings import Settings
 from .telemetry import log_fact, log_request
@@ -48,6 +49,7 @@ async def serve(
             connect=UpstreamConnections,
             tell=lambda fact: log_fact(fact, trio.current_time()),
             journal_file=journal_file,
+            policy=policy_named(server.policy),
         )
         async with trio.open_nursery() as nursery:
             # Before anything can be started: a signal that came earlier would leave it behind.

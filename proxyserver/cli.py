@@ -4,7 +4,6 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no daemon there, 4 the service is
 A command imports what it needs when it runs, so that the next one starts at once.
 """
 
-import json as jsonlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,17 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
+from ._command import FAILED, NOT_READY, UNREACHABLE, USAGE, CommandFailed, Json, print_json
 from ._console import is_rich
+from ._lab_commands import replay, simulate
 
 if TYPE_CHECKING:
     from proxyserver.settings import Settings
 
     from .client import Client
 
-FAILED, USAGE, UNREACHABLE, NOT_READY = 1, 2, 3, 4
-
 Url = Annotated[str, Parameter(name="--url", env_var="AIPROXY_URL", help="Where the daemon is.")]
-Json = Annotated[bool, Parameter(name="--json", negative=(), help="Answer for programs.")]
 Config = Annotated[
     Path | None,
     Parameter(
@@ -51,14 +49,8 @@ app = App(
 )
 config_app = App(name="config", help="Look at the configuration.")
 app.command(config_app)
-
-
-class CommandFailed(Exception):
-    """Ends a command with words for standard error and an exit code."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+app.command(simulate)
+app.command(replay)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -154,7 +146,7 @@ def status(
         if not health["services"]:
             _fail(f"there is no service {service!r}; `aiproxy status` lists them")
     if json:
-        _print_json(health)
+        print_json(health)
     else:
         print_table(service_rows(health["services"]))
         if service is None:
@@ -222,7 +214,7 @@ def pull(*services: str, config: Config = None, json: Json = False) -> None:
     for image in images:
         _pull(settings, image)
     if json:
-        _print_json([{"image": image, "services": used_by} for image, used_by in images.items()])
+        print_json([{"image": image, "services": used_by} for image, used_by in images.items()])
 
 
 @config_app.command
@@ -245,10 +237,10 @@ def check(
             raise CommandFailed(FAILED, str(error)) from None
         import attrs
 
-        _print_json({"ok": False, "problems": [attrs.asdict(one) for one in error.problems]})
+        print_json({"ok": False, "problems": [attrs.asdict(one) for one in error.problems]})
         raise CommandFailed(FAILED, f"{path}: {len(error.problems)} problems") from None
     if json:
-        _print_json({"ok": True, "problems": []})
+        print_json({"ok": True, "problems": []})
         return
     services = ", ".join(f"{name} ({one.runtime})" for name, one in settings.services.items())
     devices = ", ".join(f"{device.id} {size(device.capacity)}" for device in settings.core.devices)
@@ -259,7 +251,7 @@ def _act(verb: str, service: str, *, wait: bool, url: str, json: bool, force: bo
     with _daemon(url) as daemon:
         after = daemon.act(verb, service, wait=wait, force=force)
     if json:
-        _print_json(after)
+        print_json(after)
     else:
         run = "" if after["run"] is None else f" (run {after['run']})"
         print(f"{after['id']} is {after['state']}{run}")
@@ -371,10 +363,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _print_json(value: object) -> None:
-    print(jsonlib.dumps(value, indent=2, default=str))
 
 
 def _fail(message: str, code: int = FAILED) -> NoReturn:

@@ -16,6 +16,7 @@ from proxycore import (
     CoreView,
     Effect,
     Event,
+    EvictionPolicy,
     Explained,
     Fact,
     FoundRun,
@@ -112,6 +113,7 @@ class Conductor(Generic[C]):
         connect: makes the connections to a run.
         tell: is told every fact (changes, refusals, explanations); it must return at once.
         journal_file: where events are written down; None: nowhere.
+        policy: who values what could be stopped; None: the default.
         judge: who says whether a server answers.
     """
 
@@ -124,9 +126,10 @@ class Conductor(Generic[C]):
         connect: Callable[[Endpoint], C],
         tell: Callable[[Fact], None],
         journal_file: JournalFile | None = None,
+        policy: EvictionPolicy | None = None,
         judge: Judge = readiness,
     ) -> None:
-        self._core = Core(config, now=trio.current_time())
+        self._core = Core(config, now=trio.current_time(), policy=policy)
         self._services = services
         self._runtimes = runtimes
         self._connect = connect
@@ -253,7 +256,10 @@ class Conductor(Generic[C]):
         now = trio.current_time()
         if self._journal is not None:
             self._journal.write(journal.entry(now, event), lambda: journal.head(self._core))
-        for effect in self._core.handle(event, now):
+        effects = self._core.handle(event, now)
+        if self._journal is not None and (line := journal.ordered(effects)) is not None:
+            self._journal.add(line)
+        for effect in effects:
             self._do(effect)
         deadline = self._core.deadline()
         if deadline is not None and deadline < self._tick_at:

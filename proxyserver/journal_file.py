@@ -47,6 +47,10 @@ class JournalFile:
             self.begin(head())
         self._append(line)
 
+    def add(self, line: str) -> None:
+        """Append a line that belongs to the one before, so to its file."""
+        self._append(line)
+
     def close(self) -> None:
         if self._file is not None:
             self._file.close()

@@ -219,7 +219,9 @@ class World:
 
     def check_replay(self) -> None:
         """Check that the journal brings the same effects, in a fresh core."""
-        for replayed, answer in zip(journal.replay(self.journal, self._policy), self.answers, strict=True):
+        for replayed, answer in zip(
+            journal.replay(self.journal, self._policy), self.answers, strict=True
+        ):
             if replayed.effects != answer:
                 broken(11, f"the replay of {replayed.event} brings other effects")
 

@@ -11,6 +11,7 @@ import cattrs
 from proxycore import RAM, DeviceId, ServiceId
 from proxycore.config import LOAD_S, CoreConfig, DeviceSpec, Placement, ServiceSpec, idle_auto_s
 from proxyserver.gauges.host import ram_total
+from proxyserver.policies import UnknownPolicy, names, policy_named
 from proxyserver.runtime._protocol import ContainerSpec
 from proxyserver.templates import TEMPLATES, Draft, Template
 
@@ -61,6 +62,7 @@ class Builder:
         for key, value in written.items():
             if (service := self.service(key, value, server, devices)) is not None:
                 services[service.spec.id] = service
+        self.check_policy(server)
         self.check_names()
         self.check_ports(server, services)
         self.found.check()
@@ -107,6 +109,7 @@ class Builder:
             runtime=entry.runtime,
             body_max=entry.body_max,
             journal=entry.journal,
+            policy=entry.policy,
         )
 
     def docker_host(self, entry: ServerEntry) -> str | None:
@@ -257,6 +260,12 @@ class Builder:
         except (ValueError, OSError) as error:
             self.found.add(at, str(error), at_key=True)
             return None
+
+    def check_policy(self, server: ServerEntry) -> None:
+        try:
+            policy_named(server.policy)
+        except UnknownPolicy as error:
+            self.found.add(("server", "policy"), str(error) + near(server.policy, names()))
 
     def check_names(self) -> None:
         owners = {str(service): f"the id of service {service!r}" for service in self.entries}

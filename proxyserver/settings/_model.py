@@ -76,6 +76,7 @@ class ServerEntry:
     runtime: RuntimeChoice = "auto"
     body_max: Size = 64 * core.MIB
     journal: bool = True
+    policy: Word = "cost_rate"
 
 
 @attrs.frozen

@@ -31,6 +31,8 @@ class ServerSettings:
     body_max: int = 64 * MIB
     """The largest request body that is held in memory to find its `model`."""
     journal: bool = True
+    policy: str = "cost_rate"
+    """Who values what could be stopped; see `proxyserver.policies`."""
 
 
 @attrs.frozen

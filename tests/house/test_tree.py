@@ -11,7 +11,9 @@ INDEX = r"--(?:extra-)?index-url|--find-links|pythonhosted\.org|pypi\.org/simple
 # Short paths such as /app or /root are those of many containers, and say nothing of this machine.
 FOLDERS = "|".join(re.escape(f"{path}/") for path in (ROOT, Path.home()) if len(path.parts) > 2)
 TRACE = re.compile(f"{INDEX}|{FOLDERS}" if FOLDERS else INDEX)
-TEXTS = tuple(path for path in files() if path.name not in ("LICENSE", Path(__file__).name))
+SPARED = ("LICENSE", Path(__file__).name)
+# Request traces are compressed, with their provenance beside them.
+TEXTS = tuple(path for path in files() if path.name not in SPARED and path.suffix != ".gz")
 
 
 def traces(text: str) -> list[str]:

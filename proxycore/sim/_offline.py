@@ -41,7 +41,7 @@ class _Instance:
         self._load_s: list[float] = []
         self._sizes: list[Mapping[str, int]] = []
         self._bits: dict[ServiceId, int] = {}
-        self._usable = {device.id: device.usable for device in config.devices}
+        self._usable: dict[str, int] = {device.id: device.usable for device in config.devices}
         self._made_room: dict[tuple[int, int], tuple[int, ...]] = {}
         self._worth: dict[int, float] = {}
         for index, spec in enumerate(config.services):

@@ -51,7 +51,7 @@ def simulate(
     traffic: Traffic,
     policy: EvictionPolicy | None = None,
     *,
-    machine: Machine = Machine(),  # noqa: B008 - frozen
+    machine: Machine = Machine(),
     checked: bool = False,
 ) -> Report:
     """Let a core serve all requests of a trace; return what that took.

@@ -1,0 +1,93 @@
+"""How near the policies come to the offline optimum, and what that means for those who wait."""
+
+import gzip
+import json
+import math
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
+
+from proxycore.policy import POLICIES
+from proxycore.sim import Machine, least_load_s, simulate
+from proxycore.sim.traffic import GB, Request, Traffic, drawn_traffic, read_trace
+
+from ._harness import ROOT, Figure
+
+TRACES = ROOT / "benchmarks" / "traces"
+BOUNDS = TRACES / "bounds.json"
+TRACE = "servegen14_14d_seed1"
+SEEDS = range(6)
+CAPACITIES = (24, 48)
+"""In GB, as the catalogue."""
+HOW = "exact: proxycore.sim.least_load_s"
+
+
+def measure() -> Sequence[Figure]:
+    """Return the figures of the policies."""
+    return (
+        Figure("cost_rate_over_bound_48", over_bound("cost_rate", 48), at_most=1.45),
+        Figure("cost_rate_over_bound_24", over_bound("cost_rate", 24), at_most=1.08),
+        Figure("landlord_over_bound_48", over_bound("landlord", 48)),
+        Figure("lru_over_bound_48", over_bound("lru", 48)),
+        Figure("mean_wait_over_lru_48", mean_wait_over_lru(48), at_most=0.8),
+    )
+
+
+def over_bound(policy: str, capacity: int) -> float:
+    """Return the load time over the least possible, in pure caching: the mean over the seeds."""
+    least = {entry["seed"]: entry["least_load_s"] for entry in bounds(capacity)}
+    return geometric_mean(
+        simulate(traffic(capacity, seed), POLICIES[policy], machine=Machine(instant=True)).load_s
+        / least[seed]
+        for seed in SEEDS
+    )
+
+
+def mean_wait_over_lru(capacity: int) -> float:
+    """Return the mean wait of the default over that of recency, on the timed machine."""
+    return geometric_mean(
+        simulate(traffic(capacity, seed)).wait_mean_s
+        / simulate(traffic(capacity, seed), POLICIES["lru"]).wait_mean_s
+        for seed in SEEDS
+    )
+
+
+def bounds(capacity: int) -> list[dict[str, Any]]:
+    """Return what is stored of the bounds for a capacity."""
+    stored: list[dict[str, Any]] = json.loads(BOUNDS.read_text())
+    return [entry for entry in stored if entry["capacity_gb"] == capacity]
+
+
+@cache
+def requests() -> tuple[Request, ...]:
+    with gzip.open(TRACES / f"{TRACE}.csv.gz", "rt") as lines:
+        return read_trace(lines)
+
+
+def traffic(capacity: int, seed: int) -> Traffic:
+    return drawn_traffic(requests(), capacity * GB, seed)
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    logs = [math.log(value) for value in values]
+    return math.exp(sum(logs) / len(logs))
+
+
+def store_bounds() -> None:
+    """Compute all bounds again: `python -m benchmarks.policies`."""
+    entries = [
+        {
+            "trace": TRACE,
+            "capacity_gb": capacity,
+            "seed": seed,
+            "least_load_s": least_load_s(traffic(capacity, seed)),
+            "how": HOW,
+        }
+        for capacity in CAPACITIES
+        for seed in SEEDS
+    ]
+    BOUNDS.write_text(json.dumps(entries, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    store_bounds()

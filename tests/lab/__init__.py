@@ -1,0 +1,1 @@
+"""Experiments on files, and policies of other packages."""

@@ -1,0 +1,1 @@
+"""Simulations: traces, the fast machine, the offline optimum."""
