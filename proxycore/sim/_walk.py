@@ -50,7 +50,8 @@ def _random_spec(service: ServiceId, random: Random) -> ServiceSpec:
         idle_s=random.choice((None, 5.0, 50.0)),
         start_s=20.0,
         start_max_s=45.0,
-        drain_s=8.0,
+        drain_s=random.choice((8.0, 40.0)),
+        drain_cuts=random.random() < 0.3,
         grace_s=3.0,
     )
 
