@@ -74,6 +74,7 @@ def create_arguments(owner: Owner, spec: LaunchSpec, placement: Placement) -> di
         "init": True,
         "environment": dict(what.environment),
         "mounts": [_mount(mount) for mount in what.mounts],
+        "devices": list(what.devices),
         "extra_hosts": dict(what.extra_hosts) or None,
         "shm_size": what.shm_size,
         "ipc_mode": what.ipc,

@@ -19,14 +19,14 @@ import docker
 import requests
 import trio
 import urllib3
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, DockerException, NotFound
 from docker.utils import parse_repository_tag
 
 from proxycore import Cause, Placement, RunId, ServiceId
 
 from ._containers import Inspected, Owner, create_arguments, instance_filter
 from ._engine_socket import EngineLost, EngineRefused, EngineSocket, log_lines
-from ._exits import classify, explain
+from ._exits import classify, explain, refusal
 from ._logs import clean_line, read_tail, tail_of
 from ._ports import check_port_free
 from ._protocol import (
@@ -147,7 +147,7 @@ class DockerRuntime:
             container = await self._retried(lambda: self._sdk(start))
         except APIError as error:
             await self._sdk(lambda client: _remove(client, owner))
-            raise self._start_fault(what, error) from error
+            raise _refusal(what.image, error) from error
         if not container.alive:
             return Endpoint("127.0.0.1", 0)
         if container.endpoint is None:
@@ -158,15 +158,6 @@ class DockerRuntime:
                 "use a bridge network or `host`",
             )
         return container.endpoint
-
-    def _start_fault(self, what: ContainerSpec, error: APIError) -> RuntimeFault:
-        message = clean_line(str(error.explanation or error).replace("\n", " "))
-        if isinstance(error, ImageNotFound) or "no such image" in message.lower():
-            advice = f"image {what.image!r} is not here: fetch it with `aiproxy pull`"
-            return _fault("image_missing", advice)
-        if error.status_code == 409:
-            return _fault("name_conflict", f"{message} Remove the container of that name.")
-        return RuntimeFault(explain([message]) or Cause("start_failed", message))
 
     async def owns(self, service: ServiceId, run: RunId, endpoint: Endpoint) -> bool:
         container = await self._find(service, run)
@@ -306,6 +297,20 @@ class DockerRuntime:
             message = clean_line(str(error.explanation or error))
             raise _fault("pull_failed", f"{image}: {message}") from error
 
+    async def check_image(self, image: str) -> None:
+        """Ask whether an image is here.
+
+        Raises:
+            RuntimeFault: it is not, or no image can have this name.
+            RuntimeUnreachable: the engine does not say.
+        """
+        try:
+            await self._sdk(lambda client: client.images.get(image))
+        except APIError as error:
+            if error.is_client_error():
+                raise _refusal(image, error) from error
+            raise self._unreachable(error) from error
+
     async def _find(self, service: ServiceId, run: RunId) -> Inspected | None:
         """Look for the run's container, once no call is under way that may still change it."""
         owner = Owner(self._instance, service, run)
@@ -410,6 +415,11 @@ def _remove(client: docker.DockerClient, owner: Owner) -> None:
             except APIError as error:
                 if error.status_code != 409:  # Somebody else is removing it.
                     raise
+
+
+def _refusal(image: str, error: APIError) -> RuntimeFault:
+    message = clean_line(str(error.explanation or error).replace("\n", " "))
+    return RuntimeFault(refusal(image, error.status_code, message))
 
 
 def _fault(kind: str, message: str) -> RuntimeFault:
