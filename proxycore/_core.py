@@ -294,7 +294,7 @@ class Core:
             return "every place is taken"
         if book.state is State.DOWN:
             return f"no room: {self._settler.lack(book)}"
-        return book.state.value
+        return str(book.state.value)
 
     def _wanted_by_hand(self, event: ev.StartRequested | ev.RestartRequested) -> None:
         book = self.books.services[event.service]

@@ -97,7 +97,7 @@ def serve(
     """Run the daemon in the foreground, until SIGTERM or Ctrl-C."""
     import attrs
 
-    settings = _load(_config_path(config))
+    settings = _load(_config_path(config), with_images=True)
     if host is not None and not _is_loopback(host):
         _fail(f"--host {host}: it listens on loopback only; put a reverse proxy in front", USAGE)
     said = settings.server
@@ -240,6 +240,7 @@ def check(
     path = _config_path(file)
     try:
         settings = load(path, os.environ)
+        unasked = _check_images(settings)
     except SettingsError as error:
         if not json:
             raise CommandFailed(FAILED, str(error)) from None
@@ -247,6 +248,8 @@ def check(
 
         _print_json({"ok": False, "problems": [attrs.asdict(one) for one in error.problems]})
         raise CommandFailed(FAILED, f"{path}: {len(error.problems)} problems") from None
+    if unasked is not None:
+        print(f"not checked whether the images are here: {unasked}", file=sys.stderr)
     if json:
         _print_json({"ok": True, "problems": []})
         return
@@ -299,13 +302,34 @@ def _config_path(given: Path | None) -> Path:
     return found
 
 
-def _load(path: Path) -> "Settings":
+def _load(path: Path, *, with_images: bool = False) -> "Settings":
     from proxyserver.settings import SettingsError, load
 
     try:
-        return load(path, os.environ)
+        settings = load(path, os.environ)
+        if with_images:
+            _check_images(settings)
     except SettingsError as error:
         raise CommandFailed(FAILED, str(error)) from None
+    return settings
+
+
+def _check_images(settings: "Settings") -> str | None:
+    """Return None when all images are here; if the engine cannot tell, why.
+
+    Raises:
+        SettingsError: some are missing.
+    """
+    import trio
+
+    from .images import check_images
+    from .runtime import RuntimeUnreachable
+
+    try:
+        trio.run(check_images, settings)
+    except RuntimeUnreachable as fault:
+        return fault.cause.message
+    return None
 
 
 def _serve(settings: "Settings") -> None:

@@ -109,9 +109,9 @@ class Daemon:
         """Ask it to end; return its exit code."""
         return self._end(signal.SIGTERM)
 
-    def ask_to_stop(self) -> None:
+    def ask_to_stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
+        self._process.send_signal(number)
 
     def wait(self) -> int:
         assert self._process is not None
