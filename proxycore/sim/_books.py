@@ -109,8 +109,6 @@ class Books:
     """When a service last went idle, if nobody has come since."""
     gap_max: dict[ServiceId, float] = attrs.field(factory=dict)
     """The longest that a service ever took to be wanted again."""
-    evictions: int = 0
-    """So many runs left for room since somebody was last answered, or gave up."""
     lost: dict[ServiceId, None] = attrs.field(factory=dict)
     closing: bool = False
     specs: dict[ServiceId, ServiceSpec] = attrs.field(init=False)

@@ -152,7 +152,6 @@ class Inspector:
     def _admit(self, effect: fx.Admit | fx.Started) -> None:
         books = self.books
         client = self._answered(effect)
-        books.evictions = 0
         run = books.current.get(effect.service)
         if run is None or run.id != effect.run or not run.ready:
             broken(4, f"ticket {client.ticket} is sent to run {effect.run}, which is not ready")
@@ -179,7 +178,6 @@ class Inspector:
             broken(3, f"ticket {client.ticket} is told what is not so: {effect}")
         client.stage = Stage.OVER
         del self.books.clients[client.ticket]
-        self.books.evictions = 0
 
     def _answered(self, effect: fx.Admit | fx.Started | fx.Refuse) -> Client:
         client = self.books.clients.get(effect.ticket)
@@ -227,7 +225,6 @@ class Inspector:
                 self._check_drain(run, effect.service)
             elif not books.evictable(run):
                 broken(15, f"run {run.id} of {run.service} is wanted, yet shall leave for room")
-            books.evictions += 1
             victims.append(run)
             self._victims[run.id] = effect.service
         if not fits(effect.placement, books.promisable(most=True, without=victims)):
@@ -236,8 +233,6 @@ class Inspector:
             others = [run for run in victims if run is not victim]
             if fits(effect.placement, books.promisable(most=False, without=others)):
                 broken(15, f"run {victim.id} of {victim.service} leaves for nothing")
-        if books.evictions > 2 * len(books.specs):
-            broken(14, f"{books.evictions} runs left for room, and nobody was served for it")
         self._placements[effect.service] = (effect.placement,)
 
     def _check_drain(self, run: Run, service: ServiceId) -> None:

@@ -158,7 +158,7 @@ def _kill_core(world: World, random: Random) -> None:
 
 
 def _wait(world: World, random: Random) -> None:
-    world.wait(random.choice((0.1, 0.1, 1.0, 1.0, 4.0, 10.0, 60.0)))
+    world.wait(random.choice((0.1, 0.1, 1.0, 1.0, 4.0, 10.0, 35.0, 60.0)))
 
 
 def _oversleep(world: World, random: Random) -> None:
@@ -172,7 +172,7 @@ def _rotate_journal(world: World, random: Random) -> None:
 _Happening = Callable[[World, Random], None]
 _WEIGHTS: dict[_Happening, int] = {
     _arrive: 24,
-    _finish: 20,
+    _finish: 18,
     _leave: 2,
     _start: 2,
     _restart: 1,

@@ -339,7 +339,6 @@ class World:
             if self.books.unused(run):
                 self.books.rested[run.service] = self.now
         client.stage = Stage.OVER
-        self.books.evictions = 0
 
     def _note_by_hand(
         self, run: Run, event: ev.StartRequested | ev.RestartRequested | ev.StopRequested
