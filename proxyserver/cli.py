@@ -383,7 +383,7 @@ def _pull(settings: "Settings", image: str) -> None:
         with show(image) as progress:
             trio.run(runtime.pull, image, progress)
     except RuntimeFault as fault:
-        _fail(f"{image}: {fault.cause.message}")
+        _fail(fault.cause.message)
 
 
 def _is_loopback(host: str) -> bool:
