@@ -7,12 +7,13 @@ A command imports what it needs when it runs, so that the next one starts at onc
 import json as jsonlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 
 from ._console import is_rich
 
@@ -34,6 +35,7 @@ Config = Annotated[
     ),
 ]
 Wait = Annotated[bool, Parameter(name="--wait", help="Return when it is done, or at once.")]
+PORTS = Number(gte=0, lte=65535)
 DAEMON = "http://127.0.0.1:8787"
 
 
@@ -89,7 +91,9 @@ def serve(
     *,
     config: Config = None,
     host: Annotated[str | None, Parameter(help="In place of `server.host`.")] = None,
-    port: Annotated[int | None, Parameter(help="In place of `server.port`.")] = None,
+    port: Annotated[
+        int | None, Parameter(help="In place of `server.port`.", validator=PORTS)
+    ] = None,
     log_format: Annotated[
         Literal["text", "json"] | None, Parameter(help="In place of `server.log.format`.")
     ] = None,
@@ -116,7 +120,9 @@ def demo(
     once: Annotated[
         bool, Parameter(negative=(), help="Play the requests, show the swap, and end.")
     ] = False,
-    port: Annotated[int | None, Parameter(help="Default: 8787, or a free one.")] = None,
+    port: Annotated[
+        int | None, Parameter(help="Default: 8787, or a free one.", validator=PORTS)
+    ] = None,
     parts: Annotated[
         Literal["auto", "real", "small"],
         Parameter(help="A real llama-server, a small stand-in, or what can be had."),
@@ -150,9 +156,12 @@ def status(
     with _daemon(url) as daemon:
         health = daemon.health()
     if service is not None:
-        health["services"] = [one for one in health["services"] if one["id"] == service]
+        every = health["services"]
+        health["services"] = [one for one in every if service in (one["id"], *one["aliases"])]
         if not health["services"]:
-            _fail(f"there is no service {service!r}; `aiproxy status` lists them")
+            _fail(
+                f"there is no service {service!r}; there are: {_list(one['id'] for one in every)}"
+            )
     if json:
         _print_json(health)
     else:
@@ -361,7 +370,7 @@ def _images(settings: "Settings", services: Sequence[str]) -> dict[str, list[str
         if isinstance(what, ContainerSpec):
             images.setdefault(what.image, []).append(name)
         elif what is None:
-            _fail(f"there is no service {name!r}; there are: {', '.join(known) or 'none'}")
+            _fail(f"there is no service {name!r}; there are: {_list(known)}")
         elif services:
             _fail(f"{name} runs as a process: there is no image to pull")
     return images
@@ -383,7 +392,7 @@ def _pull(settings: "Settings", image: str) -> None:
         with show(image) as progress:
             trio.run(runtime.pull, image, progress)
     except RuntimeFault as fault:
-        _fail(f"{image}: {fault.cause.message}")
+        _fail(fault.cause.message)
 
 
 def _is_loopback(host: str) -> bool:
@@ -395,6 +404,10 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _print_json(value: object) -> None:

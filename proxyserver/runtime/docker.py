@@ -87,6 +87,7 @@ class DockerRuntime:
         # Threads cannot be cancelled: a call whose task was cancelled goes on, and whoever then
         # ends the container must wait for it.  Hence locks of threads, not of tasks.
         self._locks: dict[_Key, threading.Lock] = {}
+        self._ids: dict[_Key, str] = {}
         self._end_asked: set[_Key] = set()
 
     async def check(self) -> str:
@@ -150,6 +151,7 @@ class DockerRuntime:
 
         try:
             made = await self._retried(lambda: self._sdk(create))
+            self._ids[spec.service, run] = made
             container = await self._retried(lambda: self._sdk(start))
         except APIError as error:
             await self._ask(lambda client: _remove(client, owner))
@@ -186,7 +188,8 @@ class DockerRuntime:
             else:
                 path = f"/containers/{container.id}"
                 await self._answered("POST", f"{path}/{how}", **query)
-                await self._answered("POST", f"{path}/wait")
+                if how == "kill":  # A stop is answered when it is done.
+                    await self._answered("POST", f"{path}/wait")
 
     async def _answered(self, method: str, path: str, **query: str) -> None:
         """Make a call that lasts; that it is refused only means to look again.
@@ -235,6 +238,7 @@ class DockerRuntime:
             owner = Owner(self._instance, service, run)
             await self._ask(lambda client: _remove(client, owner))
         self._locks.pop((service, run), None)
+        self._ids.pop((service, run), None)
         self._end_asked.discard((service, run))
 
     async def found(self) -> Sequence[FoundProcess]:
@@ -323,10 +327,12 @@ class DockerRuntime:
         """Look for the run's container, once no call is under way that may still change it."""
         owner = Owner(self._instance, service, run)
         lock = self._locks.get((service, run))
+        known = self._ids.get((service, run))
 
         def look(client: docker.DockerClient) -> Inspected | None:
             with lock or contextlib.nullcontext():
-                return _find(client, owner)
+                # Looking by label takes a call more, and each is waited for in a swap.
+                return _find(client, owner) if known is None else _inspect(client, known)
 
         return await self._ask(look)
 
@@ -420,6 +426,12 @@ def _inspect_all(client: docker.DockerClient, labels: list[str]) -> list[Inspect
         with contextlib.suppress(NotFound):  # It was removed between the two calls.
             found.append(Inspected(client.api.inspect_container(container["Id"])))
     return found
+
+
+def _inspect(client: docker.DockerClient, container_id: str) -> Inspected | None:
+    with contextlib.suppress(NotFound):
+        return Inspected(client.api.inspect_container(container_id))
+    return None
 
 
 def _find(client: docker.DockerClient, owner: Owner) -> Inspected | None:

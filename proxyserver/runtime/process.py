@@ -212,7 +212,8 @@ class ProcessRuntime:
         service, key = spec.service, (spec.service, run)
         record = self._read(service, run)
         log_file = self._log_file(service, run)
-        if record is not None and record.pid is not None:
+        # Who has an exit code was found gone with all its group: to look again takes milliseconds.
+        if record is not None and record.pid is not None and key not in self._exit_codes:
             gone = False
             while not gone:
                 with trio.move_on_after(LOG_CHECK_S):

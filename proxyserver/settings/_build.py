@@ -171,7 +171,8 @@ class Builder:
         if devices is not None and "memory" not in wrong:
             where = placements(entry.memory, devices, (*at, "memory"), self.found)
         draft = self.draft(template, special, at) if template else None
-        if draft is None or wrong & {"container", "process", "runtime"}:
+        said_how = written.keys() & {"type", "container", "process"}
+        if draft is None or not said_how or wrong & {"container", "process", "runtime"}:
             return None
         runtime = self.runtime_of(entry, server, at)
         place = Place(at, self.path.absolute().parent, self.environ, self.found)

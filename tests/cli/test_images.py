@@ -37,6 +37,16 @@ def test_missing_images_are_told_by_line_and_column(
     assert not (tmp_path / "state").exists()
 
 
+@pytest.mark.engine
+def test_a_pull_that_fails_says_why_once(tmp_path: Path, engine: Engine) -> None:
+    """The image, then the engine's own words."""
+    image = "127.0.0.1:9/nothing:1"
+    done = aiproxy("pull", "here", "--config", str(written(tmp_path, engine.host, image)))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"aiproxy: {image}: ")
+    assert done.stderr.count(image) == 1
+
+
 def test_an_engine_out_of_reach_is_no_mistake(tmp_path: Path) -> None:
     """The configuration is good as far as anybody can tell; what nobody could tell is said."""
     path = written(tmp_path, f"unix://{tmp_path}/none.sock", "any:1")

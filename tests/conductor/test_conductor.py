@@ -222,13 +222,16 @@ async def test_a_run_may_be_gone_before_its_next_request_has_its_turn(
     """Whoever got a place has connections, if only broken ones."""
     one_at_a_time = (service(CHAT, concurrent_max=1), service(CODER))
     for steps in range(100):
-        async with conducting(services=one_at_a_time) as rig, trio.open_nursery() as nursery:
-            async with rig.conductor.slot(CHAT):
-                nursery.start_soon(use, rig, CHAT)
-                await trio.sleep(0.1)
-                rig.machine.end(CHAT)
-                for _ in range(steps % 10):
-                    await trio.lowlevel.checkpoint()
+        async with (
+            conducting(services=one_at_a_time) as rig,
+            trio.open_nursery() as nursery,
+            rig.conductor.slot(CHAT),
+        ):
+            nursery.start_soon(use, rig, CHAT)
+            await trio.sleep(0.1)
+            rig.machine.end(CHAT)
+            for _ in range(steps % 10):
+                await trio.lowlevel.checkpoint()
 
 
 async def test_a_lost_runtime_is_said_and_comes_back(autojump_clock: MockClock) -> None:

@@ -80,6 +80,11 @@ class Daemon:
     def _log_file(self) -> Path:
         return self.folder / f"daemon.{self._logs}.log"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it and wait until it listens."""
         file = self.folder / "aiproxy.yaml"
