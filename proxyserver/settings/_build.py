@@ -196,6 +196,7 @@ class Builder:
             start_s=own_or_default("start_s"),
             start_max_s=own_or_default("start_max_s"),
             drain_s=own_or_default("drain_s"),
+            drain_cuts=own_or_default("drain_cuts"),
             grace_s=own_or_default("grace_s"),
         )
         return Service(spec, launch, type_, runtime, own_or_default("wait_s"))

@@ -48,11 +48,10 @@ MUTANTS = (
     ),
     Mutant(
         2,
-        "a kill counts as the end of the run",
+        "a run number is given twice",
         "_verbs.py",
-        "        self.out.append(fx.KillRun(book.id, run_of(book)))",
-        "        self.out.append(fx.KillRun(book.id, run_of(book)))\n"
-        '        self.gone(book, "killed")',
+        "self.books.run_max = RunId(self.books.run_max + 1)",
+        "self.books.run_max = RunId(max(self.books.run_max, 1))",
     ),
     Mutant(
         2,
