@@ -59,10 +59,10 @@ class EvictionPolicy(Protocol):
 
 @attrs.frozen
 class CostRate:
-    """Load time x rate: seconds of loading per second that stopping it is likely to bring back.
+    """Load time x demand: seconds of loading that stopping it is likely to bring back.
 
-    The rate is the geometric mean of two guesses that fail at different times: the decayed count
-    of requests is slow to see that a service is over, and the time since the last one forgets how
+    Demand is the geometric mean of two guesses that fail at different times: the decayed count of
+    requests is slow to see that a service is over, and the time since the last one forgets how
     busy it was.  Size is not in it: the core's exact search over sets takes care of that.  How it
     does on a public trace, the decayed count alone as well: docs/reference/policies.md.
     """
@@ -70,7 +70,7 @@ class CostRate:
     name: str = "cost_rate"
 
     def value(self, run: Idle) -> float:
-        return run.load_s * math.sqrt(run.requests / (run.idle_s + SETTLE_S))
+        return run.load_s * math.sqrt(run.requests / (1.0 + run.idle_s / SETTLE_S))
 
 
 @attrs.frozen

@@ -77,7 +77,7 @@ class _Simulation:
         *,
         checked: bool,
     ) -> None:
-        self._config = _patient(traffic.config)
+        self._config = _patient(traffic.config, linger=not machine.instant)
         self._requests = traffic.requests
         self._machine = machine
         self.now = self._requests[0].at if self._requests else 0.0
@@ -177,9 +177,9 @@ class _Simulation:
         heapq.heappush(self._due, (self.now + seconds, next(self._order), event))
 
 
-def _patient(config: CoreConfig) -> CoreConfig:
+def _patient(config: CoreConfig, *, linger: bool) -> CoreConfig:
     services = tuple(
         attrs.evolve(spec, queue_max=QUEUE_MAX, start_s=FOR_EVER_S, start_max_s=FOR_EVER_S)
         for spec in config.services
     )
-    return attrs.evolve(config, services=services)
+    return attrs.evolve(config, services=services, linger=linger)

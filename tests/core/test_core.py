@@ -1,6 +1,7 @@
 """What `handle` answers, as whole values, and what it refuses to be told."""
 
 import copy
+import math
 
 import pytest
 
@@ -106,7 +107,7 @@ def test_of_two_idle_runs_the_less_wanted_leaves() -> None:
     for ticket in (1, 2, 3, 4):
         core.handle(RequestFinished(TicketId(ticket)), T0)
     explained, *_ = core.handle(arrived(5, CHAT), T0)
-    victim, spared = Valued(EMBED, RUN2, 10.0), Valued(CODER, RUN1, 30.0)
+    victim, spared = Valued(EMBED, RUN2, 10.0), Valued(CODER, RUN1, 10.0 * math.sqrt(3))
     assert explained == Explained(CHAT, on(gpu0=14), (victim,), (spared,))
 
 

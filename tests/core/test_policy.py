@@ -36,14 +36,14 @@ MAD = [math.nan, math.inf, -1.0, None, "7", ValueError("no"), 1 + 1j, 10**400]
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("cost_rate", 10 * math.sqrt(4 / 120)),
+        ("cost_rate", 10 * math.sqrt(4 / 2)),
         ("landlord", 6.0),
         ("lfu", 4.0),
         ("largest_first", 1 / 16),
     ],
 )
 def test_shipped_policy_values_as_it_says(name: str, value: float) -> None:
-    """Load time by rate, load time less rent, demand, size."""
+    """Load time by demand, load time less rent, demand, size."""
     assert POLICIES[name].value(RUN) == value
 
 
