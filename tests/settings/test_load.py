@@ -405,3 +405,11 @@ def test_any_shape_is_read_or_refused(folder: Folder, server: Any, services: Any
     folder.file.write_text(text, encoding="utf-8")
     with suppress(SettingsError):
         load(folder.file, ENVIRON)
+
+
+def test_a_policy_that_is_unknown_is_told(folder: Folder) -> None:
+    """With the names that there are, and the one that may be meant."""
+    [problem] = folder.problems("server: {policy: lur}\nservices: {}")
+    assert problem.startswith("1:18: server.policy: unknown policy 'lur'; there are cost_rate, ")
+    assert problem.endswith("; did you mean 'lru'?")
+    assert folder.load("server: {policy: lru}\nservices: {}").server.policy == "lru"
