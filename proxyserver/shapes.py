@@ -20,6 +20,8 @@ PortOrAny: TypeAlias = Annotated[int, "port or any"]
 """A port; 0 is any free one."""
 Name: TypeAlias = Annotated[str, "name"]
 """An id that fits into a URL and into a container's name."""
+Alias: TypeAlias = Annotated[str, "alias"]
+"""What clients call a model; hubs use capitals and slashes."""
 Word: TypeAlias = Annotated[str, "word"]
 """A text; a number stands for the text that it was written with."""
 Regex: TypeAlias = Annotated[str, "regex"]
