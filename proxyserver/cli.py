@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 from cyclopts import App, CycloptsError, Parameter
 
 from ._console import is_rich
+from .shapes import CacheType
 
 if TYPE_CHECKING:
     from proxyserver.settings import Settings
@@ -225,6 +226,44 @@ def pull(*services: str, config: Config = None, json: Json = False) -> None:
         _print_json([{"image": image, "services": used_by} for image, used_by in images.items()])
 
 
+@app.command
+def inspect(
+    file: Annotated[Path, Parameter(help="A GGUF; of a split one, the first part.")],
+    /,
+    *,
+    ctx: Annotated[
+        int | None, Parameter(help="Tokens over all slots; default: as trained.")
+    ] = None,
+    parallel: Annotated[int | None, Parameter(help="Slots; default: as llama-server does.")] = None,
+    cache_type: Annotated[CacheType, Parameter(help="Of keys and of values.")] = "f16",
+    gpu_layers: Annotated[int | None, Parameter(help="Layers on the GPU; default: all.")] = None,
+    json: Json = False,
+) -> None:
+    """Tell what a GGUF file is, and what memory llama-server will take for it."""
+    from ._console import print_table
+    from ._inspect import document, findings, memory_rows, model_rows
+    from .gguf import GgufError, Setting, read_model
+
+    least = {"--ctx": (ctx, 0), "--parallel": (parallel, 1), "--gpu-layers": (gpu_layers, 0)}
+    for name, (value, lowest) in least.items():
+        if value is not None and value < lowest:
+            _fail(f"{name} is {lowest} or more, not {value}", USAGE)
+    try:
+        model = read_model(file)
+    except (GgufError, OSError) as error:
+        _fail(str(error))
+    found = findings(model, Setting(ctx, parallel, cache_type, cache_type, gpu_layers))
+    if json:
+        _print_json(document(found))
+        return
+    print_table(model_rows(model))
+    if found.memory is not None:
+        print(f"\nWith a context of {found.memory.ctx:,} tokens, slots: {found.memory.slots}")
+        print_table(memory_rows(found.memory))
+    for remark in found.remarks:
+        print(f"\nNote: {remark}.")
+
+
 @config_app.command
 def check(
     file: Annotated[Path | None, Parameter(help="Default: as for `aiproxy serve`.")] = None,
@@ -248,11 +287,16 @@ def check(
         _print_json({"ok": False, "problems": [attrs.asdict(one) for one in error.problems]})
         raise CommandFailed(FAILED, f"{path}: {len(error.problems)} problems") from None
     if json:
-        _print_json({"ok": True, "problems": []})
+        import attrs
+
+        remarks = [attrs.asdict(one) for one in settings.remarks]
+        _print_json({"ok": True, "problems": [], "remarks": remarks})
         return
     services = ", ".join(f"{name} ({one.runtime})" for name, one in settings.services.items())
     devices = ", ".join(f"{device.id} {size(device.capacity)}" for device in settings.core.devices)
     print(f"{path}: good; services: {services or 'none'}; devices: {devices}")
+    for remark in settings.remarks:
+        print(remark)
 
 
 def _act(verb: str, service: str, *, wait: bool, url: str, json: bool, force: bool = False) -> None:
