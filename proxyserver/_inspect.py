@@ -1,11 +1,13 @@
 """What `aiproxy inspect` tells of a model: tables for people, a document for programs."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import attrs
 
-from ._console import size
-from .gguf import Estimate, Model, NotModelled, Setting, Share, estimate
+from ._console import print_table, size
+from .gguf import Estimate, Model, NotModelled, Setting, Share, estimate, read_model
 
 
 @attrs.frozen
@@ -18,8 +20,14 @@ class Findings:
     """What the estimate leaves out, or why there is none."""
 
 
-def findings(model: Model, setting: Setting) -> Findings:
-    """Estimate the memory of a model, or say why that cannot be done."""
+def findings(file: Path, setting: Setting) -> Findings:
+    """Read a model and estimate its memory, or say why that cannot be done.
+
+    Raises:
+        GgufError: it is no GGUF that can be read, or a part is missing.
+        OSError: it cannot be read.
+    """
+    model = read_model(file)
     try:
         memory = estimate(model, setting)
     except NotModelled as error:
@@ -43,7 +51,18 @@ def document(found: Findings) -> dict[str, Any]:
     return {"model": model, "memory": estimated, "remarks": found.remarks}
 
 
-def model_rows(model: Model) -> list[tuple[str, ...]]:
+def show(found: Findings) -> None:
+    """Print it for people."""
+    print_table(_model_rows(found.model))
+    if found.memory is not None:
+        ctx, slots = found.memory.ctx, found.memory.slots
+        sys.stdout.write(f"\nWith a context of {ctx:,} tokens, slots: {slots}\n")
+        print_table(_memory_rows(found.memory))
+    for remark in found.remarks:
+        sys.stdout.write(f"\nNote: {remark}.\n")
+
+
+def _model_rows(model: Model) -> list[tuple[str, ...]]:
     """Return the table of the model: its head, then a row a fact."""
     rows: list[tuple[str, ...]] = [
         ("MODEL", model.name or "-"),
@@ -66,7 +85,7 @@ def model_rows(model: Model) -> list[tuple[str, ...]]:
     return rows
 
 
-def memory_rows(memory: Estimate) -> list[tuple[str, ...]]:
+def _memory_rows(memory: Estimate) -> list[tuple[str, ...]]:
     """Return the table of the memory: its head, then a row a kind of memory."""
     head = ("MEMORY", "WEIGHTS", "KV-CACHE", "COMPUTE", "OUTPUT", "TOTAL")
     shares = (("vram", memory.vram), ("ram", memory.ram))

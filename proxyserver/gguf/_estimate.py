@@ -8,6 +8,7 @@ cells in 16.  docs/reference/memory.md has the figures.
 
 import attrs
 
+from ._head import SIZE_MAX
 from ._model import Model
 from ._types import BLOCK_BY_NAME
 
@@ -79,7 +80,7 @@ def estimate(model: Model, setting: Setting) -> Estimate:
     """Estimate what llama-server will take for a model.
 
     Raises:
-        NotModelled: the model has parts that the formula knows nothing of.
+        NotModelled: the model has parts that the formula knows nothing of, or impossible numbers.
     """
     if model.not_modelled:
         raise NotModelled(
@@ -111,6 +112,8 @@ def estimate(model: Model, setting: Setting) -> Estimate:
         compute=compute if is_split else fed,
         output=slots * model.vocabulary * F32,
     )
+    if vram.total + ram.total > SIZE_MAX:
+        raise NotModelled("by its numbers it takes more memory than any machine has")
     return Estimate(
         cells * streams, slots, vram, ram, model.less, tuple(_approximate(model, setting))
     )

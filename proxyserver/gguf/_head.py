@@ -18,7 +18,7 @@ ENTRIES_MAX = 1 << 16
 KEY_MAX = 1 << 16
 DIMENSIONS_MAX = 4
 SIZE_MAX = 1 << 60
-"""Bytes of a tensor; with `ENTRIES_MAX` of them sums stay below what formats can hold."""
+"""Bytes of a tensor, and of a model: more than any machine has."""
 TEXT_KEPT = 1024
 """Of a text; templates and the like are of no use here."""
 ITEMS_KEPT = 4096

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from ._head import GgufError, Head, Items, Tensor, Value
+from ._head import SIZE_MAX, GgufError, Head, Items, Tensor, Value
 from ._types import FILE_TYPES
 
 LAYERS_MAX = 4096
@@ -189,6 +189,8 @@ def _sizes(tensors: Sequence[Tensor], layers: int) -> tuple[int, tuple[int, ...]
             before += tensor.size
         else:
             after += tensor.size
+    if before + sum(each) + after > SIZE_MAX:
+        raise GgufError("claims to have more weights than any machine has memory")
     return before, tuple(each), after
 
 

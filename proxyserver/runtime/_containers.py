@@ -3,7 +3,7 @@
 import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -74,6 +74,7 @@ def create_arguments(owner: Owner, spec: LaunchSpec, placement: Placement) -> di
         "init": True,
         "environment": dict(what.environment),
         "mounts": [_mount(mount) for mount in what.mounts],
+        "devices": list(what.devices),
         "extra_hosts": dict(what.extra_hosts) or None,
         "shm_size": what.shm_size,
         "ipc_mode": what.ipc,
@@ -159,6 +160,12 @@ class Inspected:
     def error(self) -> str:
         """What the engine itself has to complain of, else nothing."""
         return str(self.attributes["State"].get("Error") or "")
+
+    @property
+    def networks(self) -> Collection[str]:
+        """The names of the networks that it is attached to."""
+        networks: dict[str, Any] = self.attributes["NetworkSettings"].get("Networks") or {}
+        return networks.keys()
 
     def _label(self, name: str) -> str:
         return str((self.attributes["Config"].get("Labels") or {}).get(LABEL + name, ""))

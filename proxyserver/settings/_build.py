@@ -173,7 +173,8 @@ class Builder:
         where: tuple[Placement, ...] = (Placement(),)
         if devices is not None and "memory" not in wrong:
             where = self.claim("memory" in written, entry, draft, devices, at)
-        if draft is None or wrong & {"container", "process", "runtime"}:
+        said_how = written.keys() & {"type", "container", "process"}
+        if draft is None or not said_how or wrong & {"container", "process", "runtime"}:
             return None
         runtime = self.runtime_of(entry, server, at)
         place = Place(at, self.path.absolute().parent, self.environ, self.found)
@@ -197,6 +198,7 @@ class Builder:
             start_s=own_or_default("start_s"),
             start_max_s=own_or_default("start_max_s"),
             drain_s=own_or_default("drain_s"),
+            drain_cuts=own_or_default("drain_cuts"),
             grace_s=own_or_default("grace_s"),
         )
         return Service(spec, launch, type_, runtime, own_or_default("wait_s"))

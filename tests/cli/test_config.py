@@ -49,7 +49,7 @@ def test_remarks(tmp_path: Path) -> None:
     """What is no error, but should be known, comes after the good news."""
     write(tmp_path / "x.gguf", dense(2) | words(), dense_tensors(2))
     path = tmp_path / "c.yaml"
-    path.write_text(GOOD + "  b: {type: llamacpp, runtime: docker, model: x.gguf, ctx: 256}\n")
+    path.write_text(GOOD + "  b: {type: llamacpp, runtime: process, binary: sh, model: x.gguf}\n")
     done = aiproxy("config", "check", str(path))
     assert (done.returncode, done.stderr) == (0, "")
     first, second = done.stdout.splitlines()

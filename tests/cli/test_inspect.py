@@ -68,8 +68,8 @@ def test_what_is_not_modelled(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     [
         (["missing.gguf"], 1, "No such file"),
         ([__file__], 1, "is no GGUF"),
-        (["x", "--ctx", "-1"], 2, "--ctx is 0 or more, not -1"),
-        (["x", "--parallel", "0"], 2, "--parallel is 1 or more, not 0"),
+        (["x", "--ctx", "-1"], 2, "--ctx"),
+        (["x", "--parallel", "0"], 2, "--parallel"),
         (["x", "--cache-type", "q9"], 2, "q9"),
     ],
 )

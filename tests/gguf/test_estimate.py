@@ -16,7 +16,7 @@ from proxyserver.gguf import (
     parse_head,
 )
 
-from .writing import Value, dense, dense_tensors, head, size_of, words
+from .writing import Tensor, Value, dense, dense_tensors, head, size_of, words
 
 LAYERS = 6
 LAYER = sum(size_of(shape, kind) for name, shape, kind in dense_tensors(1) if name[:3] == "blk")
@@ -85,6 +85,19 @@ def test_models_that_cannot_be(change: dict[str, Value], said: str) -> None:
     """A number that is missing or impossible is refused by its key."""
     with pytest.raises(GgufError, match=said):
         model(dense(LAYERS) | change)
+
+
+def test_weights_of_no_machine() -> None:
+    """Tensors that are each believed are not believed together."""
+    tensors: list[Tensor] = [(f"{number}", (1 << 57,), "f32") for number in range(3)]
+    with pytest.raises(GgufError, match="more weights than any machine"):
+        model_of([parse_head(head(dense(LAYERS) | words(), tensors))])
+
+
+def test_memory_of_no_machine() -> None:
+    """Numbers that are each believed are not believed together, and can always be printed."""
+    with pytest.raises(NotModelled, match="more memory than any machine"):
+        found(model(dense(LAYERS, kv_heads=1 << 30)), ctx=1 << 31)
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ class FakeConductor:
             services=tuple(
                 ServiceView(
                     id=spec.id,
-                    state=State.READY,
+                    state=self._state(spec.id),
                     run=RunId(7),
                     why="it answers",
                     since_at=trio.current_time() - 5,
@@ -161,6 +161,10 @@ class FakeConductor:
             ),
             devices=(),
         )
+
+    def _state(self, service: ServiceId) -> State:
+        ended = {("stop", service), ("force", service)} & set(self.acts)
+        return State.DOWN if ended else State.READY
 
     @asynccontextmanager
     async def slot(

@@ -223,6 +223,34 @@ def test_what_is_wrong_is_told_with_its_place(folder: Folder, text: str, said: s
     assert any(said in problem for problem in folder.problems(text))
 
 
+def test_a_service_of_no_kind_is_one_mistake(folder: Folder) -> None:
+    """What would follow from the missing kind is not told as well."""
+    (problem,) = folder.problems("services: {a: {pinned: true}}")
+    assert "needs a `type`" in problem
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "very-long-" * 20, 'it\'s \\ "odd"\n'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN + ", priority: '${env:KEY}'}}",
+        PLAIN + ", memory: {ram: '${env:KEY}'}}}",
+        PLAIN + ", idle_s: '${env:KEY}', aliases: ['x ${env:KEY}']}}",
+        "services: {a: {process: {command: ['${env:KEY}', b]}}}",
+        "services: {a: {type: llamacpp, model: '/${env:KEY}'}}",
+        "services: {a: {type: '${env:KEY}'}}",
+        "server: {host: '${env:KEY}', port: '${env:KEY}', log: {level: '${env:KEY}'}}",
+    ],
+)
+def test_what_the_environment_says_is_told_to_nobody(
+    folder: Folder, text: str, secret: str
+) -> None:
+    """It may be a secret: a message names the variable, not the value or a part of it."""
+    problems = folder.problems(text, {**ENVIRON, "KEY": secret})
+    assert any("${env:KEY}" in problem for problem in problems)
+    assert not any(secret[:7] in problem for problem in problems)
+
+
 def test_all_that_is_wrong_is_told_at_once(folder: Folder) -> None:
     """One mistake hides no other, whatever the stage that finds it."""
     problems = folder.problems("""\
