@@ -75,6 +75,10 @@ def test_every_cut_is_seen() -> None:
     for length in range(len(whole) - 24):
         with pytest.raises(HeadIncomplete):
             parse_head(whole[:length])
+    ending_in_words = head({"words": ["ab", "cd"]}).rstrip(b"\0")
+    for length in range(len(ending_in_words)):
+        with pytest.raises(HeadIncomplete):
+            parse_head(ending_in_words[:length])
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,9 @@ def test_more_than_there_is(folder: Folder, model: str) -> None:
     [
         (GPUS, "{vram: 3GiB}", []),
         (GPUS, "{vram: {gpu0: 600MiB, gpu1: 500MiB}}", []),
+        # The weights and the cache are 102 MiB.
+        (GPUS, "{vram: 90MiB}", []),
+        (NO_GPU, "{ram: 90MiB}", []),
         (GPUS, "{vram: 50MiB}", ["claims 50 MiB of vram, but it will take about "]),
         (GPUS, "{ram: 4GiB}", ["claims 0 B of vram, but it will take about "]),
         (GPUS, "{}", ["claims 0 B of vram, but it will take about "]),
