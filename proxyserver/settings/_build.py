@@ -15,8 +15,8 @@ from proxyserver.policies import UnknownPolicy, names, policy_named
 from proxyserver.runtime._protocol import ContainerSpec
 from proxyserver.templates import TEMPLATES, Draft, Template
 
-from ._claims import placements
-from ._errors import Problems, Steps, near
+from ._claims import Claim, claim_by_estimate, doubts_of_claim, placements
+from ._errors import Problem, Problems, Steps, near
 from ._launch import Place, launch_spec
 from ._model import DeviceEntry, ServerEntry, ServiceEntry
 from ._settings import ServerSettings, Service, Settings
@@ -39,6 +39,7 @@ class Builder:
     converter: cattrs.Converter
     found: Problems
     entries: dict[ServiceId, ServiceEntry] = attrs.field(factory=dict, init=False)
+    remarks: list[Problem] = attrs.field(factory=list, init=False)
 
     def build(self, data: Any) -> Settings:
         """Build everything that can be built, then complain or return it.
@@ -74,6 +75,7 @@ class Builder:
             core,
             MappingProxyType(services),
             self.found.marks,
+            tuple(self.remarks),
         )
 
     def entry(self, written: Any, to: type[_Entry], at: Steps) -> tuple[_Entry, set[str]]:
@@ -170,10 +172,10 @@ class Builder:
         common, special = self.sorted_keys(written, template, at)
         entry, wrong = self.entry(common, ServiceEntry, at)
         self.entries[service_id] = entry
+        draft = self.draft(template, special, at) if template else None
         where: tuple[Placement, ...] = (Placement(),)
         if devices is not None and "memory" not in wrong:
-            where = placements(entry.memory, devices, (*at, "memory"), self.found)
-        draft = self.draft(template, special, at) if template else None
+            where = self.claim("memory" in written, entry, draft, devices, at)
         said_how = written.keys() & {"type", "container", "process"}
         if draft is None or not said_how or wrong & {"container", "process", "runtime"}:
             return None
@@ -203,6 +205,25 @@ class Builder:
             grace_s=own_or_default("grace_s"),
         )
         return Service(spec, launch, type_, runtime, own_or_default("wait_s"))
+
+    def claim(
+        self,
+        is_declared: bool,
+        entry: ServiceEntry,
+        draft: Draft | None,
+        devices: Mapping[DeviceId, DeviceSpec],
+        at: Steps,
+    ) -> tuple[Placement, ...]:
+        """Return where the service may live: as declared, else as the template estimates."""
+        here = (*at, "memory")
+        if is_declared or draft is None:
+            claim = Claim(placements(entry.memory, devices, here, self.found))
+            if draft is not None:
+                claim = attrs.evolve(claim, remarks=doubts_of_claim(entry.memory, draft, devices))
+        else:
+            claim = claim_by_estimate(draft, devices)
+        self.remarks += [self.found.marks.problem(here, said) for said in claim.remarks]
+        return claim.placements
 
     def type_of(self, written: Mapping[str, Any], at: Steps) -> str:
         if "container" in written and "process" in written:
