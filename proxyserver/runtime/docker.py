@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,7 +24,14 @@ from docker.utils import parse_repository_tag
 
 from proxycore import Cause, Placement, RunId, ServiceId
 
-from ._containers import Inspected, Owner, create_arguments, instance_filter
+from ._containers import (
+    LABEL,
+    Inspected,
+    Owner,
+    container_ids,
+    create_arguments,
+    instance_filter,
+)
 from ._engine_socket import EngineLost, EngineRefused, EngineSocket, log_lines
 from ._exits import classify, explain
 from ._logs import clean_line, read_tail, tail_of
@@ -87,6 +94,9 @@ class DockerRuntime:
         # ends the container must wait for it.  Hence locks of threads, not of tasks.
         self._locks: dict[_Key, threading.Lock] = {}
         self._end_asked: set[_Key] = set()
+        # By container; None: not ours.  Whose a container is never changes, so that the engine is
+        # asked once for each.
+        self._owners: dict[str, RunId | None] = {}
 
     async def check(self) -> str:
         version = await self._sdk(lambda client: client.version())
@@ -249,6 +259,22 @@ class DockerRuntime:
         container = await self._find(service, run)
         return container.facts() if container is not None and container.alive else None
 
+    async def whose(self, pids: Collection[int]) -> Mapping[int, RunId]:
+        within = await trio.to_thread.run_sync(
+            lambda: {pid: container_ids(pid) for pid in pids}, limiter=self._limiter
+        )
+        asked = frozenset[str]().union(*within.values())
+        if not asked <= self._owners.keys():
+            ours = await self._sdk(lambda client: _owned(client, self._instance))
+            # Whoever is asked for no more is forgotten.
+            self._owners = {container: ours.get(container) for container in sorted(asked)}
+        return {
+            pid: owner
+            for pid, containers in within.items()
+            for container in containers
+            if (owner := self._owners.get(container)) is not None
+        }
+
     async def log_lines(
         self, service: ServiceId, run: RunId, *, tail: int, follow: bool
     ) -> AsyncIterator[str]:
@@ -394,6 +420,14 @@ def _inspect_all(client: docker.DockerClient, labels: list[str]) -> list[Inspect
         with contextlib.suppress(NotFound):  # It was removed between the two calls.
             found.append(Inspected(client.api.inspect_container(container["Id"])))
     return found
+
+
+def _owned(client: docker.DockerClient, instance: str) -> dict[str, RunId]:
+    """Return the runs of all our containers, by id."""
+    listed = client.api.containers(all=True, filters={"label": instance_filter(instance)})
+    return {
+        str(container["Id"]): RunId(int(container["Labels"][f"{LABEL}run"])) for container in listed
+    }
 
 
 def _find(client: docker.DockerClient, owner: Owner) -> Inspected | None:

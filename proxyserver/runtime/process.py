@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from proxycore import Cause, DeviceId, Placement, RunId, ServiceId
 
 from . import _proc
 from ._exits import classify
+from ._gpus import visible_gpus
 from ._logs import bound_file, follow_file, read_tail
 from ._ports import LOOPBACK, check_port_free, free_port
 from ._protocol import (
@@ -125,7 +126,7 @@ class ProcessRuntime:
         if what.working_dir is not None and not Path(what.working_dir).is_dir():
             raise _fault("bad_working_dir", f"working_dir {what.working_dir!r} is not a folder")
         command = [word.replace("${PORT}", str(record.port)) for word in what.command]
-        environment = dict(os.environ)
+        environment = dict(os.environ) | visible_gpus(record.placement)
         for name, value in what.environment:
             environment[name] = value.replace("${PORT}", str(record.port))
         environment[MARKER] = record.marker
@@ -268,6 +269,19 @@ class ProcessRuntime:
             memory=memory,
         )
 
+    async def whose(self, pids: Collection[int]) -> Mapping[int, RunId]:
+        return await trio.to_thread.run_sync(self._whose, pids)
+
+    def _whose(self, pids: Collection[int]) -> dict[int, RunId]:
+        stats = [stat for pid in pids if (stat := _proc.read_stat(pid)) is not None]
+        return {
+            stat.pid: record.run
+            for record in self._records()
+            for stat in stats
+            # By its mark also whom the run has put into a session of its own.
+            if _is_member(record, stat) or _proc.environment_has(stat.pid, _mark(record))
+        }
+
     def log_lines(
         self, service: ServiceId, run: RunId, *, tail: int, follow: bool
     ) -> AsyncIterator[str]:
@@ -309,11 +323,13 @@ class ProcessRuntime:
 
     def _given_ports(self) -> set[int]:
         """Return the ports of all runs, some of which may not listen yet."""
-        given = set()
+        return {record.port for record in self._records()}
+
+    def _records(self) -> Iterator[_Record]:
+        """Yield what the state files say, as far as they can be read."""
         for state_file in self._folder.glob("*.json"):
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-                given.add(_Record.from_json(state_file.read_bytes()).port)
-        return given
+                yield _Record.from_json(state_file.read_bytes())
 
     def _read(self, service: ServiceId, run: RunId) -> _Record | None:
         try:
@@ -341,19 +357,22 @@ def _leader_lives(record: _Record) -> bool:
 
 def _members(record: _Record) -> list[int]:
     """Return the living processes of the run's session or group."""
-    if record.pid is None:
-        return []
+    return [stat.pid for stat in _proc.all_stats() if _is_member(record, stat)]
+
+
+def _is_member(record: _Record, stat: _proc.ProcessStat) -> bool:
+    if stat.dead or record.pid is None or record.pid not in (stat.group, stat.session):
+        return False
     leader = _proc.read_stat(record.pid)
-    if leader is not None and leader.start_ticks != record.start_ticks:
-        return []  # The number was given anew: the group of that name is a stranger's.
-    return [
-        stat.pid
-        for stat in _proc.all_stats()
-        if record.pid in (stat.group, stat.session)
-        and not stat.dead
-        # Without its leader, a group of that number may be a stranger's, whose leader died too.
-        and (leader is not None or _proc.environment_has(stat.pid, f"{MARKER}={record.marker}"))
-    ]
+    if leader is not None:
+        # Else the number was given anew: the group of that name is a stranger's.
+        return leader.start_ticks == record.start_ticks
+    # Without its leader, a group of that number may be a stranger's, whose leader died too.
+    return _proc.environment_has(stat.pid, _mark(record))
+
+
+def _mark(record: _Record) -> str:
+    return f"{MARKER}={record.marker}"
 
 
 async def _signal(record: _Record, number: signal.Signals) -> None:
@@ -365,9 +384,7 @@ async def _signal(record: _Record, number: signal.Signals) -> None:
 def _with_number(record: _Record) -> _Record:
     """Find the process of a record that the daemon did not live to complete."""
     for stat in _proc.all_stats():
-        if stat.pid == stat.session and _proc.environment_has(
-            stat.pid, f"{MARKER}={record.marker}"
-        ):
+        if stat.pid == stat.session and _proc.environment_has(stat.pid, _mark(record)):
             return attrs.evolve(record, pid=stat.pid, start_ticks=stat.start_ticks)
     return record
 
