@@ -26,17 +26,14 @@ Whose = Callable[[Collection[int]], Awaitable[Mapping[int, RunId]]]
 """Tells which of these processes are of which run of ours; the others are strangers."""
 
 _EXPLAINED = {
-    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no NVIDIA driver: declared claims only",
-    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: (
-        "the NVIDIA driver is installed but not loaded: declared claims only;"
-        " `nvidia-smi` and `dmesg` tell more"
-    ),
+    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no NVIDIA driver",
+    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA driver is not loaded (`dmesg` tells more)",
     pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: (
-        "the NVIDIA driver was updated while an older one is loaded: reboot"
+        "the NVIDIA driver was updated while an older one is loaded (reboot)"
     ),
-    pynvml.NVML_ERROR_GPU_IS_LOST: "the GPU has fallen off the bus: reboot, see `dmesg`",
+    pynvml.NVML_ERROR_GPU_IS_LOST: "the GPU has fallen off the bus (reboot; `dmesg` tells more)",
     pynvml.NVML_ERROR_NO_PERMISSION: "NVML does not permit it to this user",
-    pynvml.NVML_ERROR_NOT_SUPPORTED: "this GPU does not tell its memory: declare it",
+    pynvml.NVML_ERROR_NOT_SUPPORTED: "this GPU does not tell its memory (declare it)",
 }
 
 
@@ -148,7 +145,7 @@ class NvmlGauge:
             try:
                 self._gpus = self._open()
             except pynvml.NVMLError as error:
-                raise GaugeFault(_explain(error)) from error
+                raise GaugeFault(f"{_explain(error)}: declared claims only") from error
         readings: dict[DeviceId, _Reading | str] = {}
         for device in self._devices:
             gpu = self._gpus.get(device)

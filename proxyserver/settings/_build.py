@@ -1,6 +1,6 @@
 """From what users wrote to what the program runs on, with the checks that span several keys."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
@@ -10,6 +10,7 @@ import cattrs
 
 from proxycore import RAM, DeviceId, ServiceId
 from proxycore.config import LOAD_S, CoreConfig, DeviceSpec, Placement, ServiceSpec, idle_auto_s
+from proxyserver.gauges import GaugeFault
 from proxyserver.gauges.host import ram_total
 from proxyserver.runtime._protocol import ContainerSpec
 from proxyserver.templates import TEMPLATES, Draft, Template
@@ -23,6 +24,12 @@ from ._shapes import name, structure
 from ._units import shown
 
 _Entry = TypeVar("_Entry")
+FindGpus = Callable[[], Mapping[DeviceId, int]]
+"""Tells the GPUs of this machine with their memory.
+
+Raises:
+    GaugeFault: none can be found, and why.
+"""
 
 _TOP = ("server", "services")
 _DOCKER_SOCKET = "unix:///var/run/docker.sock"
@@ -37,6 +44,9 @@ class Builder:
     environ: Mapping[str, str]
     converter: cattrs.Converter
     found: Problems
+    find_gpus: FindGpus
+    gpus_missing: str = attrs.field(default="`server.devices` names none", init=False)
+    """Why there is no GPU, if there is none."""
     entries: dict[ServiceId, ServiceEntry] = attrs.field(factory=dict, init=False)
 
     def build(self, data: Any) -> Settings:
@@ -128,7 +138,7 @@ class Builder:
 
     def device_specs(self, entry: ServerEntry) -> dict[DeviceId, DeviceSpec]:
         result = {}
-        for key, device in entry.devices.items():
+        for key, device in self.gpus(entry).items():
             at: Steps = ("server", "devices", key)
             if key == RAM:
                 self.found.add(at, "main memory is not among the devices: say `server.ram`")
@@ -138,6 +148,18 @@ class Builder:
         headroom = entry.headroom if ram.headroom is None else ram.headroom
         result[RAM] = self.device(RAM, ram.memory, headroom, ("server", "ram"))
         return result
+
+    def gpus(self, entry: ServerEntry) -> Mapping[str, DeviceEntry]:
+        """Return the GPUs that are declared, else those that the driver finds."""
+        if entry.devices is not None:
+            return entry.devices
+        try:
+            totals = self.find_gpus()
+        except GaugeFault as fault:
+            self.gpus_missing = f"`server.devices` is left out and none was found ({fault})"
+            return {}
+        self.gpus_missing = "`server.devices` is left out and none was found"
+        return {gpu: DeviceEntry(total) for gpu, total in totals.items()}
 
     def device(self, key: str, capacity: int, headroom: int, at: Steps) -> DeviceSpec:
         if headroom >= capacity:
@@ -169,7 +191,9 @@ class Builder:
         self.entries[service_id] = entry
         where: tuple[Placement, ...] = (Placement(),)
         if devices is not None and "memory" not in wrong:
-            where = placements(entry.memory, devices, (*at, "memory"), self.found)
+            where = placements(
+                entry.memory, devices, self.gpus_missing, (*at, "memory"), self.found
+            )
         draft = self.draft(template, special, at) if template else None
         if draft is None or wrong & {"container", "process", "runtime"}:
             return None

@@ -3,26 +3,35 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from ._build import Builder
+from proxycore import DeviceId
+
+from ._build import Builder, FindGpus
 from ._errors import Problem, SettingsError
 from ._settings import Settings
 from ._shapes import make_converter
 from ._yaml import BYTES_MAX, parse
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Settings:
+def _find_gpus() -> Mapping[DeviceId, int]:
+    from proxyserver.gauges.nvml import find_gpus  # 0.1 s, which most configurations can do without
+
+    return find_gpus()
+
+
+def load(path: Path, environ: Mapping[str, str], *, find_gpus: FindGpus = _find_gpus) -> Settings:
     """Read a configuration file.
 
     Args:
         path: the file; relative paths in it start at its folder.
         environ: what `${env:NAME}` refers to, with PATH, HOME and the like.
+        find_gpus: tells which GPUs the machine has; asked when the file does not say it.
 
     Raises:
         SettingsError: it cannot be read or used; every problem has its line and column.
     """
     document = parse(_read(path), str(path), environ)
     converter = make_converter(path.absolute().parent, environ)
-    return Builder(path, environ, converter, document.problems).build(document.data)
+    return Builder(path, environ, converter, document.problems, find_gpus).build(document.data)
 
 
 def _read(path: Path) -> str:

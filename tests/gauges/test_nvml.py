@@ -153,7 +153,7 @@ async def test_a_lost_gpu_leaves_its_number(gpus: FakeGpus) -> None:
 
 async def test_a_driver_that_goes_and_comes(gpus: FakeGpus) -> None:
     """A driver lost in mid-flight is told of; once it is loaded, figures come again."""
-    with pytest.raises(GaugeFault, match="not loaded: declared claims only"):
+    with pytest.raises(GaugeFault, match=r"not loaded .*: declared claims only"):
         await gauge().measure()
     gpus.plug(8 * GIB)
     nvml = gauge()
@@ -233,4 +233,4 @@ except GaugeFault as fault:
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     )
-    assert done.stdout == "no NVIDIA driver: declared claims only\n"
+    assert done.stdout == "no NVIDIA driver\n"

@@ -1,9 +1,11 @@
 """A whole configuration, from the file to what the program runs on."""
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -11,11 +13,12 @@ from hypothesis import strategies as st
 
 from proxycore import RAM, DeviceId, ServiceId
 from proxycore.config import GIB, MIB, DeviceSpec, Placement, idle_auto_s
+from proxyserver.gauges import GaugeFault
 from proxyserver.gauges.host import ram_total
 from proxyserver.runtime._protocol import ContainerSpec, Mount, PortBinding, Probe, ProcessSpec
 from proxyserver.settings import ServerSettings, Settings, SettingsError, load
 
-from .writing import ENVIRON, Folder
+from .writing import ENVIRON, Folder, no_gpus
 
 ROOT = Path(__file__).parents[2]
 GPU0, GPU1 = DeviceId("gpu0"), DeviceId("gpu1")
@@ -100,6 +103,58 @@ def test_container_as_compose_writes_it(folder: Folder) -> None:
     udp = PortBinding(53, 53, "0.0.0.0", "udp")
     assert a == ContainerSpec(**common, ports=(PortBinding(80, 8081), udp))
     assert b == ContainerSpec(**common, ports=(PortBinding(80, 8082),))
+
+
+def test_gpus_that_are_left_out_are_found(folder: Folder) -> None:
+    """The driver's GPUs become devices with all their memory, and can be claimed."""
+    machine = attrs.evolve(folder, find_gpus=lambda: {GPU0: 24 * GIB, GPU1: 8 * GIB})
+    claim = "{a: {process: {command: sh}, memory: {vram: 7GiB}}}"
+    core = machine.load(f"server: {{headroom: 1GiB, ram: 4GiB}}\nservices: {claim}").core
+    assert core.devices == (
+        DeviceSpec(GPU0, 24 * GIB, GIB),
+        DeviceSpec(GPU1, 8 * GIB, GIB),
+        DeviceSpec(RAM, 4 * GIB, GIB),
+    )
+    assert core.services[0].placements == tuple(
+        Placement(((gpu, 7 * GIB),)) for gpu in (GPU0, GPU1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("devices", "gpus"), [("{gpu7: 2GiB}", ["gpu7"]), ("{}", [])], ids=["some", "none"]
+)
+def test_declared_devices_win(folder: Folder, devices: str, gpus: list[str]) -> None:
+    """Where the file says what there is, no driver is asked."""
+
+    def asked() -> Mapping[DeviceId, int]:
+        raise AssertionError
+
+    machine = attrs.evolve(folder, find_gpus=asked)
+    found = machine.load(f"server: {{devices: {devices}}}\nservices: {{}}").core.devices
+    assert [device.id for device in found] == [*gpus, RAM]
+
+
+def no_driver() -> Mapping[DeviceId, int]:
+    raise GaugeFault("no NVIDIA driver")
+
+
+@pytest.mark.parametrize(
+    ("server", "find_gpus", "why"),
+    [
+        ("{devices: {}}", no_driver, "`server.devices` names none"),
+        ("{}", no_gpus, "`server.devices` is left out and none was found"),
+        ("{}", no_driver, "`server.devices` is left out and none was found (no NVIDIA driver)"),
+    ],
+)
+def test_a_claim_without_gpus(
+    folder: Folder, server: str, find_gpus: Callable[[], Mapping[DeviceId, int]], why: str
+) -> None:
+    """A claim that nothing can meet says why there is no GPU; all else can do without."""
+    machine = attrs.evolve(folder, find_gpus=find_gpus)
+    text = f"server: {server}\nservices: {{a: {{process: {{command: sh}}, memory: {{vram: 1}}}}}}"
+    (problem,) = machine.problems(text)
+    assert problem.endswith(f"memory.vram: claims memory of a GPU, but {why}")
+    assert machine.load(text.replace("vram", "ram")).services
 
 
 def test_claims(folder: Folder) -> None:
@@ -285,7 +340,7 @@ def test_files_that_cannot_be_read(folder: Folder, content: bytes, said: str) ->
     """What is no text at all is refused in one clear line."""
     folder.file.write_bytes(content)
     with pytest.raises(SettingsError) as caught:
-        load(folder.file, ENVIRON)
+        load(folder.file, ENVIRON, find_gpus=no_gpus)
     assert str(caught.value).startswith(f"{folder.file}:{said}")
 
 
@@ -293,13 +348,13 @@ def test_files_that_cannot_be_read(folder: Folder, content: bytes, said: str) ->
 def test_files_that_are_none(folder: Folder, name: str, said: str) -> None:
     """A missing file and a folder are told apart."""
     with pytest.raises(SettingsError, match=f"cannot read the configuration: {said}"):
-        load(folder.path / name, ENVIRON)
+        load(folder.path / name, ENVIRON, find_gpus=no_gpus)
 
 
 def test_byte_order_mark_is_no_key(folder: Folder) -> None:
     """Editors that write one do no harm."""
     folder.file.write_text("\N{BYTE ORDER MARK}services: {}")
-    assert load(folder.file, ENVIRON).services == {}
+    assert load(folder.file, ENVIRON, find_gpus=no_gpus).services == {}
 
 
 def test_fingerprint_tells_what_runs(folder: Folder) -> None:
@@ -376,4 +431,4 @@ def test_any_shape_is_read_or_refused(folder: Folder, server: Any, services: Any
     text = yaml.safe_dump({"server": server, "services": services}, allow_unicode=True)
     folder.file.write_text(text, encoding="utf-8")
     with suppress(SettingsError):
-        load(folder.file, ENVIRON)
+        load(folder.file, ENVIRON, find_gpus=no_gpus)
