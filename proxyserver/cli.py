@@ -163,6 +163,9 @@ def status(
         for name, runtime in health["runtimes"].items():
             if not runtime["ok"]:
                 print(f"\n{name} cannot be reached: {runtime['message']}")
+        for name, gauge in health["gauges"].items():
+            if not gauge["ok"]:
+                print(f"\n{name} is not measured: {gauge['message']}")
     if service is not None and health["services"][0]["state"] != "ready":
         raise CommandFailed(NOT_READY, f"{service} is not ready")
 

@@ -48,9 +48,12 @@ class Fault:
 class Gauge(Protocol):
     """Measures the devices of one kind."""
 
-    name: str
-    fast_s: float
-    """How often it may be asked at most."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fast_s(self) -> float:
+        """How often it may be asked at most."""
 
     @property
     def message(self) -> str:

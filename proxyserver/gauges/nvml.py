@@ -26,7 +26,6 @@ Whose = Callable[[Collection[int]], Awaitable[Mapping[int, RunId]]]
 """Tells which of these processes are of which run of ours; the others are strangers."""
 
 _EXPLAINED = {
-    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no NVIDIA driver",
     pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA driver is not loaded (`dmesg` tells more)",
     pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: (
         "the NVIDIA driver was updated while an older one is loaded (reboot)"

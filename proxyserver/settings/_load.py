@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from proxycore import DeviceId
+from proxyserver.gauges.gpus import find_gpus
 
 from ._build import Builder, FindGpus
 from ._errors import Problem, SettingsError
@@ -12,13 +12,7 @@ from ._shapes import make_converter
 from ._yaml import BYTES_MAX, parse
 
 
-def _find_gpus() -> Mapping[DeviceId, int]:
-    from proxyserver.gauges.nvml import find_gpus  # 0.1 s, which most configurations can do without
-
-    return find_gpus()
-
-
-def load(path: Path, environ: Mapping[str, str], *, find_gpus: FindGpus = _find_gpus) -> Settings:
+def load(path: Path, environ: Mapping[str, str], *, find_gpus: FindGpus = find_gpus) -> Settings:
     """Read a configuration file.
 
     Args:

@@ -14,6 +14,7 @@
  *   VRAM_MIB=0              claim so much of each of its fake GPUs while loading (fake_gpu.h says
  *                           where they are); where it does not fit, say what llama.cpp says, exit 1
  *   VRAM_DEVICES=           its GPUs, such as 0,1; else those of CUDA_VISIBLE_DEVICES, else 0
+ *   VRAM_AS=pid             how the fake driver finds it: pid, or, in a container, host (its host name)
  *   FIRST_MS=0 *            delay before the first token
  *   TOKEN_MS=0 *            delay before every further token
  *   TOKENS=8 *              tokens in an answer; `max_tokens` in the body lowers it
@@ -113,7 +114,7 @@ static void __attribute__((noreturn)) out_of_vram(double mib, int device) {
 /* By this name the driver finds the process: a container's host name is its id, cut short. */
 static const char *holder_name(void) {
     static char name[64];
-    if (access("/.dockerenv", F_OK) || gethostname(name, sizeof name - 1))
+    if (strcmp(text_setting("VRAM_AS", "pid"), "host") || gethostname(name, sizeof name - 1))
         snprintf(name, sizeof name, "pid%d", getpid());
     return name;
 }
