@@ -320,8 +320,8 @@ async def test_sees_the_gpus_of_its_placement(
 
 
 async def test_children_are_of_the_run(bench: ProcessBench) -> None:
-    """Those of its session, and by their mark those that have left it."""
-    lines = "sleep 60 & echo $!; setsid sleep 60 & echo $!; wait"
+    """Those of its session, though their environment is gone, and by their mark those outside."""
+    lines = "env -i sleep 60 & echo $!; setsid sleep 60 & echo $!; wait"
     await bench.runtime.start(shell(lines), FIRST, PLACEMENT)
     children: list[int] = []
 
