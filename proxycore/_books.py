@@ -14,6 +14,7 @@ class Ticket:
     """One request, or one start by hand, that waits for its answer."""
 
     id: TicketId
+    arrived_at: float
     deadline_at: float
     by_hand: bool
 
@@ -39,6 +40,8 @@ class ServiceBook:
     """Since when it has served nobody: from its start, from ready, or from the last finish."""
     kept: bool = False
     """A load that was started by hand: it goes on even when nobody waits."""
+    drains_for: ServiceId | None = None
+    """Who shall have its room: should nobody need it any more, the drain is undone."""
     leaves_for_good: bool = False
     """The drain ends in a restart or a shutdown: a start by hand does not undo it."""
     kills: int = 0
@@ -54,12 +57,21 @@ class ServiceBook:
     """How many of them are starts by hand, which need no place."""
     in_flight: dict[TicketId, None] = attrs.field(factory=dict)
     """Admitted to the present run, and not finished.  A dict, because it keeps its order."""
+    batch_max: TicketId = attrs.field(default=TicketId(0))
+    """The last ticket of those that waited when the run became ready: they are served first."""
+    patient_from: float = float("-inf")
+    """A drain for it was in vain then, and its patience begins anew."""
     learnt: Learnt = attrs.field(factory=Learnt)
 
     @property
     def unused(self) -> bool:
         """Nobody uses it and nobody waits for it."""
         return not self.in_flight and not self.waiting
+
+    @property
+    def first_in_line(self) -> Ticket:
+        """Return who has waited longest; somebody must wait."""
+        return next(iter(self.waiting.values()))
 
 
 @attrs.define
@@ -75,5 +87,7 @@ class Books:
     ticket_max: TicketId = attrs.field(default=TicketId(0))
     run_max: RunId = attrs.field(default=RunId(0))
     reserved_count: int = 0
+    reconsider_at: float | None = None
+    """When somebody who waits for room runs out of patience, or an idle run need not be spared."""
     closing_at: float | None = None
     """Set once a shutdown was asked for: when running requests are cut."""

@@ -86,6 +86,8 @@ class Core:
         times = [book.timer_at for book in services if book.timer_at is not None]
         if self.books.deadlines:
             times.append(self.books.deadlines[0][0])
+        if self.books.reconsider_at is not None:
+            times.append(self.books.reconsider_at)
         return min(times, default=None)
 
     def view(self) -> CoreView:
@@ -167,11 +169,14 @@ class Core:
             book = books.services[books.tickets[ticket]]
             message = f"waited too long for {book.id}: {self._waits_for(book)}"
             self._verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, message)
+        elif books.reconsider_at is not None and books.reconsider_at <= books.now:
+            books.reconsider_at = None  # What it was for is done by settling.
         else:
             return False
         return True
 
     def _time_out(self, book: ServiceBook) -> None:
+        spec = self._verbs.specs[book.id]
         match book.state:
             case State.STARTING:
                 message = f"not ready after {self.books.now - book.since_at:.0f} s"
@@ -181,6 +186,9 @@ class Core:
                 self._verbs.refuse_all(book, fx.Reason.START_TIMEOUT, message, BACKOFF_S)
             case State.READY:
                 self._verbs.stop(book, "idle")
+            case State.DRAINING if book.drains_for is not None and not spec.drain_cuts:
+                why = f"its requests take too long; {book.drains_for} must wait on"
+                self._verbs.undrain(book, why)
             case State.DRAINING:
                 self._verbs.stop(book, f"{book.why}; requests cut: {len(book.in_flight)}")
             case State.STOPPING:
@@ -246,7 +254,7 @@ class Core:
         books, verbs = self.books, self._verbs
         books.ticket_max = ticket = event.ticket
         book = books.services[event.service]
-        verbs.queue(book, Ticket(ticket, event.deadline_at, by_hand))
+        verbs.queue(book, Ticket(ticket, books.now, event.deadline_at, by_hand))
         if books.closing_at is not None:
             verbs.refuse(book, ticket, fx.Reason.SHUTTING_DOWN, "shutting down")
         elif event.deadline_at <= books.now:
@@ -277,6 +285,7 @@ class Core:
         if ahead >= spec.queue_max and not book.waiting[ticket].by_hand:
             message = f"as many requests are waiting for {book.id} as may: {ahead}"
             self._verbs.refuse(book, ticket, fx.Reason.QUEUE_FULL, message, spec.load_s)
+            self._settler.settle()  # How many wait decides who is spared for them.
             return
         self._verbs.out.append(fx.Waiting(ticket, book.id, ahead + 1, self._waits_for(book)))
 
@@ -285,7 +294,7 @@ class Core:
             return "every place is taken"
         if book.state is State.DOWN:
             return f"no room: {self._settler.lack(book)}"
-        return book.state.value
+        return str(book.state.value)
 
     def _wanted_by_hand(self, event: ev.StartRequested | ev.RestartRequested) -> None:
         book = self.books.services[event.service]
@@ -294,8 +303,8 @@ class Core:
             self._verbs.retry(book, "started by hand")
         if isinstance(event, ev.RestartRequested):
             self._leave(book, "restarted by hand", for_good=True)
-        elif book.state is State.DRAINING and not book.leaves_for_good:
-            self._verbs.undrain(book)
+        elif book.state is State.DRAINING and not (book.leaves_for_good or book.drains_for):
+            self._verbs.undrain(book, "wanted again")
 
     def _leave(
         self, book: ServiceBook, why: str, *, for_good: bool = False, force: bool = False
@@ -310,7 +319,9 @@ class Core:
                 self._verbs.stop(book, why)
             elif book.state is State.READY:
                 self._verbs.drain(book, why)
-        book.leaves_for_good |= for_good and book.state is State.DRAINING
+        if book.state is State.DRAINING:
+            book.leaves_for_good |= for_good
+            book.drains_for = None  # It leaves in any case now.
 
     def _note_run(
         self, book: ServiceBook, event: ev.RunAlive | ev.RunReady | ev.RunStuck | ev.RunGone

@@ -23,7 +23,7 @@ What each state waits for, and the deadline that ends the wait (none waits for e
     RESERVED    victims leaving              released when nobody waits, or the room does not come
     STARTING    RunReady or RunGone          start_s, extended by RunAlive, at most start_max_s
     READY       requests, or idleness        idle_s, counted from ready or from the last finish
-    DRAINING    its requests                 drain_s, then they are cut
+    DRAINING    its requests                 drain_s, then they are cut, or it is ready again
     STOPPING    RunGone                      grace_s and some; then KillRun, again and again
     BACKOFF     time                         10 s, doubled at each failure, at most 300 s
 

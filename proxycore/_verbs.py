@@ -43,7 +43,10 @@ class Verbs:
                 continue
             if book.state in HOLDING:
                 now_free.take(book.placement)
-            if book.state is not State.STOPPING or book.kills >= OVERDUE_KILLS:
+            leaves = book.state is State.DRAINING or (
+                book.state is State.STOPPING and book.kills < OVERDUE_KILLS
+            )
+            if not leaves:
                 promisable.take(book.placement)
         return now_free, promisable
 
@@ -56,7 +59,11 @@ class Verbs:
         self._move(book, Step.RESERVE, f"{len(book.waiting)} waiting")
 
     def release(self, book: ServiceBook, why: str) -> None:
+        """Take a promise back; who drains for its sake alone goes on serving."""
         self._move(book, Step.RELEASE, why)
+        for other in self.books.services.values():
+            if other.drains_for == book.id and other.state is State.DRAINING:
+                self.undrain(other, f"{book.id} does not need its room any more")
 
     def launch(self, book: ServiceBook) -> None:
         spec = self.specs[book.id]
@@ -78,13 +85,22 @@ class Verbs:
 
     def ready(self, book: ServiceBook) -> None:
         self._move(book, Step.READY, "it answers")
+        book.batch_max = next(reversed(book.waiting), TicketId(0))
 
     def drain(self, book: ServiceBook, why: str) -> None:
         self._move(book, Step.DRAIN, why)
         book.timer_at = self.books.now + self.specs[book.id].drain_s
 
-    def undrain(self, book: ServiceBook) -> None:
-        self._move(book, Step.UNDRAIN, "wanted again")
+    def drain_for(self, book: ServiceBook, other: ServiceBook) -> None:
+        """Drain a run that serves, to give its room to another."""
+        self.drain(book, f"room for {other.id}")
+        book.drains_for = other.id
+
+    def undrain(self, book: ServiceBook, why: str) -> None:
+        if book.drains_for is not None:
+            # Who had hoped for its room begins to be patient anew: else it would drain at once.
+            self.books.services[book.drains_for].patient_from = self.books.now
+        self._move(book, Step.UNDRAIN, why)
 
     def stop(self, book: ServiceBook, why: str) -> None:
         self._move(book, Step.STOP, why)
@@ -144,6 +160,8 @@ class Verbs:
             book.leaves_for_good = False
         if book.state is not State.STARTING:
             book.kept = False
+        if book.state is not State.DRAINING:
+            book.drains_for = None
         self.out.append(fx.Changed(book.id, run, old, book.state, why))
 
     # Tickets
@@ -177,6 +195,8 @@ class Verbs:
             del book.in_flight[ticket]
             del self.books.tickets[ticket]
             book.rested_at = self.books.now
+            if book.unused:
+                book.learnt.note_idle(self.books.now)
 
     def refuse(
         self,

@@ -37,6 +37,12 @@ IDLE_MAX_S = 7200.0
 Stopping idle services early is the costliest habit there is: on public traces a fixed 5 min
 needed 2.3 times the load time of never stopping (docs/architecture.md, "Idle").
 """
+PATIENCE_S = 30.0
+PATIENCE_LOADS = 4.0
+"""How long others may pass a waiter: the longer of 30 s and 4 loads.
+
+Shorter, and two busy services swap all the time; longer, and the rare one starves.
+"""
 BACKOFF_S = 10.0
 BACKOFF_MAX_S = 300.0
 STABLE_S = 60.0
@@ -126,7 +132,14 @@ class ServiceSpec:
     start_s: float = attrs.field(default=START_S, validator=_positive)
     start_max_s: float = attrs.field(default=START_MAX_S, validator=_positive)
     drain_s: float = attrs.field(default=DRAIN_S, validator=_positive)
+    drain_cuts: bool = False
+    """What a drain for room does when `drain_s` is over: cut what still runs, or go on serving."""
     grace_s: float = attrs.field(default=GRACE_S, validator=_positive)
+
+    @property
+    def patience_s(self) -> float:
+        """How long one who waits for it lets others pass, and spares those who serve."""
+        return max(PATIENCE_S, PATIENCE_LOADS * self.load_s)
 
     @placements.validator
     def _check(self, _: object, placements: tuple[Placement, ...]) -> None:

@@ -38,10 +38,11 @@ class AlreadyRunning(Exception):
 async def serve(
     settings: Settings, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Run the daemon until SIGTERM or SIGINT, or until cancelled; report its URL as started.
+    """Run the daemon until a signal ends it, or until cancelled; report its URL as started.
 
-    At a signal it stops listening, lets requests finish within `shutdown_s`, and stops the services
-    (or leaves them to the next life, by `on_shutdown`).  A second signal ends it at once.
+    At SIGTERM, SIGINT or SIGHUP it stops listening, lets requests finish within `shutdown_s`, and
+    stops the services (or leaves them to the next life, by `on_shutdown`).  A second signal cuts
+    the requests; a third ends it at once, and leaves what still runs to the next life.
 
     Raises:
         AlreadyRunning: another daemon owns the state folder.
@@ -66,28 +67,32 @@ async def serve(
         )
         gauges = _gauges(settings, runtimes, conductor)
         async with trio.open_nursery() as nursery:
+            patience = trio.CancelScope()
             # Before anything can be started: a signal that came earlier would leave it behind.
-            ending = await nursery.start(_wait_signal, nursery.cancel_scope)
+            ending = await nursery.start(_wait_signals, patience, nursery.cancel_scope)
             await nursery.start(conductor.run)
             nursery.start_soon(gauges.run)
             app = http.make_app(
                 conductor, settings, gauges, on_request=log_request, nursery=nursery
             )
-            async with trio.open_nursery() as serving:
-                listen = partial(
-                    http.serve,
-                    app,
-                    server.host,
-                    server.port,
-                    stop=ending,
-                    drain_s=server.shutdown_s,
-                )
-                url = await serving.start(listen)
-                logger.info("listening on {}", url)
-                task_status.started(url)
-                await ending.wait()
-                if server.on_shutdown == "stop":
-                    await _stop_services(conductor, server.shutdown_s)
+            with patience:
+                async with trio.open_nursery() as serving:
+                    listen = partial(
+                        http.serve,
+                        app,
+                        server.host,
+                        server.port,
+                        stop=ending,
+                        drain_s=server.shutdown_s,
+                    )
+                    url = await serving.start(listen)
+                    logger.info("listening on {}", url)
+                    task_status.started(url)
+                    await ending.wait()
+                    if server.on_shutdown == "stop":
+                        await _stop_services(conductor, server.shutdown_s)
+            if patience.cancelled_caught and server.on_shutdown == "stop":
+                await _stop_services(conductor, 0.0)
             nursery.cancel_scope.cancel()
         logger.info("stopped")
 
@@ -99,21 +104,30 @@ async def _stop_services(conductor: Conductor[UpstreamConnections], within_s: fl
         logger.error("some services did not end; the next start will remove them")
 
 
-async def _wait_signal(
-    scope: trio.CancelScope,
+async def _wait_signals(
+    patience: trio.CancelScope,
+    life: trio.CancelScope,
     *,
     task_status: trio.TaskStatus[trio.Event] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Set the reported event at the first signal, cancel the scope at the second."""
+    """Set the reported event at the first signal, cancel the scopes at the second and the third."""
     ending = trio.Event()
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    # A closed terminal hangs up; who wants to outlive it (nohup) has that signal ignored.
+    hangs_up = signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    numbers = (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hangs_up else []))
+    with trio.open_signal_receiver(*numbers) as signals:
         task_status.started(ending)
         async for number in signals:
-            if ending.is_set():
-                logger.warning("{}: ending at once", signal.Signals(number).name)
-                scope.cancel()
-            logger.info("{}: finishing what runs", signal.Signals(number).name)
-            ending.set()
+            name = signal.Signals(number).name
+            if not ending.is_set():
+                logger.info("{}: finishing what runs; again to cut it", name)
+                ending.set()
+            elif not patience.cancel_called:
+                logger.warning("{}: cutting what runs; again to end at once", name)
+                patience.cancel()
+            else:
+                logger.warning("{}: ending at once", name)
+                life.cancel()
 
 
 def _runtimes(settings: Settings) -> dict[str, Runtime]:

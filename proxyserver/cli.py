@@ -7,12 +7,13 @@ A command imports what it needs when it runs, so that the next one starts at onc
 import json as jsonlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 
 from ._console import is_rich
 
@@ -34,6 +35,7 @@ Config = Annotated[
     ),
 ]
 Wait = Annotated[bool, Parameter(name="--wait", help="Return when it is done, or at once.")]
+PORTS = Number(gte=0, lte=65535)
 DAEMON = "http://127.0.0.1:8787"
 
 
@@ -89,7 +91,9 @@ def serve(
     *,
     config: Config = None,
     host: Annotated[str | None, Parameter(help="In place of `server.host`.")] = None,
-    port: Annotated[int | None, Parameter(help="In place of `server.port`.")] = None,
+    port: Annotated[
+        int | None, Parameter(help="In place of `server.port`.", validator=PORTS)
+    ] = None,
     log_format: Annotated[
         Literal["text", "json"] | None, Parameter(help="In place of `server.log.format`.")
     ] = None,
@@ -97,7 +101,7 @@ def serve(
     """Run the daemon in the foreground, until SIGTERM or Ctrl-C."""
     import attrs
 
-    settings = _load(_config_path(config))
+    settings = _load(_config_path(config), with_images=True)
     if host is not None and not _is_loopback(host):
         _fail(f"--host {host}: it listens on loopback only; put a reverse proxy in front", USAGE)
     said = settings.server
@@ -116,7 +120,9 @@ def demo(
     once: Annotated[
         bool, Parameter(negative=(), help="Play the requests, show the swap, and end.")
     ] = False,
-    port: Annotated[int | None, Parameter(help="Default: 8787, or a free one.")] = None,
+    port: Annotated[
+        int | None, Parameter(help="Default: 8787, or a free one.", validator=PORTS)
+    ] = None,
     parts: Annotated[
         Literal["auto", "real", "small"],
         Parameter(help="A real llama-server, a small stand-in, or what can be had."),
@@ -150,9 +156,12 @@ def status(
     with _daemon(url) as daemon:
         health = daemon.health()
     if service is not None:
-        health["services"] = [one for one in health["services"] if one["id"] == service]
+        every = health["services"]
+        health["services"] = [one for one in every if service in (one["id"], *one["aliases"])]
         if not health["services"]:
-            _fail(f"there is no service {service!r}; `aiproxy status` lists them")
+            _fail(
+                f"there is no service {service!r}; there are: {_list(one['id'] for one in every)}"
+            )
     if json:
         _print_json(health)
     else:
@@ -243,6 +252,7 @@ def check(
     path = _config_path(file)
     try:
         settings = load(path, os.environ)
+        unasked = _check_images(settings)
     except SettingsError as error:
         if not json:
             raise CommandFailed(FAILED, str(error)) from None
@@ -250,6 +260,8 @@ def check(
 
         _print_json({"ok": False, "problems": [attrs.asdict(one) for one in error.problems]})
         raise CommandFailed(FAILED, f"{path}: {len(error.problems)} problems") from None
+    if unasked is not None:
+        print(f"not checked whether the images are here: {unasked}", file=sys.stderr)
     if json:
         _print_json({"ok": True, "problems": []})
         return
@@ -302,13 +314,34 @@ def _config_path(given: Path | None) -> Path:
     return found
 
 
-def _load(path: Path) -> "Settings":
+def _load(path: Path, *, with_images: bool = False) -> "Settings":
     from proxyserver.settings import SettingsError, load
 
     try:
-        return load(path, os.environ)
+        settings = load(path, os.environ)
+        if with_images:
+            _check_images(settings)
     except SettingsError as error:
         raise CommandFailed(FAILED, str(error)) from None
+    return settings
+
+
+def _check_images(settings: "Settings") -> str | None:
+    """Return None when all images are here; if the engine cannot tell, why.
+
+    Raises:
+        SettingsError: some are missing.
+    """
+    import trio
+
+    from .images import check_images
+    from .runtime import RuntimeUnreachable
+
+    try:
+        trio.run(check_images, settings)
+    except RuntimeUnreachable as fault:
+        return fault.cause.message
+    return None
 
 
 def _serve(settings: "Settings") -> None:
@@ -340,7 +373,7 @@ def _images(settings: "Settings", services: Sequence[str]) -> dict[str, list[str
         if isinstance(what, ContainerSpec):
             images.setdefault(what.image, []).append(name)
         elif what is None:
-            _fail(f"there is no service {name!r}; there are: {', '.join(known) or 'none'}")
+            _fail(f"there is no service {name!r}; there are: {_list(known)}")
         elif services:
             _fail(f"{name} runs as a process: there is no image to pull")
     return images
@@ -362,7 +395,7 @@ def _pull(settings: "Settings", image: str) -> None:
         with show(image) as progress:
             trio.run(runtime.pull, image, progress)
     except RuntimeFault as fault:
-        _fail(f"{image}: {fault.cause.message}")
+        _fail(fault.cause.message)
 
 
 def _is_loopback(host: str) -> bool:
@@ -374,6 +407,10 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _print_json(value: object) -> None:

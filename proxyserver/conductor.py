@@ -54,7 +54,6 @@ from .runtime import (
     RunFacts,
     Runtime,
     RuntimeFault,
-    RuntimeUnreachable,
 )
 from .settings import Service
 
@@ -79,18 +78,19 @@ class RuntimeState:
 
 
 @attrs.define(eq=False)
-class _Answer:
+class _Answer(Generic[C]):
     """What the core will say about one ticket."""
 
     said: trio.Event = attrs.field(factory=trio.Event)
-    run: RunId | None = None
+    run: Run[C] | None = None
+    """Not only its number: it may be gone again before the one who asked gets his turn."""
     refused: Refused | None = None
 
-    def say(self, *, run: RunId | None = None, refused: Refused | None = None) -> None:
+    def say(self, *, run: Run[C] | None = None, refused: Refused | None = None) -> None:
         self.run, self.refused = run, refused
         self.said.set()
 
-    async def wait(self) -> RunId:
+    async def wait(self) -> Run[C]:
         if not self.said.is_set():  # Most are said at once: they need not wait for their turn.
             await self.said.wait()
         if self.refused is not None:
@@ -134,7 +134,7 @@ class Conductor(Generic[C]):
         self._tell = tell
         self._journal = journal_file
         self._runs: dict[RunId, Run[C]] = {}
-        self._answers: dict[TicketId, _Answer] = {}
+        self._answers: dict[TicketId, _Answer[C]] = {}
         self._reports: dict[ServiceId, ExitReport] = {}
         self._last_runs: dict[ServiceId, RunId] = {}
         self._states: dict[str, RuntimeState] = {}
@@ -176,9 +176,8 @@ class Conductor(Generic[C]):
         self._handle(RequestArrived(ticket, service, deadline_at, model))
         try:
             run = await answer.wait()
-            connections = self._runs[run].connections
-            assert connections is not None
-            yield Slot(service, run, connections)
+            assert run.connections is not None
+            yield Slot(service, run.id, run.connections)
         finally:
             del self._answers[ticket]
             if answer.refused is None:
@@ -197,7 +196,7 @@ class Conductor(Generic[C]):
         request = RestartRequested if restart else StartRequested
         self._handle(request(ticket, service, deadline_at))
         try:
-            return await answer.wait()
+            return (await answer.wait()).id
         finally:
             del self._answers[ticket]
 
@@ -213,10 +212,13 @@ class Conductor(Generic[C]):
         await self._wait_gone({run})
 
     async def shutdown(self, within_s: float) -> None:
-        """Refuse everything new, stop everything; requests may finish within a time in seconds."""
-        runs = {service.run for service in self.view().services}
+        """Refuse everything new, stop everything; requests may finish within a time in seconds.
+
+        Return when nothing is left of what ran.
+        """
         self._handle(ShutdownRequested(trio.current_time() + within_s))
-        await self._wait_gone(runs)
+        while self._runs:
+            await self._moved.park()
 
     def view(self) -> CoreView:
         """Return the core's picture; points in time are on `trio.current_time`."""
@@ -276,7 +278,7 @@ class Conductor(Generic[C]):
                 self._runs[effect.run].kill()
             case Admit() | Started():
                 if (answer := self._answers.get(effect.ticket)) is not None:
-                    answer.say(run=effect.run)
+                    answer.say(run=self._runs[effect.run])
             case Refuse():
                 self._tell(effect)
                 if (answer := self._answers.get(effect.ticket)) is not None:
@@ -329,11 +331,12 @@ class Conductor(Generic[C]):
         cause = await run.live(self._handle, lambda why: self._lose(run.service.runtime, why))
         if run.report is not None:
             self._reports[service] = run.report
-        # Known until the core knows: a kill that came due meanwhile is asked for in the same breath.
+        # Known until the core knows: a kill that came due meanwhile may be asked for just now.
         self._handle(RunGone(service, run.id, cause))
-        del self._runs[run.id]
         with suppress(RuntimeFault):
             await run.runtime.forget(service, run.id)
+        del self._runs[run.id]
+        self._moved.unpark_all()
 
     # What an earlier life left, and what runs things
 
@@ -351,7 +354,7 @@ class Conductor(Generic[C]):
                 try:
                     self._states[name] = RuntimeState(True, await runtime.check())
                     found = await runtime.found()
-                except RuntimeUnreachable as fault:
+                except RuntimeFault as fault:
                     self._lose(name, str(fault))
                     continue
                 # The newest run of a service first: of two that live, it is the one that served.
@@ -406,7 +409,9 @@ class Conductor(Generic[C]):
                 continue
             break
         for one in found:
-            if one.run not in self._runs:
+            # Numbers alone do not tell: a life that could not look begins to count at 1 again.
+            run = self._runs.get(one.run)
+            if run is None or (run.runtime, run.service.spec.id) != (runtime, one.service):
                 await remove(runtime, one)
         logger.info("{} can be reached again: {}", name, message)
         self._states[name] = RuntimeState(True, message)

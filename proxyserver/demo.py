@@ -2,8 +2,8 @@
 
 import json as jsonlib
 import os
+import shlex
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -68,25 +68,32 @@ def run_demo(*, once: bool, port: int | None, parts: Choice, json: bool = False)
     Raises:
         DemoFailed: something did not go as it should.
     """
-    with tempfile.TemporaryDirectory(prefix="aiproxy-demo-") as folder:
+    try:
+        llama = run_plainly(_choose, parts)
         try:
-            run_plainly(_demo, Path(folder), once, port, parts, json)
-        except (ListenError, SettingsError, httpx.HTTPError, OSError) as error:
-            raise DemoFailed(str(error) or type(error).__name__) from None
+            _demo_at(PORT if port is None else port, llama, once, json)
+        except ListenError:
+            if port is not None:
+                raise DemoFailed(f"port {port} is taken or forbidden; try another --port") from None
+            _demo_at(0, llama, once, json)
+    except (SettingsError, httpx.HTTPError, OSError) as error:
+        raise DemoFailed(str(error) or type(error).__name__) from None
 
 
-async def _demo(folder: Path, once: bool, port: int | None, choice: Choice, json: bool) -> None:
-    llama = await _choose(choice)
-    port = _free_port(port)
+def _demo_at(port: int, llama: LlamaParts | None, once: bool, json: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="aiproxy-demo-") as folder:
+        run_plainly(_demo, Path(folder), port, llama, once, json)
+
+
+async def _demo(folder: Path, port: int, llama: LlamaParts | None, once: bool, json: bool) -> None:
     configuration = folder / "aiproxy.yaml"
     configuration.write_text(
         yaml.safe_dump(_configuration(llama, port, folder, once), sort_keys=False)
     )
     settings = load(configuration, os.environ)
     configure_logs(settings.server.log_level, "text")
-    url = f"http://{settings.server.host}:{port}"
     async with trio.open_nursery() as nursery:
-        await nursery.start(serve, settings)
+        url = await nursery.start(serve, settings)
         if not once:
             _introduce(url, configuration)
             return
@@ -135,19 +142,6 @@ async def _choose(choice: Choice) -> LlamaParts | None:
         return None
 
 
-def _free_port(wanted: int | None) -> int:
-    for port in (PORT, 0) if wanted is None else (wanted,):
-        with socket.socket() as probe:
-            # As the daemon does: a port whose last connection has just closed is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise DemoFailed(f"port {wanted} is taken; choose another one with --port")
-
-
 def _configuration(llama: LlamaParts | None, port: int, folder: Path, once: bool) -> dict[str, Any]:
     """Return a configuration by which two services share memory for one."""
     services: dict[str, Any] = {}
@@ -181,8 +175,9 @@ def _configuration(llama: LlamaParts | None, port: int, folder: Path, once: bool
 
 
 def _introduce(url: str, configuration: Path) -> None:
-    # In a fresh clone the command is not on the PATH: name it as it was called.
-    command = sys.argv[0] if Path(sys.argv[0]).name == "aiproxy" else "aiproxy"
+    # In a fresh clone the command is not on the PATH, and the other terminal may be elsewhere.
+    called = Path(sys.argv[0]).absolute()
+    command = shlex.quote(str(called)) if called.name == "aiproxy" else "aiproxy"
     body = jsonlib.dumps(
         {
             "model": "smollm-a",
@@ -198,11 +193,12 @@ There is memory for one model only.  Try these in another terminal:
   curl -N {url}/v1/chat/completions -H 'Content-Type: application/json' \\
     -d '{body}'
 
-  the same with smollm-b: it takes the place of smollm-a, which is stopped
+  # the same with smollm-b takes the place of smollm-a, which is stopped
 
-  curl {url}/api/v1/services                        what runs, and why
+  # what runs, and why; how to stop one by hand
+  curl {url}/api/v1/services
   {command} status --url {url}
-  curl -X POST {url}/api/v1/service/smollm-b/stop   stop one by hand
+  curl -X POST {url}/api/v1/service/smollm-b/stop
 
 Ctrl-C ends the demo.
 """,

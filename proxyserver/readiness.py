@@ -18,9 +18,11 @@ from proxycore.events import Cause
 from proxyserver.runtime._protocol import Endpoint, LaunchSpec, Probe, Runtime, RuntimeFault
 
 POLL_LEAST_S = 0.005
-POLL_MOST_S = 0.025
-POLL_GROWTH = 1.2
-"""Half of the poll interval is what we add to a start on average; servers take 0.1 s and more."""
+POLL_MOST_S = 0.02
+POLL_SHARE = 0.02
+"""The pause between two probes is so much of the load so far: half of it is what we add to a start
+on average.  At most 20 ms, so that with all that follows up to the first byte of the answer it
+stays within 15 ms (`python -m benchmarks main`); a probe costs the machine about 1 ms."""
 PROBE_S = 1.0
 """An answer to a probe of a starting server takes a millisecond, or does not come at all."""
 ALIVE_EVERY_S = 1.0
@@ -51,7 +53,6 @@ async def wait_ready(
     """
     ready_line = re.compile(launch.ready_line) if launch.ready_line is not None else None
     hurry = trio.Event()
-    least_s, most_s = poll_s
 
     async def follow() -> None:
         nonlocal hurry
@@ -81,17 +82,21 @@ async def wait_ready(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(follow_if_possible)
-        interval_s = least_s
+        paced_from_at = trio.current_time()
         while True:
             if await _says_yes(launch.ready, endpoint, PROBE_S) and await is_ours():
                 break
-            with trio.move_on_after(interval_s):
+            with trio.move_on_after(pause_s(trio.current_time() - paced_from_at, *poll_s)):
                 await hurry.wait()
                 # The line may come a little before the answer changes: begin again, small.
                 hurry = trio.Event()
-                interval_s = least_s
-            interval_s = min(interval_s * POLL_GROWTH, most_s)
+                paced_from_at = trio.current_time()
         nursery.cancel_scope.cancel()
+
+
+def pause_s(loading_s: float, least_s: float = POLL_LEAST_S, most_s: float = POLL_MOST_S) -> float:
+    """Return how long to wait before the next probe of a server that has loaded for so long."""
+    return min(max(POLL_SHARE * loading_s, least_s), most_s)
 
 
 async def wait_stuck(launch: LaunchSpec, endpoint: Endpoint) -> Cause:

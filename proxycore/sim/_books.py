@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import attrs
 
 from .._ids import DeviceId, RunId, ServiceId, TicketId
+from .._settle import LINGER_GAPS
 from .._verbs import OVERDUE_KILLS
 from ..config import CoreConfig, Placement, ServiceSpec
 
@@ -26,6 +27,7 @@ class Client:
 
     ticket: TicketId
     service: ServiceId
+    arrived_at: float
     deadline_at: float
     by_hand: bool
     stage: Stage = Stage.WAITING
@@ -63,6 +65,11 @@ class Run:
     cut_at: float | None = None
     """It drains, by hand: from then on its requests may be cut."""
     leaves_for_good: bool = False
+    drains_for: ServiceId | None = None
+    """It drains to give its room to this one."""
+    drain_until: float = 0.0
+    batch_max: TicketId = attrs.field(default=TicketId(0))
+    """The last ticket that waited when it became ready."""
     in_flight: dict[TicketId, None] = attrs.field(factory=dict)
 
     @property
@@ -71,8 +78,13 @@ class Run:
 
     @property
     def promised(self) -> bool:
-        """Its bytes may be promised to others: it was told to go, and is not overdue."""
-        return self.stop_at is not None and self.kills < OVERDUE_KILLS
+        """Its bytes may be promised to others: it drains, or was told to go and is not overdue."""
+        return self.draining if self.stop_at is None else self.kills < OVERDUE_KILLS
+
+    @property
+    def draining(self) -> bool:
+        """It gets no new requests."""
+        return self.cut_at is not None or self.drains_for is not None
 
 
 @attrs.define
@@ -91,6 +103,12 @@ class Books:
     """Whoever is not over, in order of arrival."""
     reserved: dict[ServiceId, tuple[Placement, ...]] = attrs.field(factory=dict)
     """Who was promised room, in that order, and which placements it may have been promised."""
+    patient_from: dict[ServiceId, float] = attrs.field(factory=dict)
+    """Since when a service is patient again, after a drain for it was in vain."""
+    rested: dict[ServiceId, float] = attrs.field(factory=dict)
+    """When a service last went idle, if nobody has come since."""
+    gap_max: dict[ServiceId, float] = attrs.field(factory=dict)
+    """The longest that a service ever took to be wanted again."""
     lost: dict[ServiceId, None] = attrs.field(factory=dict)
     closing: bool = False
     specs: dict[ServiceId, ServiceSpec] = attrs.field(init=False)
@@ -140,16 +158,52 @@ class Books:
         """Tell whether the core may stop this run to make room."""
         return (
             run.stop_at is None
-            and run.cut_at is None
+            and not run.draining
             and (run.ready or not run.kept)
             and self.unused(run)
             and not self.specs[run.service].pinned
             and run.service not in self.lost
         )
 
+    def drainable(self, run: Run) -> bool:
+        """Tell whether a run that serves may be drained for one whose patience is over."""
+        waiting = self.waiting(run.service)
+        return (
+            run.ready
+            and run.stop_at is None
+            and not run.draining
+            and not self.specs[run.service].pinned
+            and run.service not in self.lost
+            and (not waiting or waiting[0].ticket > run.batch_max)
+        )
+
+    def surely_evictable(self, run: Run) -> bool:
+        """Tell whether it may be stopped even for one who can wait: it is not soon back."""
+        gap_max = self.gap_max.get(run.service, 0.0)
+        return self.evictable(run) and self.now >= run.rested_at + LINGER_GAPS * gap_max
+
+    def patient_until(self, service: ServiceId) -> float:
+        """Return when those who wait for a service need not let others pass any more."""
+        arrived_at = self.waiting(service)[0].arrived_at
+        patient_from = max(arrived_at, self.patient_from.get(service, arrived_at))
+        return patient_from + self.specs[service].patience_s
+
+    def first_impatient(self) -> ServiceId | None:
+        """Return who is first in line for room of those whose patience is over."""
+        for client in self.waiting():
+            service = client.service
+            waits_for_room = service not in self.current and service not in self.lost
+            if waits_for_room and self.now >= self.patient_until(service):
+                return service
+        return None
+
     def feasible(self, service: ServiceId) -> bool:
         """Tell whether there surely is room for a service, once all that may leave has left."""
-        idle = [run for run in self.current.values() if self.evictable(run)]
+        idle = [run for run in self.current.values() if self.surely_evictable(run)]
+        if self.first_impatient() == service:
+            idle = [
+                run for run in self.current.values() if self.evictable(run) or self.drainable(run)
+            ]
         room = self.promisable(most=False, without=idle)
         return any(fits(placement, room) for placement in self.specs[service].placements)
 

@@ -113,9 +113,11 @@ class Inspector:
         for_room = self._victims.pop(run.id, None) is not None
         if run.in_flight:
             cut = run.cut_at is not None and books.now >= run.cut_at
+            cuts = books.specs[run.service].drain_cuts and run.drains_for is not None
+            cut |= cuts and books.now >= run.drain_until
             if not cut and not run.stuck:
                 broken(6, f"run {run.id} of {run.service} is stopped while it serves")
-        elif run.cut_at is None and not run.stuck and not slow and not for_room:
+        elif not run.draining and not run.stuck and not slow and not for_room:
             self._check_idle(run)
         run.blamed |= run.stuck or slow
         run.stop_at = books.now if run.stop_at is None else run.stop_at
@@ -153,7 +155,7 @@ class Inspector:
         run = books.current.get(effect.service)
         if run is None or run.id != effect.run or not run.ready:
             broken(4, f"ticket {client.ticket} is sent to run {effect.run}, which is not ready")
-        if run.stop_at is not None or run.cut_at is not None:
+        if run.stop_at is not None or run.draining:
             broken(4, f"ticket {client.ticket} is sent to run {run.id}, which is leaving")
         if client.by_hand != isinstance(effect, fx.Started):
             broken(3, f"ticket {client.ticket} gets the wrong kind of answer: {effect}")
@@ -219,9 +221,9 @@ class Inspector:
             run = books.current.get(valued.service)
             if run is None or run.id != valued.run:
                 broken(15, f"{valued} is no living run, yet shall leave for {effect.service}")
-            if run.in_flight:
-                broken(6, f"run {run.id} of {run.service} shall leave for room while it serves")
-            if not books.evictable(run):
+            if not books.unused(run):
+                self._check_drain(run, effect.service)
+            elif not books.evictable(run):
                 broken(15, f"run {run.id} of {run.service} is wanted, yet shall leave for room")
             victims.append(run)
             self._victims[run.id] = effect.service
@@ -233,8 +235,25 @@ class Inspector:
                 broken(15, f"run {victim.id} of {victim.service} leaves for nothing")
         self._placements[effect.service] = (effect.placement,)
 
+    def _check_drain(self, run: Run, service: ServiceId) -> None:
+        """Object to the drain of a run that serves, if those who want its room could wait."""
+        books = self.books
+        if books.now < books.patient_until(service):
+            broken(6, f"run {run.id} of {run.service} serves, and {service} can wait for its room")
+        if not books.drainable(run):
+            broken(6, f"run {run.id} of {run.service} shall leave before it served its batch")
+
     def _changed(self, effect: fx.Changed) -> None:
         """Note who was promised room: the one thing that only the core can tell."""
+        run = self.books.current.get(effect.service)
+        if effect.new is State.DRAINING and run is not None:
+            if (service := self._victims.pop(run.id, None)) is not None:
+                run.drains_for = service
+                run.drain_until = self.books.now + self.books.specs[run.service].drain_s
+        elif effect.old is State.DRAINING and effect.new is State.READY and run is not None:
+            if run.drains_for is not None:
+                self.books.patient_from[run.drains_for] = self.books.now
+            run.drains_for = None
         if effect.new is State.RESERVED:
             alternatives = self.books.specs[effect.service].placements
             placements = self._placements.pop(effect.service, alternatives)
@@ -261,15 +280,20 @@ class Inspector:
     def _check_waits_for_room(self, service: ServiceId) -> None:
         books = self.books
         if service in books.reserved:
-            if not any(run.stop_at is not None for run in books.current.values()):
+            if not any(run.stop_at is not None or run.draining for run in books.current.values()):
                 broken(9, f"{service} was promised room, yet waits for nobody to leave")
-        elif service not in books.lost and books.feasible(service):
+        elif service in books.lost:
+            return
+        elif books.first_impatient() == service:
+            if books.feasible(service):
+                broken(13, f"{service} has waited long enough, and could have room")
+        elif books.first_impatient() is None and books.feasible(service):
             broken(9, f"{service} waits for room, though there is some or could be")
 
     def _check_waits_for_place(self, run: Run) -> None:
         books = self.books
         limit = books.specs[run.service].concurrent_max
-        if run.cut_at is not None and run.in_flight:
+        if run.draining and run.in_flight:
             return
         if limit is None or len(run.in_flight) < limit:
             broken(9, f"{run.service} is ready and has places free, yet some wait for it")

@@ -50,7 +50,8 @@ def _random_spec(service: ServiceId, random: Random) -> ServiceSpec:
         idle_s=random.choice((None, 5.0, 50.0)),
         start_s=20.0,
         start_max_s=45.0,
-        drain_s=8.0,
+        drain_s=random.choice((8.0, 40.0)),
+        drain_cuts=random.random() < 0.3,
         grace_s=3.0,
     )
 
@@ -157,7 +158,7 @@ def _kill_core(world: World, random: Random) -> None:
 
 
 def _wait(world: World, random: Random) -> None:
-    world.wait(random.choice((0.1, 0.1, 1.0, 1.0, 4.0, 10.0, 60.0)))
+    world.wait(random.choice((0.1, 0.1, 1.0, 1.0, 4.0, 10.0, 35.0, 60.0)))
 
 
 def _oversleep(world: World, random: Random) -> None:
@@ -171,7 +172,7 @@ def _rotate_journal(world: World, random: Random) -> None:
 _Happening = Callable[[World, Random], None]
 _WEIGHTS: dict[_Happening, int] = {
     _arrive: 24,
-    _finish: 20,
+    _finish: 18,
     _leave: 2,
     _start: 2,
     _restart: 1,

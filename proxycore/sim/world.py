@@ -217,6 +217,7 @@ class World:
         client = Client(
             event.ticket,
             event.service,
+            self.now,
             event.deadline_at,
             by_hand=not isinstance(event, ev.RequestArrived),
         )
@@ -282,7 +283,7 @@ class World:
         """Enter into the books what the World does itself."""
         books = self.books
         if client is not None:
-            books.clients[client.ticket] = client
+            self._note_arrival(client)
         match event:
             case ev.RequestFinished():
                 self._note_finished(event.ticket)
@@ -294,6 +295,7 @@ class World:
                 books.closing = True
                 for run in books.current.values():
                     run.cut_at, run.leaves_for_good = event.deadline_at, True
+                    run.drains_for = None
             case ev.RunAlive() | ev.RunReady() | ev.RunStuck() | ev.RunGone():
                 run = books.current.get(event.service)
                 if run is not None and run.id == event.run:
@@ -319,6 +321,13 @@ class World:
             case _:
                 pass
 
+    def _note_arrival(self, client: Client) -> None:
+        books, service = self.books, client.service
+        if not client.by_hand and service in books.rested:
+            gap_s = self.now - books.rested.pop(service)
+            books.gap_max[service] = max(gap_s, books.gap_max.get(service, 0.0))
+        books.clients[client.ticket] = client
+
     def _note_finished(self, ticket: TicketId) -> None:
         client = self.books.clients.pop(ticket, None)
         if client is None:
@@ -327,12 +336,16 @@ class World:
             run = self.books.runs[client.run]
             del run.in_flight[ticket]
             run.rested_at = self.now
+            if self.books.unused(run):
+                self.books.rested[run.service] = self.now
         client.stage = Stage.OVER
 
     def _note_by_hand(
         self, run: Run, event: ev.StartRequested | ev.RestartRequested | ev.StopRequested
     ) -> None:
         drained_at = self.now + self.books.specs[run.service].drain_s
+        if not isinstance(event, ev.StartRequested):
+            run.drains_for = None
         match event:
             case ev.StartRequested():
                 run.kept |= run.starting
@@ -355,6 +368,8 @@ class World:
                 run.start_until = min(alive_until, run.start_max_at)
             case ev.RunReady() if run.starting:
                 run.ready, run.rested_at = True, self.now
+                waiting = self.books.waiting(run.service)
+                run.batch_max = waiting[-1].ticket if waiting else TicketId(0)
             case ev.RunStuck() if run.ready:
                 run.stuck = True
             case ev.RunGone():

@@ -80,9 +80,11 @@ class Gauges:
 
     async def _poll(self, gauge: Gauge) -> None:
         while True:
-            health = await self._measure(gauge)
-            if health != self._health[gauge.name]:
-                logger.log("INFO" if health.ok else "WARNING", "{}: {}", gauge.name, health.message)
+            before, health = self._health[gauge.name], await self._measure(gauge)
+            if health != before:
+                # A machine that never had a GPU is nothing to be warned of.
+                lost = before.ok and not health.ok
+                logger.log("WARNING" if lost else "INFO", "{}: {}", gauge.name, health.message)
             self._health[gauge.name] = health
             if not health.ok:
                 # Asked more often it would say the same, and a driver may be slow to say it.

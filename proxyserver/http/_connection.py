@@ -9,6 +9,8 @@ hypercorn 0.18 is pinned, because this reaches into it.  What is changed, and wh
   upload is held back, or the next request is pipelined, hypercorn does not read.
 * **An HTTP/1.0 client gets a reset** when its answer breaks: closing is how such an answer ends.
 * **Sending is bounded**: hypercorn shields it from cancellation, without a time-out.
+* **WebSockets** are requests like others, which the application refuses: hypercorn's own refusals
+  have no words, and some of them leave the connection open for ever.
 * **Errors in the head** are answered in the shape of all our errors.
 
 What nobody can see: a client that left while its kernel still has bytes for us.  The news queue
@@ -29,7 +31,9 @@ import h11
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData
-from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.events import Request
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -162,6 +166,31 @@ class _Http1(H11Protocol):
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Stay with HTTP/1.1."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        """Take every request to the application as HTTP, WebSocket handshakes included."""
+        self.stream = HTTPStream(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=request.headers.raw_items(),
+                http_version=request.http_version.decode(),
+                method=request.method.decode(),
+                raw_path=request.target,
+                state=self.connection_state,
+            )
+        )
+        self.keep_alive_requests += 1
 
     async def _maybe_recycle(self) -> None:
         http = self.connection

@@ -181,7 +181,10 @@ class Api:
         if (what, id) not in self._unwatched:
             self._unwatched.add((what, id))
             self._nursery.start_soon(self._act_unwatched, what, id, act)
-            await trio.lowlevel.checkpoint()  # So that the answer shows what it has set going.
+            # So that the answer shows what it has set going.  One would not do: the two tasks are
+            # in the same batch then, and Trio runs a batch in any order.
+            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()
         return self._state(id, 202)
 
     async def _act_unwatched(

@@ -1,6 +1,5 @@
 """The ASGI application: every request enters here, and is accounted for when it ends."""
 
-import json
 import string
 import time
 import uuid
@@ -16,7 +15,7 @@ from proxyserver.refused import Refused
 from . import hosts
 from ._connection import CLIENT_GONE
 from ._exchange import Exchange, Outcome, RequestRecord
-from ._headers import Headers, framing, values
+from ._headers import Headers, connection_options, framing, values
 from ._ports import Conductor, Gauges, Settings
 from .api import Api
 from .errors import ApiError, refused
@@ -58,9 +57,6 @@ class _App:
         self._on_request = on_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await _refuse_websocket(send)
-            return
         exchange = Exchange(scope, _request_id(scope["headers"]), receive, send)
         outcome, error = None, None
         try:
@@ -104,6 +100,7 @@ class _App:
         path = _origin_form(scope["raw_path"])
         hosts.check(exchange.method, exchange.headers)
         framing(exchange.headers)
+        _check_plain(exchange.method, exchange.headers)
         _, first, service, *rest = (*path.split(b"/", 3), b"", b"")
         if first == b"service" and service:
             await self._inference.by_service(exchange, service, b"/" + rest[0])
@@ -137,6 +134,25 @@ def _origin_form(target: bytes) -> bytes:
     return target
 
 
+def _check_plain(method: str, headers: Headers) -> None:
+    """Refuse what turns the connection into something else than requests and answers.
+
+    Raises:
+        ApiError: 400 for tunnels, 501 for WebSockets.
+    """
+    if method == "CONNECT":
+        raise ApiError(400, "invalid_request", "there are no tunnels here; send plain requests")
+    upgrades = [value.lower() for value in values(headers, b"upgrade")]
+    if method == "GET" and b"websocket" in upgrades and b"upgrade" in connection_options(headers):
+        raise ApiError(
+            501,
+            "websocket_unsupported",
+            "WebSocket connections are not forwarded yet; use plain HTTP, or the service's own"
+            " port",
+            headers=(("connection", "close"),),
+        )
+
+
 def _not_here(method: str, wrong: HTTPException) -> ApiError:
     headers = tuple((wrong.headers or {}).items())
     if wrong.status_code == 405:
@@ -147,19 +163,3 @@ def _not_here(method: str, wrong: HTTPException) -> ApiError:
             headers=headers,
         )
     return ApiError(404, "not_found", "there is no such path; /openapi.json lists all")
-
-
-async def _refuse_websocket(send: Send) -> None:
-    error = ApiError(
-        501,
-        "websocket_unsupported",
-        "WebSocket connections are not forwarded yet; use plain HTTP, or the service's own port",
-    )
-    await send(
-        {
-            "type": "websocket.http.response.start",
-            "status": error.status,
-            "headers": [(b"content-type", b"application/json"), (b"connection", b"close")],
-        }
-    )
-    await send({"type": "websocket.http.response.body", "body": json.dumps(error.body()).encode()})

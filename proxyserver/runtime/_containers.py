@@ -3,9 +3,8 @@
 import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import attrs
@@ -21,7 +20,6 @@ from ._protocol import ContainerSpec, Endpoint, FoundProcess, LaunchSpec, Mount,
 
 LABEL = "aiproxy."
 """All labels of ours begin so."""
-_CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 _LOG_LIMITS = {"max-size": "10m", "max-file": "2"}
 
 
@@ -75,6 +73,7 @@ def create_arguments(owner: Owner, spec: LaunchSpec, placement: Placement) -> di
         "init": True,
         "environment": dict(what.environment),
         "mounts": [_mount(mount) for mount in what.mounts],
+        "devices": list(what.devices),
         "extra_hosts": dict(what.extra_hosts) or None,
         "shm_size": what.shm_size,
         "ipc_mode": what.ipc,
@@ -128,17 +127,6 @@ def _gpu_request(placement: Placement) -> DeviceRequest:
     return DeviceRequest(driver="nvidia", count=-1, capabilities=[["gpu"]])
 
 
-def container_ids(pid: int) -> frozenset[str]:
-    """Return the ids of the containers that a process is in, by its control groups.
-
-    Both `/docker/ID` (version 1) and `docker-ID.scope` (version 2 with systemd); nested ones too.
-    """
-    try:
-        return frozenset(_CONTAINER_ID.findall(Path(f"/proc/{pid}/cgroup").read_text()))
-    except OSError:  # It has ended.
-        return frozenset()
-
-
 @attrs.frozen
 class Inspected:
     """What the engine says about one of our containers."""
@@ -170,6 +158,12 @@ class Inspected:
     def error(self) -> str:
         """What the engine itself has to complain of, else nothing."""
         return str(self.attributes["State"].get("Error") or "")
+
+    @property
+    def networks(self) -> Collection[str]:
+        """The names of the networks that it is attached to."""
+        networks: dict[str, Any] = self.attributes["NetworkSettings"].get("Networks") or {}
+        return networks.keys()
 
     def _label(self, name: str) -> str:
         return str((self.attributes["Config"].get("Labels") or {}).get(LABEL + name, ""))

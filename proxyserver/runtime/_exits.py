@@ -1,4 +1,4 @@
-"""Why a run ended: from its exit code and the last lines of its log to a cause."""
+"""Why a run ended, or never began: from exit codes, logs and refusals to a cause."""
 
 import re
 import signal
@@ -184,6 +184,17 @@ def explain(lines: Sequence[str], patterns: Sequence[FailurePattern] = ()) -> Ca
                 message = f"{words}. {failure.advice}" if failure.advice else words
                 return Cause(failure.kind, message, failure.heals)
     return None
+
+
+def refusal(image: str, status: int | None, message: str) -> Cause:
+    """Return why an engine makes no container of an image, by the status and words of its error."""
+    if "no such image" in message.lower():
+        advice = f"image {image!r} is not here: fetch it with `aiproxy pull`"
+        return Cause("image_missing", advice, heals=False)
+    if status == 409:
+        advice = f"{message} Remove the container of that name."
+        return Cause("name_conflict", advice, heals=False)
+    return explain([message]) or Cause("start_failed", message)
 
 
 def _ending(exit_code: int | None) -> str:

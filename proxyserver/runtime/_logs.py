@@ -69,7 +69,7 @@ def read_tail(path: Path, count: int) -> tuple[str, ...]:
     """Return the last lines of a log file; none if there is no such file."""
     try:
         file = path.open("rb")
-    except FileNotFoundError:
+    except OSError:
         return ()
     with file:
         return tail_of(clean_lines(_read_end(file)), count)
@@ -95,7 +95,7 @@ async def follow_file(
     """
     try:
         file = path.open("rb")
-    except FileNotFoundError:
+    except OSError:
         return
     with file:
         splitter = LineSplitter()

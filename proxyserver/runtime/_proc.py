@@ -43,7 +43,9 @@ class ProcessStat:
 def read_stat(pid: int) -> ProcessStat | None:
     """Return what the kernel says about a process; None if there is none."""
     try:
-        text = (_PROC / str(pid) / "stat").read_bytes()
+        # Plainly: a stop looks at all processes twice, which by `pathlib` takes twice as long.
+        with open(f"{_PROC}/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123
+            text = file.read()
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The second field is the program's name in brackets, which may itself have brackets.
@@ -53,8 +55,8 @@ def read_stat(pid: int) -> ProcessStat | None:
 
 def all_stats() -> Iterator[ProcessStat]:
     """Yield every process that we can see."""
-    for path in _PROC.glob("[0-9]*"):
-        if (stat := read_stat(int(path.name))) is not None:
+    for name in os.listdir(_PROC):  # noqa: PTH208
+        if name.isdecimal() and (stat := read_stat(int(name))) is not None:
             yield stat
 
 

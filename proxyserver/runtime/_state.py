@@ -1,5 +1,6 @@
 """Small files that outlive the daemon: written at once or not at all, so never half."""
 
+import contextlib
 import secrets
 from pathlib import Path
 from urllib.parse import quote
@@ -16,8 +17,13 @@ def write_atomically(path: Path, data: bytes) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.half")
-    half.write_bytes(data)
-    half.replace(path)
+    try:
+        half.write_bytes(data)
+        half.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            half.unlink(missing_ok=True)
+        raise
 
 
 def file_name(service: ServiceId) -> str:

@@ -19,22 +19,16 @@ import docker
 import requests
 import trio
 import urllib3
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, DockerException, NotFound
 from docker.utils import parse_repository_tag
 
 from proxycore import Cause, Placement, RunId, ServiceId
 
-from ._containers import (
-    LABEL,
-    Inspected,
-    Owner,
-    container_ids,
-    create_arguments,
-    instance_filter,
-)
+from ._containers import Inspected, Owner, create_arguments, instance_filter
 from ._engine_socket import EngineLost, EngineRefused, EngineSocket, log_lines
-from ._exits import classify, explain
+from ._exits import classify, explain, refusal
 from ._logs import clean_line, read_tail, tail_of
+from ._owners import ContainerOwners, list_owned
 from ._ports import check_port_free
 from ._protocol import (
     LOG_TAIL_LINES,
@@ -89,19 +83,25 @@ class DockerRuntime:
         self._limiter = trio.CapacityLimiter(THREADS_MAX)
         self._pulls = trio.CapacityLimiter(2)
         self._client: docker.DockerClient | None = None
+        self._connecting = threading.Lock()
         self._close_client: Callable[[], object] = lambda: None
         # Threads cannot be cancelled: a call whose task was cancelled goes on, and whoever then
         # ends the container must wait for it.  Hence locks of threads, not of tasks.
         self._locks: dict[_Key, threading.Lock] = {}
+        self._ids: dict[_Key, str] = {}
         self._end_asked: set[_Key] = set()
-        # By container; None: not ours.  Whose a container is never changes, so that the engine is
-        # asked once for each.
-        self._owners: dict[str, RunId | None] = {}
+        self._owners = ContainerOwners()
 
     async def check(self) -> str:
-        version = await self._sdk(lambda client: client.version())
-        await self._answered("GET", "/_ping")  # The SDK speaks to hosts that the socket cannot.
-        return f"Docker {version['Version']} at {self._host}"
+        with trio.move_on_after(PING_MAX_S):
+            try:
+                version = await self._sdk(lambda client: client.version())
+            except APIError as error:
+                raise self._unreachable(error) from error
+            # The SDK speaks to hosts that the socket cannot.
+            await self._answered("GET", "/_ping")
+            return f"Docker {version['Version']} at {self._host}"
+        raise self._unreachable(EngineLost(f"no answer within {PING_MAX_S:g} s"))
 
     async def watch(self, changed: Callable[[bool, str], None]) -> None:
         """Tell when the engine is lost or back; never returns.
@@ -112,11 +112,10 @@ class DockerRuntime:
         well: bool | None = None
         while True:
             try:
-                with trio.fail_after(PING_MAX_S):
-                    message = await self.check()
+                message = await self.check()
                 now_well = True
-            except (RuntimeUnreachable, trio.TooSlowError) as error:
-                message = str(error) or f"the engine at {self._host} does not answer"
+            except RuntimeUnreachable as error:
+                message = str(error)
                 now_well = False
             if now_well is not well:
                 well = now_well
@@ -140,12 +139,12 @@ class DockerRuntime:
         def create(client: docker.DockerClient) -> str:
             with lock:
                 # A call may have succeeded whose answer was lost.
-                if (made := _find(client, owner)) is not None:
-                    return made.id
-                container = client.containers.create(**arguments)
+                made = _find(client, owner)
+                number = made.id if made else str(client.containers.create(**arguments).id)
                 for network in what.networks[1:]:
-                    client.networks.get(network).connect(container)
-                return str(container.id)
+                    if made is None or network not in made.networks:
+                        client.networks.get(network).connect(number)
+                return number
 
         def start(client: docker.DockerClient) -> Inspected:
             with lock:
@@ -154,29 +153,21 @@ class DockerRuntime:
 
         try:
             made = await self._retried(lambda: self._sdk(create))
+            self._ids[spec.service, run] = made
             container = await self._retried(lambda: self._sdk(start))
         except APIError as error:
-            await self._sdk(lambda client: _remove(client, owner))
-            raise self._start_fault(what, error) from error
+            await self._ask(lambda client: _remove(client, owner))
+            raise _refusal(what.image, error) from error
         if not container.alive:
             return Endpoint("127.0.0.1", 0)
         if container.endpoint is None:
-            await self._sdk(lambda client: _remove(client, owner))
+            await self._ask(lambda client: _remove(client, owner))
             raise _fault(
                 "no_port",
                 f"network_mode {what.network_mode!r} leaves no way to reach port {what.port}: "
                 "use a bridge network or `host`",
             )
         return container.endpoint
-
-    def _start_fault(self, what: ContainerSpec, error: APIError) -> RuntimeFault:
-        message = clean_line(str(error.explanation or error).replace("\n", " "))
-        if isinstance(error, ImageNotFound) or "no such image" in message.lower():
-            advice = f"image {what.image!r} is not here: fetch it with `aiproxy pull`"
-            return _fault("image_missing", advice)
-        if error.status_code == 409:
-            return _fault("name_conflict", f"{message} Remove the container of that name.")
-        return RuntimeFault(explain([message]) or Cause("start_failed", message))
 
     async def owns(self, service: ServiceId, run: RunId, endpoint: Endpoint) -> bool:
         container = await self._find(service, run)
@@ -193,13 +184,14 @@ class DockerRuntime:
         owner = Owner(self._instance, service, run)
         while (container := await self._find(service, run)) is not None:
             if container.status == "created":  # A start that was cancelled half-way.
-                await self._retried(lambda: self._sdk(lambda client: _remove(client, owner)))
+                await self._ask(lambda client: _remove(client, owner))
             elif not container.alive:
                 return
             else:
                 path = f"/containers/{container.id}"
                 await self._answered("POST", f"{path}/{how}", **query)
-                await self._answered("POST", f"{path}/wait")
+                if how == "kill":  # A stop is answered when it is done.
+                    await self._answered("POST", f"{path}/wait")
 
     async def _answered(self, method: str, path: str, **query: str) -> None:
         """Make a call that lasts; that it is refused only means to look again.
@@ -242,17 +234,20 @@ class DockerRuntime:
         if container is not None:
             lines = await self._log_tail(container, LAST_LOG_LINES)
             text = "".join(f"{line}\n" for line in lines).encode()
-            await trio.to_thread.run_sync(write_atomically, self._log_file(service), text)
+            # A full disk costs the log, not the removal.
+            with contextlib.suppress(OSError):
+                await trio.to_thread.run_sync(write_atomically, self._log_file(service), text)
             owner = Owner(self._instance, service, run)
-            await self._retried(lambda: self._sdk(lambda client: _remove(client, owner)))
+            await self._ask(lambda client: _remove(client, owner))
         self._locks.pop((service, run), None)
+        self._ids.pop((service, run), None)
         self._end_asked.discard((service, run))
 
     async def found(self) -> Sequence[FoundProcess]:
         def look(client: docker.DockerClient) -> list[Inspected]:
             return _inspect_all(client, instance_filter(self._instance))
 
-        containers = await self._retried(lambda: self._sdk(look))
+        containers = await self._ask(look)
         return [found for container in containers if (found := container.found()) is not None]
 
     async def facts(self, service: ServiceId, run: RunId) -> RunFacts | None:
@@ -260,20 +255,9 @@ class DockerRuntime:
         return container.facts() if container is not None and container.alive else None
 
     async def whose(self, pids: Collection[int]) -> Mapping[int, RunId]:
-        within = await trio.to_thread.run_sync(
-            lambda: {pid: container_ids(pid) for pid in pids}, limiter=self._limiter
+        return await self._owners.whose(
+            pids, lambda: self._sdk(lambda client: list_owned(client, self._instance))
         )
-        asked = frozenset[str]().union(*within.values())
-        if not asked <= self._owners.keys():
-            ours = await self._sdk(lambda client: _owned(client, self._instance))
-            # Whoever is asked for no more is forgotten.
-            self._owners = {container: ours.get(container) for container in sorted(asked)}
-        return {
-            pid: owner
-            for pid, containers in within.items()
-            for container in containers
-            if (owner := self._owners.get(container)) is not None
-        }
 
     async def log_lines(
         self, service: ServiceId, run: RunId, *, tail: int, follow: bool
@@ -332,16 +316,43 @@ class DockerRuntime:
             message = clean_line(str(error.explanation or error))
             raise _fault("pull_failed", f"{image}: {message}") from error
 
+    async def check_image(self, image: str) -> None:
+        """Ask whether an image is here.
+
+        Raises:
+            RuntimeFault: it is not, or no image can have this name.
+            RuntimeUnreachable: the engine does not say.
+        """
+        try:
+            await self._sdk(lambda client: client.images.get(image))
+        except APIError as error:
+            if error.is_client_error():
+                raise _refusal(image, error) from error
+            raise self._unreachable(error) from error
+
     async def _find(self, service: ServiceId, run: RunId) -> Inspected | None:
         """Look for the run's container, once no call is under way that may still change it."""
         owner = Owner(self._instance, service, run)
         lock = self._locks.get((service, run))
+        known = self._ids.get((service, run))
 
         def look(client: docker.DockerClient) -> Inspected | None:
             with lock or contextlib.nullcontext():
-                return _find(client, owner)
+                # Looking by label takes a call more, and each is waited for in a swap.
+                return _find(client, owner) if known is None else _inspect(client, known)
 
-        return await self._retried(lambda: self._sdk(look))
+        return await self._ask(look)
+
+    async def _ask(self, call: Callable[[docker.DockerClient], T]) -> T:
+        """Make a call that a sound engine never refuses: one that does is as good as gone.
+
+        Raises:
+            RuntimeUnreachable: it cannot be reached, or has only errors for answers.
+        """
+        try:
+            return await self._retried(lambda: self._sdk(call))
+        except APIError as error:
+            raise self._unreachable(error) from error
 
     async def _retried(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Make a call that may be repeated, again after errors that may pass.
@@ -390,10 +401,12 @@ class DockerRuntime:
             with socket.socket(socket.AF_UNIX) as attempt:
                 attempt.settimeout(CALL_S)
                 attempt.connect(path)
-        if self._client is None:
-            self._client = docker.DockerClient(base_url=self._host, timeout=CALL_S)
-            self._close_client = weakref.finalize(self, self._client.close)
-        return self._client
+        with self._connecting:
+            client = self._client  # Which others may set to None at any time.
+            if client is None:
+                client = self._client = docker.DockerClient(base_url=self._host, timeout=CALL_S)
+                self._close_client = weakref.finalize(self, client.close)
+            return client
 
     async def _socket(self) -> EngineSocket:
         version = await self._sdk(lambda client: str(client.api.api_version))
@@ -422,12 +435,10 @@ def _inspect_all(client: docker.DockerClient, labels: list[str]) -> list[Inspect
     return found
 
 
-def _owned(client: docker.DockerClient, instance: str) -> dict[str, RunId]:
-    """Return the runs of all our containers, by id."""
-    listed = client.api.containers(all=True, filters={"label": instance_filter(instance)})
-    return {
-        str(container["Id"]): RunId(int(container["Labels"][f"{LABEL}run"])) for container in listed
-    }
+def _inspect(client: docker.DockerClient, container_id: str) -> Inspected | None:
+    with contextlib.suppress(NotFound):
+        return Inspected(client.api.inspect_container(container_id))
+    return None
 
 
 def _find(client: docker.DockerClient, owner: Owner) -> Inspected | None:
@@ -444,6 +455,11 @@ def _remove(client: docker.DockerClient, owner: Owner) -> None:
             except APIError as error:
                 if error.status_code != 409:  # Somebody else is removing it.
                     raise
+
+
+def _refusal(image: str, error: APIError) -> RuntimeFault:
+    message = clean_line(str(error.explanation or error).replace("\n", " "))
+    return RuntimeFault(refusal(image, error.status_code, message))
 
 
 def _fault(kind: str, message: str) -> RuntimeFault:

@@ -12,7 +12,15 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +127,15 @@ class ProcessRuntime:
             f"{self._instance}/{spec.service}/{run}",
         )
         # Not abandoned when we are cancelled: so it is done in full, or not at all.
-        await trio.to_thread.run_sync(self._spawn, what, record)
+        try:
+            await trio.to_thread.run_sync(self._spawn, what, record)
+        except OSError as error:
+            for file in (self._state_file(spec.service, run), self._log_file(spec.service, run)):
+                with contextlib.suppress(OSError):
+                    file.unlink(missing_ok=True)
+            message = f"cannot keep state and log in {self._folder}: {error.strerror}"
+            advice = "make room, or choose another `server.state_dir`"
+            raise _fault("state_dir", f"{message}: {advice}", heals=True) from error
         return Endpoint(LOOPBACK, port)
 
     def _spawn(self, what: ProcessSpec, record: _Record) -> None:
@@ -149,18 +165,24 @@ class ProcessRuntime:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            state_file.unlink()
-            log_file.unlink()
+            with contextlib.suppress(OSError):
+                state_file.unlink()
+                log_file.unlink()
             raise _cannot_run(command, error) from error
         finally:
             os.close(log)
-        # Popen would reap it, or complain of a living child, when it is collected; we reap by
-        # number instead, as late as possible (see `_reap`), whether it is a child or adopted.
-        child.returncode = 0
         stat = _proc.read_stat(child.pid)
         assert stat is not None, "a child that nobody reaped keeps its number"
         known = attrs.evolve(record, pid=child.pid, start_ticks=stat.start_ticks)
-        write_atomically(state_file, known.to_json())
+        try:
+            write_atomically(state_file, known.to_json())
+        except OSError:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            raise
+        # Popen would reap it, or complain of a living child, when it is collected; we reap by
+        # number instead, as late as possible (see `_reap`), whether it is a child or adopted.
+        child.returncode = 0
 
     async def owns(self, service: ServiceId, run: RunId, endpoint: Endpoint) -> bool:
         record = self._read(service, run)
@@ -199,13 +221,14 @@ class ProcessRuntime:
         service, key = spec.service, (spec.service, run)
         record = self._read(service, run)
         log_file = self._log_file(service, run)
-        if record is not None and record.pid is not None:
+        # Who has an exit code was found gone with all its group: to look again takes milliseconds.
+        if record is not None and record.pid is not None and key not in self._exit_codes:
             gone = False
             while not gone:
                 with trio.move_on_after(LOG_CHECK_S):
                     await _proc.wait_exit(record.pid, record.start_ticks)
                     gone = True
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(OSError):  # It is gone, or the disk is full.
                     bound_file(log_file, self._log_bytes_max)
             with trio.move_on_after(LEFTOVER_S) as leftovers:
                 await self._group_gone(record)
@@ -223,7 +246,9 @@ class ProcessRuntime:
         await trio.lowlevel.checkpoint()
         self._exit_codes.pop((service, run), None)
         self._end_asked.discard((service, run))
-        self._state_file(service, run).unlink(missing_ok=True)
+        # Left on a disk that lets nothing go, it is one of a dead run to the next life.
+        with contextlib.suppress(OSError):
+            self._state_file(service, run).unlink(missing_ok=True)
 
     async def found(self) -> Sequence[FoundProcess]:
         """Return what an earlier life left; what outlived the leader of a dead run is killed."""
@@ -236,7 +261,8 @@ class ProcessRuntime:
                 continue
             if record.pid is None:
                 record = await trio.to_thread.run_sync(_with_number, record)
-                write_atomically(state_file, record.to_json())
+                with contextlib.suppress(OSError):  # The next life can find it in the same way.
+                    write_atomically(state_file, record.to_json())
             alive = _leader_lives(record)
             if not alive:
                 await self._kill(record)
@@ -274,13 +300,7 @@ class ProcessRuntime:
 
     def _whose(self, pids: Collection[int]) -> dict[int, RunId]:
         stats = [stat for pid in pids if (stat := _proc.read_stat(pid)) is not None]
-        return {
-            stat.pid: record.run
-            for record in self._records()
-            for stat in stats
-            # By its mark also whom the run has put into a session of its own.
-            if _is_member(record, stat) or _proc.environment_has(stat.pid, _mark(record))
-        }
+        return {pid: record.run for record in self._records() for pid in _members(record, stats)}
 
     def log_lines(
         self, service: ServiceId, run: RunId, *, tail: int, follow: bool
@@ -355,20 +375,27 @@ def _leader_lives(record: _Record) -> bool:
     return stat is not None and stat.start_ticks == record.start_ticks and not stat.dead
 
 
-def _members(record: _Record) -> list[int]:
-    """Return the living processes of the run's session or group."""
-    return [stat.pid for stat in _proc.all_stats() if _is_member(record, stat)]
+def _members(record: _Record, among: Iterable[_proc.ProcessStat] | None = None) -> list[int]:
+    """Return the living processes of the run: its session and group, and who left them.
 
-
-def _is_member(record: _Record, stat: _proc.ProcessStat) -> bool:
-    if stat.dead or record.pid is None or record.pid not in (stat.group, stat.session):
-        return False
-    leader = _proc.read_stat(record.pid)
-    if leader is not None:
-        # Else the number was given anew: the group of that name is a stranger's.
-        return leader.start_ticks == record.start_ticks
-    # Without its leader, a group of that number may be a stranger's, whose leader died too.
-    return _proc.environment_has(stat.pid, _mark(record))
+    Args:
+        record: the run.
+        among: who is looked at; None: every process of this machine.
+    """
+    leader = None if record.pid is None else _proc.read_stat(record.pid)
+    # Else the number may be a stranger's by now, and with it the group and session of that name.
+    is_led = leader is not None and leader.start_ticks == record.start_ticks
+    return [
+        stat.pid
+        for stat in (_proc.all_stats() if among is None else among)
+        if stat.start_ticks >= record.start_ticks
+        and not stat.dead
+        and (
+            (is_led and record.pid in (stat.group, stat.session))
+            # A server that makes itself a daemon is in neither.
+            or _proc.environment_has(stat.pid, _mark(record))
+        )
+    ]
 
 
 def _mark(record: _Record) -> str:
@@ -377,7 +404,8 @@ def _mark(record: _Record) -> str:
 
 async def _signal(record: _Record, number: signal.Signals) -> None:
     for pid in await trio.to_thread.run_sync(_members, record):
-        with contextlib.suppress(ProcessLookupError):
+        # One that runs as somebody else (sudo) may be beyond us: then the run does not end.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
 
@@ -410,6 +438,9 @@ def _cannot_run(command: Sequence[str], error: OSError | ValueError) -> RuntimeF
             return _fault("not_executable", f"{program!r} may not be run: chmod +x, or correct it")
         case OSError(errno=errno.ENOEXEC):
             return _fault("not_executable", f"{program!r} is no program for this machine")
+        case OSError(errno=errno.EAGAIN | errno.ENOMEM | errno.EMFILE | errno.ENFILE):
+            message = f"the machine has no room for another process now: {error}"
+            return _fault("machine_full", message, heals=True)
         case _:
             return _fault("bad_command", f"{program!r} cannot be started: {error}")
 

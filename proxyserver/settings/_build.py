@@ -195,7 +195,8 @@ class Builder:
                 entry.memory, devices, self.gpus_missing, (*at, "memory"), self.found
             )
         draft = self.draft(template, special, at) if template else None
-        if draft is None or wrong & {"container", "process", "runtime"}:
+        said_how = written.keys() & {"type", "container", "process"}
+        if draft is None or not said_how or wrong & {"container", "process", "runtime"}:
             return None
         runtime = self.runtime_of(entry, server, at)
         place = Place(at, self.path.absolute().parent, self.environ, self.found)
@@ -219,6 +220,7 @@ class Builder:
             start_s=own_or_default("start_s"),
             start_max_s=own_or_default("start_max_s"),
             drain_s=own_or_default("drain_s"),
+            drain_cuts=own_or_default("drain_cuts"),
             grace_s=own_or_default("grace_s"),
         )
         return Service(spec, launch, type_, runtime, own_or_default("wait_s"))

@@ -10,6 +10,10 @@ Steps: TypeAlias = tuple[str | int, ...]
 """The way from the document's root to a value: keys of mappings, positions in lists."""
 
 
+SECRET_MIN = 4
+"""Shorter values of the environment are no secrets, and are found in any sentence."""
+
+
 @attrs.frozen
 class Mark:
     """A place in the file; both count from 1."""
@@ -49,9 +53,14 @@ class Marks:
     file: str
     values: Mapping[Steps, Mark] = attrs.field(factory=dict, repr=False)
     keys: Mapping[Steps, Mark] = attrs.field(factory=dict, repr=False)
+    filled: Mapping[Steps, Mapping[str, str]] = attrs.field(factory=dict, repr=False)
+    """What the environment put into a value, each with the reference that asked for it."""
 
     def problem(self, steps: Steps, message: str, *, at_key: bool = False) -> Problem:
-        """Make a problem with the value at `steps`, or with the key that it is missing under."""
+        """Make a problem with the value at `steps`, or with the key that it is missing under.
+
+        What came from the environment may be a secret: the message names its reference instead.
+        """
         first, second = (self.keys, self.values) if at_key else (self.values, self.keys)
         mark = first.get(steps) or second.get(steps)
         around = steps[:-1]
@@ -59,6 +68,10 @@ class Marks:
             mark = self.keys.get(around) or self.values.get(around)
             around = around[:-1]
         mark = mark or Mark()
+        for place, filled in self.filled.items():
+            if place[: len(steps)] == steps or steps[: len(place)] == place:
+                for value, reference in filled.items():
+                    message = _hidden(message, value, reference)
         return Problem(self.file, mark.line, mark.column, dotted(steps), message)
 
 
@@ -92,6 +105,16 @@ def dotted(steps: Steps) -> str:
     for step in steps:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
     return text
+
+
+def _hidden(message: str, value: str, reference: str) -> str:
+    """Replace a value, or what a shortened message shows of it, by its reference."""
+    for form in (value, repr(value)[1:-1]):
+        for length in range(min(len(form), len(message)), SECRET_MIN - 1, -1):
+            if form[:length] in message:
+                message = message.replace(form[:length], reference)
+                break
+    return message
 
 
 def near(word: str, known: Iterable[str]) -> str:

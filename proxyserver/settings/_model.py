@@ -21,7 +21,6 @@ from proxyserver.shapes import (
     IdleTime,
     LoopbackHost,
     Name,
-    Natural,
     Port,
     PortOrAny,
     Regex,
@@ -67,8 +66,9 @@ class ServerEntry:
     start_max_s: Seconds = core.START_MAX_S
     idle_s: IdleTime = "auto"
     drain_s: Seconds = core.DRAIN_S
+    drain_cuts: bool = False
     grace_s: Seconds = core.GRACE_S
-    queue_max: Natural = core.QUEUE_MAX
+    queue_max: Count = core.QUEUE_MAX
     on_shutdown: Literal["stop", "leave"] = "stop"
     shutdown_s: Seconds = 30.0
     log: LogEntry = LogEntry()
@@ -142,8 +142,9 @@ class ServiceEntry:
     start_max_s: Seconds | None = None
     idle_s: IdleTime | None = None
     drain_s: Seconds | None = None
+    drain_cuts: bool | None = None
     grace_s: Seconds | None = None
-    queue_max: Natural | None = None
+    queue_max: Count | None = None
     ready: Probe | None = None
     ready_line: Regex | None = None
     live: Live | None = None

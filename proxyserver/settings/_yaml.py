@@ -145,11 +145,12 @@ class _Reading:
     environ: Mapping[str, str]
     values: dict[Steps, Mark] = attrs.field(factory=dict, init=False)
     keys: dict[Steps, Mark] = attrs.field(factory=dict, init=False)
+    filled_in: dict[Steps, dict[str, str]] = attrs.field(factory=dict, init=False)
     problems: Problems = attrs.field(init=False)
     count: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.problems = Problems(Marks(self.file, self.values, self.keys))
+        self.problems = Problems(Marks(self.file, self.values, self.keys, self.filled_in))
 
     def value(self, node: yaml.Node, steps: Steps, depth: int = 0) -> Any:
         self.values[steps] = _mark(node.start_mark)
@@ -227,7 +228,10 @@ class _Reading:
                 self.problems.add(steps, "write ${env:NAME} or ${env:NAME:-default}")
                 return ""
             # As in a shell, `:-` stands in for an empty variable too.
-            value = self.environ.get(name) or default
+            value = self.environ.get(name)
+            if value:
+                self.filled_in.setdefault(steps, {})[value] = match[0]
+            value = value or default
             if value is None and name not in self.environ:
                 message = f"the environment variable {name} is not set; give it a default: "
                 self.problems.add(steps, f"{message}${{env:{name}:-...}}")

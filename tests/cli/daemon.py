@@ -29,12 +29,13 @@ CODER = {
     "retry_in_s": None,
     "failures": 0,
     "placement": {"gpu0": 16 << 30},
-    "aliases": [],
+    "aliases": ["smart"],
     "pinned": False,
     "cause": None,
 }
 CHAT = CODER | {
     "id": "chat",
+    "aliases": [],
     "state": "backoff",
     "run": None,
     "why": "its start failed",

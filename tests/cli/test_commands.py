@@ -38,9 +38,11 @@ def test_status_for_programs(daemon: Daemon) -> None:
     assert (done.returncode, json.loads(done.stdout)) == (0, HEALTH)
 
 
-@pytest.mark.parametrize(("service", "code"), [("coder", 0), ("chat", 4), ("nope", 1)])
+@pytest.mark.parametrize(
+    ("service", "code"), [("coder", 0), ("smart", 0), ("chat", 4), ("nope", 1)]
+)
 def test_status_of_one(daemon: Daemon, service: str, code: int) -> None:
-    """A script can ask whether a service is ready."""
+    """A script can ask whether a service is ready, by any of its names."""
     assert aiproxy("status", service, "--url", daemon.url).returncode == code
 
 
@@ -107,6 +109,14 @@ def test_wrong_usage(command: str) -> None:
     done = aiproxy(*command.split())
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("aiproxy: ")
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_a_port_is_a_port(command: str, port: str) -> None:
+    """What can be no port is wrong usage."""
+    done = aiproxy(command, "--port", port)
+    assert (done.returncode, "--port" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example"])

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,14 @@ def test_demo_says_why_it_cannot() -> None:
         port = str(taken.getsockname()[1])
         done = aiproxy("demo", "--once", "--parts", "small", "--port", port)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"aiproxy: demo: port {port} is taken; choose another one with --port\n"
+    assert done.stderr == f"aiproxy: demo: port {port} is taken or forbidden; try another --port\n"
+
+
+def test_demos_do_not_meet() -> None:
+    """Of two that begin at once, one finds its port taken, and takes another."""
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(aiproxy, "demo", "--once", "--parts", "small") for _ in range(2)]
+    assert [(done.result().returncode, done.result().stderr) for done in both] == [(0, "")] * 2
 
 
 def test_serve_from_start_to_end(tmp_path: Path) -> None:

@@ -113,10 +113,14 @@ async def conducting(
     scripts: Mapping[ServiceId, Script] | None = None,
     *,
     machine: FakeMachine | None = None,
+    engine: FakeMachine | None = None,
     services: tuple[Service, ...] | None = None,
     journal_file: JournalFile | None = None,
 ) -> AsyncIterator[Rig]:
-    """Run a conductor over a machine; leaving the block ends it as kill -9 would."""
+    """Run a conductor over a machine; leaving the block ends it as kill -9 would.
+
+    Services whose runtime is `docker` run on the machine `engine`.
+    """
     machine = machine or FakeMachine(dict(scripts or {}))
     services = services or (service(CHAT), service(CODER))
     facts: list[Fact] = []
@@ -124,7 +128,7 @@ async def conducting(
     conductor = Conductor(
         CoreConfig(DEVICES, tuple(one.spec for one in services)),
         {one.spec.id: one for one in services},
-        {"process": FakeRuntime(machine)},
+        {"process": FakeRuntime(machine), "docker": FakeRuntime(engine or FakeMachine())},
         connect=FakeConnections,
         tell=facts.append,
         journal_file=journal_file,

@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
@@ -208,6 +209,31 @@ async def test_shutdown_lets_streams_finish_and_refuses_the_rest(
         assert rig.state(CHAT) is State.DOWN
 
 
+async def test_shutdown_leaves_nothing(autojump_clock: MockClock) -> None:
+    async with conducting({CHAT: Script(forget_s=0.5)}) as rig:
+        await use(rig, CHAT)
+        await rig.conductor.shutdown(1.0)
+        assert rig.machine.lives == {}
+
+
+async def test_a_run_may_be_gone_before_its_next_request_has_its_turn(
+    autojump_clock: MockClock,
+) -> None:
+    """Whoever got a place has connections, if only broken ones."""
+    one_at_a_time = (service(CHAT, concurrent_max=1), service(CODER))
+    for steps in range(100):
+        async with (
+            conducting(services=one_at_a_time) as rig,
+            trio.open_nursery() as nursery,
+            rig.conductor.slot(CHAT),
+        ):
+            nursery.start_soon(use, rig, CHAT)
+            await trio.sleep(0.1)
+            rig.machine.end(CHAT)
+            for _ in range(steps % 10):
+                await trio.lowlevel.checkpoint()
+
+
 async def test_a_lost_runtime_is_said_and_comes_back(autojump_clock: MockClock) -> None:
     async with conducting() as rig:
         rig.machine.lose("nobody at the socket")
@@ -231,6 +257,21 @@ async def test_the_daemon_starts_without_its_runtime(autojump_clock: MockClock) 
         machine.restore()
         await trio.sleep(2.0)
         await use(rig, CHAT)
+
+
+async def test_leftovers_are_known_by_more_than_their_number(autojump_clock: MockClock) -> None:
+    """A life that could not ask the engine counts from 1 again, as the last one did."""
+    engine = FakeMachine()
+    async with conducting(machine=engine) as rig:
+        assert await use(rig, CODER) == 1
+    engine.lose()
+    services = (service(CHAT), attrs.evolve(service(CODER), runtime="docker"))
+    async with conducting(engine=engine, services=services) as rig:
+        assert await use(rig, CHAT) == 1
+        engine.restore()
+        await trio.sleep(2.0)
+        assert engine.lives == {}
+        assert rig.state(CHAT) is State.READY
 
 
 async def test_a_next_life_adopts_what_is_unchanged_and_well(autojump_clock: MockClock) -> None:

@@ -48,11 +48,10 @@ MUTANTS = (
     ),
     Mutant(
         2,
-        "a kill counts as the end of the run",
+        "a run number is given twice",
         "_verbs.py",
-        "        self.out.append(fx.KillRun(book.id, run_of(book)))",
-        "        self.out.append(fx.KillRun(book.id, run_of(book)))\n"
-        '        self.gone(book, "killed")',
+        "self.books.run_max = RunId(self.books.run_max + 1)",
+        "self.books.run_max = RunId(max(self.books.run_max, 1))",
     ),
     Mutant(
         2,
@@ -96,17 +95,24 @@ MUTANTS = (
         5,
         "what is promised does not count as taken",
         "_settle.py",
-        "                # A later one must not take what an earlier one is still gathering.\n"
-        "                now_free.take(placement)",
-        "                if book.state is not State.RESERVED:\n"
+        "            # A later one must not take what an earlier one is still gathering.\n"
+        "            now_free.take(placement)",
+        "            if book.state is not State.RESERVED:\n"
         "                    now_free.take(placement)",
     ),
     Mutant(
         6,
         "a run that serves may be stopped for room",
         "_settle.py",
-        "if not stoppable or not book.unused or",
-        "if not stoppable or book.waiting or",
+        "may_leave = book.unused or (serving",
+        "may_leave = not book.waiting or (serving",
+    ),
+    Mutant(
+        6,
+        "nobody is patient",
+        "_settle.py",
+        "return self._verbs.books.now < self._patient_until(book)",
+        "return False",
     ),
     Mutant(
         6,
@@ -158,8 +164,8 @@ MUTANTS = (
         9,
         "who cannot be helped blocks those behind",
         "_settle.py",
-        "                if found is None:\n                    continue\n",
-        "                if found is None:\n                    break\n",
+        "            if placement is None:\n                continue\n",
+        "            if placement is None:\n                break\n",
     ),
     Mutant(
         9,
@@ -210,9 +216,9 @@ MUTANTS = (
     Mutant(
         12,
         "a run that does not stop is never killed",
-        "_verbs.py",
-        "        self.out.append(fx.KillRun(book.id, run_of(book)))",
-        "        pass",
+        "_core.py",
+        "                self._verbs.kill(book)",
+        "                book.timer_at = None",
     ),
     Mutant(
         12,
@@ -220,6 +226,20 @@ MUTANTS = (
         "_verbs.py",
         "book.timer_at = min(alive_until, book.start_max_at)",
         "book.timer_at = alive_until",
+    ),
+    Mutant(
+        13,
+        "who serves is never drained",
+        "_settle.py",
+        "placement = self._evict_for(book, promisable, self._candidates(serving=True))",
+        "pass",
+    ),
+    Mutant(
+        13,
+        "patience never ends",
+        "_settle.py",
+        "return patient_from + self._specs[book.id].patience_s",
+        "return patient_from + 1e9",
     ),
     Mutant(
         15,
@@ -241,7 +261,7 @@ MUTANTS = (
         15,
         "who is pinned leaves too",
         "_settle.py",
-        "not book.unused or spec.pinned or book.lost",
-        "not book.unused or book.lost",
+        "if spec.pinned or book.lost is not None:",
+        "if book.lost is not None:",
     ),
 )

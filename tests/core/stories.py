@@ -50,6 +50,7 @@ FIELDS: dict[str, tuple[str, Callable[[str], object]]] = {
     "queue": ("queue_max", int),
     "priority": ("priority", int),
     "pinned": ("pinned", lambda word: word == "yes"),
+    "cuts": ("drain_cuts", lambda word: word == "yes"),
 }
 
 

@@ -10,7 +10,12 @@ from tests.daemon.rig import Daemon, Flavour, docker_flavour, process_flavour
 from tests.rig.engine import Engine
 
 
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.engine)])
+@pytest.fixture(
+    params=[
+        pytest.param("process", marks=pytest.mark.mock_binary),
+        pytest.param("docker", marks=[pytest.mark.engine, pytest.mark.mock_binary]),
+    ]
+)
 def flavour(request: pytest.FixtureRequest) -> Flavour:
     """How the scripted server runs: as a process, and in a container."""
     if request.param == "process":

@@ -82,6 +82,11 @@ class Daemon:
     def _log_file(self) -> Path:
         return self.folder / f"daemon.{self._logs}.log"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it and wait until it listens."""
         file = self.folder / "aiproxy.yaml"
@@ -112,9 +117,9 @@ class Daemon:
         """Ask it to end; return its exit code."""
         return self._end(signal.SIGTERM)
 
-    def ask_to_stop(self) -> None:
+    def ask_to_stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
+        self._process.send_signal(number)
 
     def wait(self) -> int:
         assert self._process is not None

@@ -1,19 +1,34 @@
 """What survives the daemon, what does not, and what is none of its business."""
 
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import docker
+import httpx
 import pytest
 
-from tests.daemon.rig import Daemon, Flavour, docker_flavour, events, text_of, wait_until
+from tests.daemon.rig import (
+    Daemon,
+    Flavour,
+    docker_flavour,
+    events,
+    process_flavour,
+    text_of,
+    wait_until,
+)
 from tests.rig.engine import Engine
 from tests.rig.mock import MOCK_IMAGE
 
 NewDaemon = Callable[..., Daemon]
+
+
+def _has_said(daemon: Daemon, words: str) -> bool:
+    return words in daemon.log
 
 
 def test_after_a_crash_what_runs_is_adopted(flavour: Flavour, new_daemon: NewDaemon) -> None:
@@ -52,6 +67,48 @@ def test_an_end_by_signal_lets_the_stream_finish_and_leaves_nothing(
         rest = list(chunks)
     assert rest[-1] == "[DONE]"
     assert len(text_of(iter([first, *rest])).split()) >= 8
+    assert daemon.wait() == 0
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_second_signal_cuts_the_stream_and_leaves_nothing(
+    flavour: Flavour, new_daemon: NewDaemon
+) -> None:
+    daemon = new_daemon({"a": flavour.mock({"TOKENS": "500", "TOKEN_MS": "50"})}, **flavour.server)
+    with daemon.stream("a") as answer:
+        chunks = events(answer)
+        next(chunks)
+        pid = daemon.get("/api/v1/container/a").json()["pid"]
+        daemon.ask_to_stop(signal.SIGINT)
+        wait_until("the first signal", partial(_has_said, daemon, "finishing what runs"))
+        daemon.ask_to_stop(signal.SIGINT)
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(chunks)
+    assert daemon.wait() == 0
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_third_signal_ends_at_once_and_leaves_the_rest_to_the_next_life(
+    mock_binary: Path, new_daemon: NewDaemon
+) -> None:
+    flavour = process_flavour(mock_binary)
+    daemon = new_daemon({"a": {**flavour.mock({"IGNORE_TERM": "1"}), "grace_s": 60}})
+    assert daemon.chat("a").status_code == 200
+    pid = daemon.get("/api/v1/container/a").json()["pid"]
+    for words in ("finishing what runs", "cutting what runs", "ending at once"):
+        daemon.ask_to_stop(signal.SIGINT)
+        wait_until("the signal", partial(_has_said, daemon, words))
+    assert daemon.wait() == 0
+    assert Path(f"/proc/{pid}").exists()
+
+
+def test_a_closed_terminal_ends_it_as_a_signal_does(
+    mock_binary: Path, new_daemon: NewDaemon
+) -> None:
+    daemon = new_daemon({"a": process_flavour(mock_binary).mock({})})
+    assert daemon.chat("a").status_code == 200
+    pid = daemon.get("/api/v1/container/a").json()["pid"]
+    daemon.ask_to_stop(signal.SIGHUP)
     assert daemon.wait() == 0
     assert not Path(f"/proc/{pid}").exists()
 

@@ -33,6 +33,13 @@ def headings(text: str) -> list[str]:
     return [title.replace("`", "") for title in HEADING.findall(CODE_BLOCK.sub("", text))]
 
 
+def two_sentences(text: str) -> Iterator[str]:
+    """Yield lines of prose in which a second sentence begins."""
+    for line in CODE_BLOCK.sub("", text).splitlines():
+        if not line.startswith(("|", "    ")) and re.search(r"[a-z`)*][.!?] +[A-Z`]", line):
+            yield line
+
+
 def anchor(heading: str) -> str:
     """Return the fragment by which a heading can be linked to."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

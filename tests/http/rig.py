@@ -148,7 +148,7 @@ class FakeConductor:
             services=tuple(
                 ServiceView(
                     id=spec.id,
-                    state=State.READY,
+                    state=self._state(spec.id),
                     run=RunId(number),
                     why="it answers",
                     since_at=trio.current_time() - 5,
@@ -168,6 +168,10 @@ class FakeConductor:
                 for device in self.config.devices
             ),
         )
+
+    def _state(self, service: ServiceId) -> State:
+        ended = {("stop", service), ("force", service)} & set(self.acts)
+        return State.DOWN if ended else State.READY
 
     @asynccontextmanager
     async def slot(

@@ -166,18 +166,34 @@ async def test_http2_without_asking_is_refused() -> None:
         assert b"HTTP/1.1 400 " in await wire.rest()
 
 
-async def test_a_websocket_is_refused_clearly() -> None:
-    """501, with the reason, not a broken handshake."""
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "Sec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Version: 9\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ],
+)
+async def test_a_websocket_is_refused_clearly(rest: str) -> None:
+    """501, with the reason, however good the handshake is; and it is accounted for."""
     async with running() as rig:
         wire = await rig.ask(
             raw(
                 "GET /service/coder/ws HTTP/1.1\nHost: localhost\nConnection: Upgrade\n"
-                "Upgrade: websocket\nSec-WebSocket-Version: 13\n"
-                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+                f"Upgrade: websocket\n{rest}"
             )
         )
         assert (await wire.head()).startswith(b"HTTP/1.1 501 ")
         assert b"websocket_unsupported" in await wire.rest()
+        assert (await rig.record()).status == 501
+
+
+async def test_there_are_no_tunnels() -> None:
+    """An upstream that agreed to one would leave both sides with nothing to say."""
+    async with running() as rig:
+        wire = await rig.ask(raw("CONNECT /service/coder/x HTTP/1.1\nHost: localhost"))
+        assert (await wire.head()).startswith(b"HTTP/1.1 400 ")
+        assert not rig.conductor.waiting
 
 
 @pytest.mark.parametrize(

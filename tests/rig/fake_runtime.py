@@ -54,6 +54,8 @@ class Script:
     term_s: float = 0.0
     """How long it takes to end when asked politely."""
     ignores_term: bool = False
+    forget_s: float = 0.0
+    """How long what is left of it takes to remove."""
     memory: int | None = 1024 * 1024
 
 
@@ -234,8 +236,9 @@ class FakeRuntime:
     async def forget(self, service: ServiceId, run: RunId) -> None:
         self.machine.calls.append(("forget", service, run))
         await self._reach()
-        life = self.machine.lives.pop((service, run), None)
-        if life is not None:
+        if (life := self._life(service, run)) is not None:
+            await trio.sleep(life.script.forget_s)
+            del self.machine.lives[service, run]
             self.machine.last_logs[service] = life.lines()
 
     async def found(self) -> Sequence[FoundProcess]:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import random
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,7 @@ async def test_options_reach_the_engine(bench: DockerBench, client: docker.Docke
         bench.spec(),
         command=("a", "b"),
         mounts=(Mount(str(folder), "/data", read_only=True), Mount("some-volume", "/volume")),
+        devices=("/dev/null", "/dev/zero:/dev/nought"),
         extra_hosts=(("other", "10.0.0.1"),),
         shm_size=64 << 20,
         ipc="private",
@@ -113,6 +115,8 @@ async def test_options_reach_the_engine(bench: DockerBench, client: docker.Docke
         ("bind", str(folder), True),
         ("volume", "some-volume", False),
     ]
+    devices = [(each["PathOnHost"], each["PathInContainer"]) for each in host["Devices"]]
+    assert devices == [("/dev/null", "/dev/null"), ("/dev/zero", "/dev/nought")]
     assert host["ExtraHosts"] == ["other:10.0.0.1"]
     assert (host["ShmSize"], host["IpcMode"], host["Memory"]) == (64 << 20, "private", 256 << 20)
     config = seen["Config"]
@@ -305,11 +309,21 @@ async def test_pull_that_fails(bench: DockerBench, client: docker.DockerClient) 
     assert client.images.get(f"{name}/{IMAGE}").id == client.images.get(bench.image).id
 
 
+async def test_which_image_is_not_here(bench: DockerBench) -> None:
+    """An image that is here is fine; one that is not, or cannot be, is a fault."""
+    assert isinstance(bench.runtime, DockerRuntime)
+    await bench.runtime.check_image(bench.image)
+    for image in ("nothing-here:1", "Nothing Here"):
+        with pytest.raises(RuntimeFault, match=r"(?i)nothing.here") as caught:
+            await bench.runtime.check_image(image)
+        assert not isinstance(caught.value, RuntimeUnreachable)
+
+
 async def test_no_engine(tmp_path: Path) -> None:
     """Where no engine is, that is said, by every method that needs one."""
     host = f"unix://{tmp_path}/none.sock"
     runtime = DockerRuntime(instance="test", docker_host=host, state_dir=tmp_path)
-    for call in (runtime.check, runtime.found):
+    for call in (runtime.check, runtime.found, partial(runtime.check_image, "image")):
         with pytest.raises(RuntimeUnreachable, match=r"No such file.*Is it running"):
             await call()
 

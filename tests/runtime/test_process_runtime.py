@@ -8,8 +8,10 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 import trio.lowlevel
@@ -20,6 +22,7 @@ from proxyserver.runtime import (
     ProcessRuntime,
     ProcessSpec,
     RuntimeFault,
+    _proc,
     instance_id,
 )
 
@@ -152,6 +155,32 @@ async def test_orphans_do_not_outlive_the_run(bench: ProcessBench) -> None:
     assert not is_alive(child)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("leader", ["", "exec sleep 60"])
+async def test_who_leaves_the_session_is_still_of_the_run(bench: ProcessBench, leader: str) -> None:
+    """A server that makes itself a daemon listens for us, and ends with its leader."""
+    what = bench.spec().what
+    assert isinstance(what, ProcessSpec)
+    script = f"setsid {what.command[0]} & sleep 0.3; {leader}"
+    spec = attrs.evolve(bench.spec(), what=attrs.evolve(what, command=("/bin/sh", "-c", script)))
+    endpoint = await bench.runtime.start(spec, FIRST, PLACEMENT)
+    await eventually(partial(bench.runtime.owns, ALPHA, FIRST, endpoint))
+    (listener,) = _proc.listeners_on(endpoint.port)
+    if leader:
+        await bench.runtime.stop(ALPHA, FIRST, 1.0)
+    with trio.fail_after(PATIENCE_S):
+        await bench.runtime.wait_gone(spec, FIRST)
+    assert listener not in _proc.listeners_on(endpoint.port)
+
+
+async def test_state_folder_that_takes_nothing(bench: ProcessBench) -> None:
+    """A full or broken disk fails a start that may work later, and nothing else."""
+    (bench.state_dir / "processes").write_text("not a folder")
+    with pytest.raises(RuntimeFault, match="state_dir") as caught:
+        await bench.runtime.start(bench.spec(), FIRST, PLACEMENT)
+    assert (caught.value.cause.kind, caught.value.cause.heals) == ("state_dir", True)
+
+
 async def test_reused_number_is_never_touched(bench: ProcessBench) -> None:
     """A state file whose number now belongs to a stranger is a dead run, and the stranger lives."""
     await start(bench, bench.spec())
@@ -160,7 +189,7 @@ async def test_reused_number_is_never_touched(bench: ProcessBench) -> None:
     stranger = subprocess.Popen(["sleep", "60"])  # noqa: ASYNC220
     try:
         state_file.with_name("alpha.9.json").write_text(
-            json.dumps({**record, "run": 9, "pid": stranger.pid, "start_ticks": 1})
+            json.dumps({**record, "run": 9, "marker": "9", "pid": stranger.pid, "start_ticks": 1})
         )
         found = {one.run: one.alive for one in await bench.runtime.found()}
         assert found == {1: True, 9: False}

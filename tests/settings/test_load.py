@@ -1,11 +1,9 @@
 """A whole configuration, from the file to what the program runs on."""
 
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +11,6 @@ from hypothesis import strategies as st
 
 from proxycore import RAM, DeviceId, ServiceId
 from proxycore.config import GIB, MIB, DeviceSpec, Placement, idle_auto_s
-from proxyserver.gauges import GaugeFault
 from proxyserver.gauges.host import ram_total
 from proxyserver.runtime._protocol import ContainerSpec, Mount, PortBinding, Probe, ProcessSpec
 from proxyserver.settings import ServerSettings, Settings, SettingsError, load
@@ -103,58 +100,6 @@ def test_container_as_compose_writes_it(folder: Folder) -> None:
     udp = PortBinding(53, 53, "0.0.0.0", "udp")
     assert a == ContainerSpec(**common, ports=(PortBinding(80, 8081), udp))
     assert b == ContainerSpec(**common, ports=(PortBinding(80, 8082),))
-
-
-def test_gpus_that_are_left_out_are_found(folder: Folder) -> None:
-    """The driver's GPUs become devices with all their memory, and can be claimed."""
-    machine = attrs.evolve(folder, find_gpus=lambda: {GPU0: 24 * GIB, GPU1: 8 * GIB})
-    claim = "{a: {process: {command: sh}, memory: {vram: 7GiB}}}"
-    core = machine.load(f"server: {{headroom: 1GiB, ram: 4GiB}}\nservices: {claim}").core
-    assert core.devices == (
-        DeviceSpec(GPU0, 24 * GIB, GIB),
-        DeviceSpec(GPU1, 8 * GIB, GIB),
-        DeviceSpec(RAM, 4 * GIB, GIB),
-    )
-    assert core.services[0].placements == tuple(
-        Placement(((gpu, 7 * GIB),)) for gpu in (GPU0, GPU1)
-    )
-
-
-@pytest.mark.parametrize(
-    ("devices", "gpus"), [("{gpu7: 2GiB}", ["gpu7"]), ("{}", [])], ids=["some", "none"]
-)
-def test_declared_devices_win(folder: Folder, devices: str, gpus: list[str]) -> None:
-    """Where the file says what there is, no driver is asked."""
-
-    def asked() -> Mapping[DeviceId, int]:
-        raise AssertionError
-
-    machine = attrs.evolve(folder, find_gpus=asked)
-    found = machine.load(f"server: {{devices: {devices}}}\nservices: {{}}").core.devices
-    assert [device.id for device in found] == [*gpus, RAM]
-
-
-def no_driver() -> Mapping[DeviceId, int]:
-    raise GaugeFault("no NVIDIA driver")
-
-
-@pytest.mark.parametrize(
-    ("server", "find_gpus", "why"),
-    [
-        ("{devices: {}}", no_driver, "`server.devices` names none"),
-        ("{}", no_gpus, "`server.devices` is left out and none was found"),
-        ("{}", no_driver, "`server.devices` is left out and none was found (no NVIDIA driver)"),
-    ],
-)
-def test_a_claim_without_gpus(
-    folder: Folder, server: str, find_gpus: Callable[[], Mapping[DeviceId, int]], why: str
-) -> None:
-    """A claim that nothing can meet says why there is no GPU; all else can do without."""
-    machine = attrs.evolve(folder, find_gpus=find_gpus)
-    text = f"server: {server}\nservices: {{a: {{process: {{command: sh}}, memory: {{vram: 1}}}}}}"
-    (problem,) = machine.problems(text)
-    assert problem.endswith(f"memory.vram: claims memory of a GPU, but {why}")
-    assert machine.load(text.replace("vram", "ram")).services
 
 
 def test_claims(folder: Folder) -> None:
@@ -276,6 +221,34 @@ def test_claims_that_cannot_be(folder: Folder, memory: str, said: str) -> None:
 def test_what_is_wrong_is_told_with_its_place(folder: Folder, text: str, said: str) -> None:
     """Each mistake has its message, at the line and column where it can be put right."""
     assert any(said in problem for problem in folder.problems(text))
+
+
+def test_a_service_of_no_kind_is_one_mistake(folder: Folder) -> None:
+    """What would follow from the missing kind is not told as well."""
+    (problem,) = folder.problems("services: {a: {pinned: true}}")
+    assert "needs a `type`" in problem
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "very-long-" * 20, 'it\'s \\ "odd"\n'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN + ", priority: '${env:KEY}'}}",
+        PLAIN + ", memory: {ram: '${env:KEY}'}}}",
+        PLAIN + ", idle_s: '${env:KEY}', aliases: ['x ${env:KEY}']}}",
+        "services: {a: {process: {command: ['${env:KEY}', b]}}}",
+        "services: {a: {type: llamacpp, model: '/${env:KEY}'}}",
+        "services: {a: {type: '${env:KEY}'}}",
+        "server: {host: '${env:KEY}', port: '${env:KEY}', log: {level: '${env:KEY}'}}",
+    ],
+)
+def test_what_the_environment_says_is_told_to_nobody(
+    folder: Folder, text: str, secret: str
+) -> None:
+    """It may be a secret: a message names the variable, not the value or a part of it."""
+    problems = folder.problems(text, {**ENVIRON, "KEY": secret})
+    assert any("${env:KEY}" in problem for problem in problems)
+    assert not any(secret[:7] in problem for problem in problems)
 
 
 def test_all_that_is_wrong_is_told_at_once(folder: Folder) -> None:
