@@ -9,6 +9,14 @@ import argparse
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
+FLASH_ATTENTION = {
+    "auto": "LLAMA_FLASH_ATTN_TYPE_AUTO",
+    "on": "LLAMA_FLASH_ATTN_TYPE_ENABLED",
+    "off": "LLAMA_FLASH_ATTN_TYPE_DISABLED",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,6 +32,11 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("-ngl", "--gpu-layers", "--n-gpu-layers", default="0")
     flags.add_argument("-dev", "--device", choices=["none"], default="none")
     flags.add_argument("-fit", "--fit", choices=["on", "off"], default="on")
+    flags.add_argument("-ctk", "--cache-type-k", choices=CACHE_TYPES, default="f16")
+    flags.add_argument("-ctv", "--cache-type-v", choices=CACHE_TYPES, default="f16")
+    flags.add_argument("-fa", "--flash-attn", choices=FLASH_ATTENTION, default="auto")
+    flags.add_argument("-b", "--batch-size", type=int, default=2048)
+    flags.add_argument("-ub", "--ubatch-size", type=int, default=512)
     flags.add_argument("-cram", "--cache-ram", type=int, default=8192)
     flags.add_argument("-lv", "--verbosity", type=int, default=3)
     flags.add_argument("--sse-ping-interval", type=int, default=30)
@@ -53,6 +66,13 @@ def serve(arguments: Sequence[str] | None = None) -> None:
     params.n_ctx = flags.ctx_size
     params.n_parallel = flags.parallel
     params.n_gpu_layers = 0
+    params.cache_type_k = _cache_type(xllamacpp, flags.cache_type_k)
+    params.cache_type_v = _cache_type(xllamacpp, flags.cache_type_v)
+    params.flash_attn_type = getattr(
+        xllamacpp.llama_flash_attn_type, FLASH_ATTENTION[flags.flash_attn]
+    )
+    params.n_batch = flags.batch_size
+    params.n_ubatch = flags.ubatch_size
     params.fit_params = flags.fit == "on"
     params.cache_ram_mib = flags.cache_ram
     params.verbosity = flags.verbosity
@@ -68,6 +88,10 @@ def serve(arguments: Sequence[str] | None = None) -> None:
     print(f"server is listening on {server.listening_address}", flush=True)  # noqa: T201
     while True:
         signal.pause()
+
+
+def _cache_type(xllamacpp: Any, name: str) -> Any:
+    return getattr(xllamacpp.ggml_type, f"GGML_TYPE_{name.upper()}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from ._console import is_rich
+from .shapes import CacheType
 
 if TYPE_CHECKING:
     from proxyserver.settings import Settings
@@ -36,6 +37,8 @@ Config = Annotated[
 ]
 Wait = Annotated[bool, Parameter(name="--wait", help="Return when it is done, or at once.")]
 PORTS = Number(gte=0, lte=65535)
+AtLeast0 = Annotated[int | None, Parameter(validator=Number(gte=0))]
+AtLeast1 = Annotated[int | None, Parameter(validator=Number(gte=1))]
 DAEMON = "http://127.0.0.1:8787"
 
 
@@ -237,6 +240,31 @@ def pull(*services: str, config: Config = None, json: Json = False) -> None:
         _print_json([{"image": image, "services": used_by} for image, used_by in images.items()])
 
 
+@app.command
+def inspect(
+    file: Annotated[Path, Parameter(help="A GGUF; of a split one, the first part.")],
+    /,
+    *,
+    ctx: Annotated[AtLeast0, Parameter(help="Tokens over all slots; default: as trained.")] = None,
+    parallel: Annotated[AtLeast1, Parameter(help="Slots; default: llama-server's own.")] = None,
+    cache_type: Annotated[CacheType, Parameter(help="Of keys and of values.")] = "f16",
+    gpu_layers: Annotated[AtLeast0, Parameter(help="Layers on the GPU; default: all.")] = None,
+    json: Json = False,
+) -> None:
+    """Tell what a GGUF file is, and what memory llama-server will take for it."""
+    from ._inspect import document, findings, show
+    from .gguf import GgufError, Setting
+
+    try:
+        found = findings(file, Setting(ctx, parallel, cache_type, cache_type, gpu_layers))
+    except (GgufError, OSError) as error:
+        _fail(str(error))
+    if json:
+        _print_json(document(found))
+    else:
+        show(found)
+
+
 @config_app.command
 def check(
     file: Annotated[Path | None, Parameter(help="Default: as for `aiproxy serve`.")] = None,
@@ -245,6 +273,8 @@ def check(
     json: Json = False,
 ) -> None:
     """Tell all that is wrong with it, by line and column."""
+    from attrs import asdict
+
     from proxyserver.settings import SettingsError, load
 
     from ._console import size
@@ -256,18 +286,20 @@ def check(
     except SettingsError as error:
         if not json:
             raise CommandFailed(FAILED, str(error)) from None
-        import attrs
-
-        _print_json({"ok": False, "problems": [attrs.asdict(one) for one in error.problems]})
+        _print_json({"ok": False, "problems": [asdict(one) for one in error.problems]})
         raise CommandFailed(FAILED, f"{path}: {len(error.problems)} problems") from None
     if unasked is not None:
         print(f"not checked whether the images are here: {unasked}", file=sys.stderr)
     if json:
-        _print_json({"ok": True, "problems": []})
+        _print_json(
+            {"ok": True, "problems": [], "remarks": [asdict(one) for one in settings.remarks]}
+        )
         return
     services = ", ".join(f"{name} ({one.runtime})" for name, one in settings.services.items())
     devices = ", ".join(f"{device.id} {size(device.capacity)}" for device in settings.core.devices)
     print(f"{path}: good; services: {services or 'none'}; devices: {devices}")
+    for remark in settings.remarks:
+        print(remark)
 
 
 def _act(verb: str, service: str, *, wait: bool, url: str, json: bool, force: bool = False) -> None:

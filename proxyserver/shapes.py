@@ -20,6 +20,8 @@ PortOrAny: TypeAlias = Annotated[int, "port or any"]
 """A port; 0 is any free one."""
 Name: TypeAlias = Annotated[str, "name"]
 """An id that fits into a URL and into a container's name."""
+Alias: TypeAlias = Annotated[str, "alias"]
+"""What clients call a model; hubs use capitals and slashes."""
 Word: TypeAlias = Annotated[str, "word"]
 """A text; a number stands for the text that it was written with."""
 Regex: TypeAlias = Annotated[str, "regex"]
@@ -36,3 +38,7 @@ ExtraHosts: TypeAlias = Annotated[tuple[tuple[str, str], ...], "hosts"]
 """A mapping or a list of name:address, as in compose."""
 Gpus: TypeAlias = Annotated[bool, "gpus"]
 """`all`, true, false or a count: whether GPUs are wanted; which ones is up to the placement."""
+CacheType: TypeAlias = Literal[
+    "f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"
+]
+"""How llama.cpp can keep the keys and values of its cache."""

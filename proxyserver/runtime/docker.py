@@ -19,7 +19,7 @@ import docker
 import requests
 import trio
 import urllib3
-from docker.errors import APIError, DockerException, NotFound
+from docker.errors import APIError, DockerException
 from docker.utils import parse_repository_tag
 
 from proxycore import Cause, Placement, RunId, ServiceId
@@ -28,7 +28,7 @@ from ._containers import Inspected, Owner, create_arguments, instance_filter
 from ._engine_socket import EngineLost, EngineRefused, EngineSocket, log_lines
 from ._exits import classify, explain, refusal
 from ._logs import clean_line, read_tail, tail_of
-from ._owners import ContainerOwners, list_owned
+from ._owned import find, inspect, inspect_all, remove
 from ._ports import check_port_free
 from ._protocol import (
     LOG_TAIL_LINES,
@@ -44,6 +44,7 @@ from ._protocol import (
     RuntimeUnreachable,
 )
 from ._state import file_name, write_atomically
+from ._whose import ContainerOwners, list_owned
 
 T = TypeVar("T")
 
@@ -139,7 +140,7 @@ class DockerRuntime:
         def create(client: docker.DockerClient) -> str:
             with lock:
                 # A call may have succeeded whose answer was lost.
-                made = _find(client, owner)
+                made = find(client, owner)
                 number = made.id if made else str(client.containers.create(**arguments).id)
                 for network in what.networks[1:]:
                     if made is None or network not in made.networks:
@@ -156,12 +157,12 @@ class DockerRuntime:
             self._ids[spec.service, run] = made
             container = await self._retried(lambda: self._sdk(start))
         except APIError as error:
-            await self._ask(lambda client: _remove(client, owner))
+            await self._ask(lambda client: remove(client, owner))
             raise _refusal(what.image, error) from error
         if not container.alive:
             return Endpoint("127.0.0.1", 0)
         if container.endpoint is None:
-            await self._ask(lambda client: _remove(client, owner))
+            await self._ask(lambda client: remove(client, owner))
             raise _fault(
                 "no_port",
                 f"network_mode {what.network_mode!r} leaves no way to reach port {what.port}: "
@@ -184,7 +185,7 @@ class DockerRuntime:
         owner = Owner(self._instance, service, run)
         while (container := await self._find(service, run)) is not None:
             if container.status == "created":  # A start that was cancelled half-way.
-                await self._ask(lambda client: _remove(client, owner))
+                await self._ask(lambda client: remove(client, owner))
             elif not container.alive:
                 return
             else:
@@ -238,14 +239,14 @@ class DockerRuntime:
             with contextlib.suppress(OSError):
                 await trio.to_thread.run_sync(write_atomically, self._log_file(service), text)
             owner = Owner(self._instance, service, run)
-            await self._ask(lambda client: _remove(client, owner))
+            await self._ask(lambda client: remove(client, owner))
         self._locks.pop((service, run), None)
         self._ids.pop((service, run), None)
         self._end_asked.discard((service, run))
 
     async def found(self) -> Sequence[FoundProcess]:
         def look(client: docker.DockerClient) -> list[Inspected]:
-            return _inspect_all(client, instance_filter(self._instance))
+            return inspect_all(client, instance_filter(self._instance))
 
         containers = await self._ask(look)
         return [found for container in containers if (found := container.found()) is not None]
@@ -339,7 +340,7 @@ class DockerRuntime:
         def look(client: docker.DockerClient) -> Inspected | None:
             with lock or contextlib.nullcontext():
                 # Looking by label takes a call more, and each is waited for in a swap.
-                return _find(client, owner) if known is None else _inspect(client, known)
+                return find(client, owner) if known is None else inspect(client, known)
 
         return await self._ask(look)
 
@@ -425,36 +426,6 @@ class DockerRuntime:
 
     def _log_file(self, service: ServiceId) -> Path:
         return self._logs / f"{file_name(service)}.log"
-
-
-def _inspect_all(client: docker.DockerClient, labels: list[str]) -> list[Inspected]:
-    found = []
-    for container in client.api.containers(all=True, filters={"label": labels}):
-        with contextlib.suppress(NotFound):  # It was removed between the two calls.
-            found.append(Inspected(client.api.inspect_container(container["Id"])))
-    return found
-
-
-def _inspect(client: docker.DockerClient, container_id: str) -> Inspected | None:
-    with contextlib.suppress(NotFound):
-        return Inspected(client.api.inspect_container(container_id))
-    return None
-
-
-def _find(client: docker.DockerClient, owner: Owner) -> Inspected | None:
-    found = _inspect_all(client, owner.label_filter())
-    return found[0] if found else None
-
-
-def _remove(client: docker.DockerClient, owner: Owner) -> None:
-    for container in _inspect_all(client, owner.label_filter()):
-        with contextlib.suppress(NotFound):
-            try:
-                # With the volumes that have no name, which nobody could find again.
-                client.api.remove_container(container.id, v=True, force=True)
-            except APIError as error:
-                if error.status_code != 409:  # Somebody else is removing it.
-                    raise
 
 
 def _refusal(image: str, error: APIError) -> RuntimeFault:

@@ -15,8 +15,8 @@ from proxyserver.gauges.host import ram_total
 from proxyserver.runtime._protocol import ContainerSpec
 from proxyserver.templates import TEMPLATES, Draft, Template
 
-from ._claims import placements
-from ._errors import Problems, Steps, near
+from ._claims import Claim, claim_by_estimate, doubts_of_claim, placements
+from ._errors import Problem, Problems, Steps, near
 from ._launch import Place, launch_spec
 from ._model import DeviceEntry, ServerEntry, ServiceEntry
 from ._settings import ServerSettings, Service, Settings
@@ -48,6 +48,7 @@ class Builder:
     gpus_missing: str = attrs.field(default="`server.devices` names none", init=False)
     """Why there is no GPU, if there is none."""
     entries: dict[ServiceId, ServiceEntry] = attrs.field(factory=dict, init=False)
+    remarks: list[Problem] = attrs.field(factory=list, init=False)
 
     def build(self, data: Any) -> Settings:
         """Build everything that can be built, then complain or return it.
@@ -82,6 +83,7 @@ class Builder:
             core,
             MappingProxyType(services),
             self.found.marks,
+            tuple(self.remarks),
         )
 
     def entry(self, written: Any, to: type[_Entry], at: Steps) -> tuple[_Entry, set[str]]:
@@ -189,12 +191,10 @@ class Builder:
         common, special = self.sorted_keys(written, template, at)
         entry, wrong = self.entry(common, ServiceEntry, at)
         self.entries[service_id] = entry
+        draft = self.draft(template, special, at) if template else None
         where: tuple[Placement, ...] = (Placement(),)
         if devices is not None and "memory" not in wrong:
-            where = placements(
-                entry.memory, devices, self.gpus_missing, (*at, "memory"), self.found
-            )
-        draft = self.draft(template, special, at) if template else None
+            where = self.claim("memory" in written, entry, draft, devices, at)
         said_how = written.keys() & {"type", "container", "process"}
         if draft is None or not said_how or wrong & {"container", "process", "runtime"}:
             return None
@@ -224,6 +224,26 @@ class Builder:
             grace_s=own_or_default("grace_s"),
         )
         return Service(spec, launch, type_, runtime, own_or_default("wait_s"))
+
+    def claim(
+        self,
+        is_declared: bool,
+        entry: ServiceEntry,
+        draft: Draft | None,
+        devices: Mapping[DeviceId, DeviceSpec],
+        at: Steps,
+    ) -> tuple[Placement, ...]:
+        """Return where the service may live: as declared, else as the template estimates."""
+        here = (*at, "memory")
+        if is_declared or draft is None:
+            where = placements(entry.memory, devices, self.gpus_missing, here, self.found)
+            claim = Claim(where)
+            if draft is not None:
+                claim = attrs.evolve(claim, remarks=doubts_of_claim(entry.memory, draft, devices))
+        else:
+            claim = claim_by_estimate(draft, devices)
+        self.remarks += [self.found.marks.problem(here, said) for said in claim.remarks]
+        return claim.placements
 
     def type_of(self, written: Mapping[str, Any], at: Steps) -> str:
         if "container" in written and "process" in written:

@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
+import attrs
+
 from proxycore import RAM, DeviceId
 from proxycore.config import DeviceSpec, Placement
+from proxyserver.templates import Draft, Need
 
 from ._errors import Problems, Steps, near
 from ._model import MemoryEntry
 from ._units import in_gib
+
+MUCH_TOO_SMALL = 0.8
+"""Of what is certain; a claim below this is told, as a mistake that it may be."""
 
 
 def placements(
@@ -33,6 +39,61 @@ def placements(
         Placement.of([*amounts, (RAM, ram)])
         for amounts in _on_gpus(memory, devices, gpus_missing, at, found)
     ) or (Placement(),)
+
+
+@attrs.frozen
+class Claim:
+    """What a service claims, and what is to be said of that."""
+
+    placements: tuple[Placement, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def claim_by_estimate(draft: Draft, devices: Mapping[DeviceId, DeviceSpec]) -> Claim:
+    """Claim what the template thinks that it needs, since nobody has declared anything."""
+    need = _need(draft, devices)
+    if need is None:
+        said = "; ".join(draft.doubts)
+        return Claim(
+            (Placement(),), (f"none is declared, and nothing is claimed: {said}",) if said else ()
+        )
+    gpus = [spec for device, spec in devices.items() if device != RAM]
+    # What nothing here can give is cut down: llama.cpp may fit itself into less, and if not, its
+    # own failure says so better than a service that can never start.
+    vram = min(need.vram, max((spec.usable for spec in gpus), default=0))
+    ram = min(need.ram, devices[RAM].usable)
+    where = [[(spec.id, vram)] for spec in gpus if vram and vram <= spec.usable] or [[]]
+    claimed = " and ".join(
+        f"{in_gib(amount)} of {kind}" for kind, amount in (("vram", vram), ("ram", ram)) if amount
+    )
+    doubts = f" ({'; '.join(draft.doubts)})" if draft.doubts else ""
+    remarks = [f"none is declared; claims {claimed} by estimate{doubts}"]
+    if (vram, ram) != (need.vram, need.ram):
+        needed = f"{in_gib(need.vram)} of vram and {in_gib(need.ram)} of ram"
+        remarks.append(f"it needs {needed} by estimate, which no device here can give")
+    return Claim(tuple(Placement.of([*amounts, (RAM, ram)]) for amounts in where), tuple(remarks))
+
+
+def doubts_of_claim(
+    memory: MemoryEntry, draft: Draft, devices: Mapping[DeviceId, DeviceSpec]
+) -> tuple[str, ...]:
+    """Tell if a declared claim is much less than what the service will take."""
+    need = _need(draft, devices)
+    if need is None:
+        return ()
+    kind, declared = "ram", memory.ram or 0
+    if need.vram:
+        kind = "vram"
+        vram = memory.vram
+        declared = (vram.total or sum(vram.by_device.values())) if vram is not None else 0
+    if declared >= need.certain * MUCH_TOO_SMALL:
+        return ()
+    needed = in_gib(need.vram or need.ram)
+    return (f"claims {in_gib(declared)} of {kind}, but it will take about {needed} by estimate",)
+
+
+def _need(draft: Draft, devices: Mapping[DeviceId, DeviceSpec]) -> Need | None:
+    return draft.need if len(devices) > 1 else draft.need_without_gpu
 
 
 def _on_gpus(

@@ -12,6 +12,7 @@ import attrs
 from proxycore import config as core
 from proxyserver.runtime._protocol import LiveProbe, Mount, PortBinding, Probe
 from proxyserver.shapes import (
+    Alias,
     Command,
     Count,
     Environment,
@@ -133,7 +134,7 @@ class ServiceEntry:
     process: ProcessEntry | None = None
     memory: MemoryEntry = MemoryEntry()
     load_s: Seconds | None = None
-    aliases: tuple[Name, ...] = ()
+    aliases: tuple[Alias, ...] = ()
     concurrency: Count | None = None
     priority: int = 0
     pinned: bool = False

@@ -53,6 +53,8 @@ class Settings:
     core: CoreConfig
     services: Mapping[ServiceId, Service]
     marks: Marks = attrs.field(repr=False, eq=False)
+    remarks: tuple[Problem, ...] = ()
+    """What is good enough to run, but should be known: claims by estimate, claims too small."""
 
     def problem(self, steps: Steps, message: str) -> Problem:
         """Say what the world has against a value: `("services", "a", "container", "image")`."""

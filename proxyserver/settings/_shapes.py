@@ -24,6 +24,7 @@ from ._errors import Problems, Steps, near
 from ._model import DeviceEntry, VramClaim
 from ._units import shown
 
+_ALIAS = re.compile(r"[!-~]{1,128}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _VARIABLE = re.compile(r"[^=\0]+")
 
@@ -136,6 +137,7 @@ def make_converter(base: Path, environ: Mapping[str, str]) -> cattrs.Converter:
     read(shapes.Port, lambda value: _whole(value, 1, 65535))
     read(shapes.PortOrAny, lambda value: _whole(value, 0, 65535))
     read(shapes.Name, name)
+    read(shapes.Alias, _alias)
     read(shapes.Word, _word)
     read(shapes.Regex, _regex)
     read(shapes.Command, _command)
@@ -182,6 +184,13 @@ def name(value: Any) -> str:
             f"{shown(text)} is no good name: up to 63 of a-z, 0-9, '.', '_' and '-',"
             " a letter or digit first"
         )
+    return text
+
+
+def _alias(value: Any) -> str:
+    text = _word(value)
+    if not _ALIAS.fullmatch(text):
+        raise ValueError(f"{shown(text)} is no good alias: up to 128 visible characters, no spaces")
     return text
 
 

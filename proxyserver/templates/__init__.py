@@ -1,6 +1,7 @@
 """Templates: what is needed to start one kind of inference server, from a few typed options."""
 
 from ._protocol import Draft as Draft
+from ._protocol import Need as Need
 from ._protocol import Registry as Registry
 from ._protocol import Template as Template
 from ._registry import TEMPLATES as TEMPLATES

@@ -15,6 +15,17 @@ from proxyserver.runtime._protocol import (
 
 
 @attrs.frozen
+class Need:
+    """The memory that a run will probably take, in bytes."""
+
+    vram: int
+    """0: the GPU is not used."""
+    ram: int
+    certain: int
+    """Of `vram`, or of `ram` where `vram` is 0: a claim of much less is a mistake."""
+
+
+@attrs.frozen
 class Draft:
     """What a template proposes; the user's own `container:` or `process:` keys win over it."""
 
@@ -26,6 +37,11 @@ class Draft:
     failures: tuple[FailurePattern, ...] = ()
     load_s: float | None = None
     """A guess at the load time, where the template knows better than the general default."""
+    need: Need | None = None
+    """What it takes where there are GPUs; claimed when nobody declares anything."""
+    need_without_gpu: Need | None = None
+    doubts: tuple[str, ...] = ()
+    """What the needs leave out, or why there are none."""
 
 
 class Template(Protocol):

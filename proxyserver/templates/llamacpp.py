@@ -1,12 +1,20 @@
 """llama.cpp's llama-server with one GGUF model (docs/reference/templates/llamacpp.md)."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import attrs
 
+from proxyserver.gguf import (
+    Estimate,
+    GgufError,
+    NotModelled,
+    Setting,
+    estimate,
+    parts_of,
+    read_model,
+)
 from proxyserver.runtime._protocol import (
     ContainerSpec,
     FailurePattern,
@@ -15,27 +23,31 @@ from proxyserver.runtime._protocol import (
     Probe,
     ProcessSpec,
 )
-from proxyserver.shapes import Command, Count, ExistingFile, Natural, Size, Word
+from proxyserver.shapes import CacheType, Command, Count, ExistingFile, Natural, Size, Word
 
-from ._protocol import Draft
+from ._protocol import Draft, Need
 
 IMAGE = "ghcr.io/ggml-org/llama.cpp"
 PORT = 8080
 LOAD_RATE = 1 << 30
 """Bytes a second that a model is read with: between a SATA and a slow NVMe disk."""
 LOAD_LEAST_S = 1.0
-
-CacheType: TypeAlias = Literal[
-    "f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"
-]
+DRIVER = 512 << 20
+"""An allowance, not measured, for what a GPU's driver takes beside llama.cpp's own buffers."""
 
 _IMAGE_TAGS = {"cuda": "server-cuda", "cpu": "server", "rocm": "server-rocm"}
 _IMAGE_TAGS |= {"vulkan": "server-vulkan"}
 # The engine's GPU requests are for NVIDIA only; the other drivers want their device files.
 _DEVICES = {"rocm": ("/dev/kfd", "/dev/dri"), "vulkan": ("/dev/dri",)}
 
+# What the estimate of memory depends on, where it would be said behind its back.
+_MEMORY_FLAGS = frozenset(
+    "-m --model -c --ctx-size -np --parallel -ngl --gpu-layers --n-gpu-layers -ctk --cache-type-k"
+    " -ctv --cache-type-v -fa --flash-attn -b --batch-size -ub --ubatch-size -nkvo"
+    " --no-kv-offload -ot --override-tensor -cmoe --cpu-moe -ncmoe --n-cpu-moe --swa-full -kvu"
+    " --kv-unified".split()
+)
 _SWITCH = {True: "on", False: "off", "auto": "auto", None: None}
-_PART = re.compile(r"(.+-)(\d{5})(-of-(\d{5})\.gguf)")
 
 _SMALLER = (
     "Lower `ctx` or `gpu_layers`, take a smaller `cache_type_k` and `cache_type_v`, or claim more "
@@ -132,8 +144,9 @@ class LlamaCpp:
             ValueError: the options contradict each other, or a part of the model is missing.
         """
         _check(options)
-        parts = list(_parts(Path(options.model)))
+        parts = list(parts_of(Path(options.model)))
         environment = (("LLAMA_API_KEY", options.api_key),) if options.api_key is not None else ()
+        with_gpu, without_gpu, doubts = _needs(options)
         return Draft(
             container=_container(options, parts, environment),
             process=ProcessSpec(
@@ -145,6 +158,9 @@ class LlamaCpp:
             live=LiveProbe("/health", 200),
             failures=FAILURES,
             load_s=LOAD_LEAST_S + sum(part.stat().st_size for part in parts) / LOAD_RATE,
+            need=with_gpu,
+            need_without_gpu=without_gpu,
+            doubts=doubts,
         )
 
 
@@ -159,24 +175,58 @@ def _check(options: LlamaCppOptions) -> None:
         raise ValueError("the variant `cpu` cannot take `gpu_layers`; set them to 0")
 
 
-def _parts(first: Path) -> Iterator[Path]:
-    """Yield all files of a model that may be split (`x-00001-of-00003.gguf`).
+def _needs(options: LlamaCppOptions) -> tuple[Need | None, Need | None, tuple[str, ...]]:
+    """Estimate the memory with GPUs and without, and tell what that leaves out."""
+    hidden = next((word for word in options.args if word.split("=")[0] in _MEMORY_FLAGS), None)
+    if hidden is not None:
+        return None, None, (f"its memory is not estimated, since `args` has {hidden}",)
+    try:
+        model = read_model(Path(options.model))
+        with_gpu = estimate(model, _setting(options, _gpu_layers(options)))
+        without_gpu = estimate(model, _setting(options, 0))
+    except NotModelled as error:
+        return None, None, (str(error),)
+    except (GgufError, OSError) as error:
+        return None, None, (f"its memory cannot be estimated: {error}",)
+    doubts = [*with_gpu.at_most, *with_gpu.approximate]
+    beside = [name for name in ("mmproj", "draft_model") if getattr(options, name) is not None]
+    if beside:
+        doubts.append(f"of {' and '.join(beside)} the weights alone are counted")
+    if options.cache_ram is None:
+        doubts.append("up to 8 GiB of main memory for prompts is not counted: set `cache_ram`")
+    return _need(options, with_gpu), _need(options, without_gpu), tuple(doubts)
 
-    Raises:
-        ValueError: one is missing, or the first named is not the first.
-    """
-    match = _PART.fullmatch(first.name)
-    if match is None:
-        yield first
-        return
-    head, number, tail, total = match.groups()
-    if int(number) != 1:
-        raise ValueError(f"name the first part of a split model, not {first.name}")
-    for index in range(1, int(total) + 1):
-        part = first.with_name(f"{head}{index:05}{tail}")
-        if not part.is_file():
-            raise ValueError(f"part {index} of {int(total)} is missing: {part}")
-        yield part
+
+def _gpu_layers(options: LlamaCppOptions) -> int | None:
+    if options.variant == "cpu":
+        return 0
+    # Left to itself, llama.cpp puts on the GPU what fits.
+    return options.gpu_layers if isinstance(options.gpu_layers, int) else None
+
+
+def _setting(options: LlamaCppOptions, gpu_layers: int | None) -> Setting:
+    return Setting(
+        ctx=options.ctx,
+        parallel=options.parallel,
+        cache_type_k=options.cache_type_k or "f16",
+        cache_type_v=options.cache_type_v or "f16",
+        gpu_layers=gpu_layers,
+        flash_attention=options.flash_attention is not False,
+    )
+
+
+def _need(options: LlamaCppOptions, found: Estimate) -> Need:
+    paths = filter(None, (options.mmproj, options.draft_model))
+    beside = sum(Path(path).stat().st_size for path in paths)
+    vram, ram = found.vram.total, found.ram.total + (options.cache_ram or 0)
+    main = found.vram if vram else found.ram
+    # A context that nobody set may be made smaller until it fits.
+    is_cache_certain = options.ctx and not found.at_most
+    return Need(
+        vram=vram + beside + DRIVER if vram else 0,
+        ram=ram if vram else ram + beside,
+        certain=main.weights + (main.cache if is_cache_certain else 0),
+    )
 
 
 def _container(

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.gguf.writing import dense, dense_tensors, words, write
+
 from .daemon import aiproxy
 
 pytestmark = pytest.mark.slow  # Each starts a Python of its own.
@@ -41,6 +43,22 @@ def test_good(tmp_path: Path) -> None:
     done = aiproxy("config", "check", XDG_CONFIG_HOME=str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{path}: good; services: a (process); devices: ram 8 GiB\n"
+
+
+def test_remarks(tmp_path: Path) -> None:
+    """What is no error, but should be known, comes after the good news."""
+    write(tmp_path / "x.gguf", dense(2) | words(), dense_tensors(2))
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD + "  b: {type: llamacpp, runtime: process, binary: sh, model: x.gguf}\n")
+    done = aiproxy("config", "check", str(path))
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = done.stdout.splitlines()
+    assert first.startswith(f"{path}: good; ")
+    assert second.startswith(f"{path}:5:3: services.b.memory: none is declared; claims ")
+    told = json.loads(aiproxy("config", "check", "--json", str(path)).stdout)
+    assert [f"{one['path']}: {one['message']}" for one in told["remarks"]] == [
+        second.split(": ", 1)[1]
+    ]
 
 
 @pytest.mark.parametrize("command", [["serve"], ["pull"], ["config", "check"]])

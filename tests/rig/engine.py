@@ -158,15 +158,21 @@ class Engine:
                     os.kill(int(process.name), signal.SIGKILL)
 
 
-def _free_subnet() -> str:
-    # Every engine needs its own: of two bridges with one subnet, one gets no traffic, and its
-    # published ports accept, then hang.
+def free_subnets(count: int) -> list[str]:
+    """Return networks that no route of this machine leads to, as `10.213.2`.
+
+    Every bridge needs its own, in this engine or another: of two with one subnet, one gets no
+    traffic, and its published ports accept, then hang.
+
+    Raises:
+        EngineMissing: there are not so many.
+    """
     routes = subprocess.run(["ip", "-4", "route"], check=True, capture_output=True, text=True)
     taken = set(re.findall(r"10\.213\.(\d+)\.", routes.stdout))
-    for number in range(2, 250):
-        if str(number) not in taken:
-            return f"10.213.{number}.1/24"
-    raise EngineMissing("no free subnet within 10.213.0.0/16: remove old bridges (ip link)")
+    free = [f"10.213.{number}" for number in range(2, 250) if str(number) not in taken]
+    if len(free) < count:
+        raise EngineMissing("no free subnet within 10.213.0.0/16: remove old bridges (ip link)")
+    return free[:count]
 
 
 @contextlib.contextmanager
@@ -211,7 +217,7 @@ def private_engine() -> Iterator[Engine]:
             _sweep()
             folder = Path(tempfile.mkdtemp(prefix="engine-", dir=RIG_FOLDER))
             stack.enter_context(_locked(folder / "lock", wait=False))
-            engine = Engine(folder, _bridge(folder), _free_subnet())
+            engine = Engine(folder, _bridge(folder), f"{free_subnets(1)[0]}.1/24")
             stack.callback(engine.remove)
             for command in (
                 f"link add {engine.bridge} type bridge",

@@ -27,7 +27,7 @@ from proxyserver.runtime import (
 )
 from proxyserver.runtime._containers import Owner, create_arguments
 from proxyserver.runtime._ports import free_port
-from tests.rig.engine import Engine, private_engine
+from tests.rig.engine import Engine, free_subnets, private_engine
 from tests.rig.mock import MOCK_PORT, import_mock
 from tests.rig.registry import IMAGE, registry
 
@@ -152,7 +152,7 @@ async def test_host_network(bench: DockerBench) -> None:
 
 async def test_networks(bench: DockerBench, client: docker.DockerClient) -> None:
     """A container may be in several networks, and is still reached by its published port."""
-    pools = [docker.types.IPAMPool(subnet=f"10.214.{number}.0/24") for number in (1, 2)]
+    pools = [docker.types.IPAMPool(subnet=f"{free}.0/24") for free in free_subnets(2)]
     networks = [
         client.networks.create(
             f"net-{number}", driver="bridge", ipam=docker.types.IPAMConfig(pool_configs=[pool])
@@ -165,7 +165,11 @@ async def test_networks(bench: DockerBench, client: docker.DockerClient) -> None
         await bench.runtime.kill(ALPHA, FIRST)
         await bench.runtime.forget(ALPHA, FIRST)
     finally:
+        # What a failure leaves attached would keep the network, and its bridge outlives the engine.
         for network in networks:
+            network.reload()
+            for container in network.containers:
+                network.disconnect(container, force=True)
             network.remove()
     fault = await fault_of(bench, changed(bench.spec(), networks=("net-0",)))
     assert fault.cause.kind == "network_missing"

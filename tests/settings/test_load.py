@@ -192,7 +192,7 @@ def test_claims_that_cannot_be(folder: Folder, memory: str, said: str) -> None:
         (PLAIN + ", pinned: yes}}", "services.a.pinned: expected true or false, not 'yes'"),
         (PLAIN + ", priority: 1.5}}", "services.a.priority: expected a whole number, not 1.5"),
         (PLAIN + ", aliases: x}}", "services.a.aliases: expected a list, not 'x'"),
-        (PLAIN + ", aliases: [x, X]}}", "services.a.aliases[1]: 'X' is no good name"),
+        (PLAIN + ", aliases: [x, 'X y']}}", "services.a.aliases[1]: 'X y' is no good alias"),
         (PLAIN + ", aliases: [a]}}", "services.a.aliases[0]: 'a' is the id of service 'a' already"),
         (PLAIN + ", ready_line: '('}}", "services.a.ready_line: not a regular expression"),
         (PLAIN + ", ready: {path: x}}}", "services.a.ready.path: expected a path that starts"),

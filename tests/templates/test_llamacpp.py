@@ -7,9 +7,11 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from proxyserver.gguf import Setting, estimate, read_model
 from proxyserver.runtime._protocol import ContainerSpec, LiveProbe, Mount, Probe, ProcessSpec
-from proxyserver.templates import TEMPLATES, Draft
+from proxyserver.templates import TEMPLATES, Draft, Need
 from proxyserver.templates.llamacpp import FAILURES, LlamaCpp, LlamaCppOptions
+from tests.gguf.writing import dense, dense_tensors, words, write
 
 MakeFile: TypeAlias = Callable[..., str]
 
@@ -233,6 +235,88 @@ def test_ready_line_is_that_of_the_server(file: MakeFile, line: str, hurry: bool
     pattern = draft(file("x.gguf")).ready_line
     assert pattern is not None
     assert bool(re.search(pattern, line)) is hurry
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> str:
+    """A model that can be read."""
+    return str(write(tmp_path / "real.gguf", dense(6) | words(), dense_tensors(6)))
+
+
+def test_needs_are_those_of_the_estimate(real: str) -> None:
+    """The options are what the estimate is made for, with a GPU and without."""
+    options = {"ctx": 4096, "parallel": 2, "cache_type_k": "q8_0", "cache_type_v": "q4_0"}
+    found = draft(real, **options, gpu_layers=3, cache_ram=1 << 30)
+    model = read_model(Path(real))
+    some, none = (estimate(model, Setting(4096, 2, "q8_0", "q4_0", layers)) for layers in (3, 0))
+    assert found.need == Need(
+        vram=some.vram.total + (512 << 20),
+        ram=some.ram.total + (1 << 30),
+        certain=some.vram.weights + some.vram.cache,
+    )
+    assert found.need_without_gpu == Need(
+        0, none.ram.total + (1 << 30), none.ram.weights + none.ram.cache
+    )
+    assert found.doubts == ()
+
+
+@pytest.mark.parametrize("options", [{"gpu_layers": 0}, {"variant": "cpu"}])
+def test_need_of_a_processor(real: str, options: dict[str, Any]) -> None:
+    """Where no layer goes to a GPU, none of its memory is needed."""
+    found = draft(real, **options)
+    assert found.need == found.need_without_gpu
+    assert found.need is not None
+    assert found.need.vram == 0
+
+
+def test_weights_beside_the_model_are_needed_too(real: str, file: MakeFile) -> None:
+    """A projector and a draft model lie where the model lies, and it is said what is left out."""
+    alone = draft(real, ctx=256).need
+    found = draft(real, ctx=256, mmproj=file("p.gguf", 1000), draft_model=file("d.gguf", 500))
+    assert found.need is not None
+    assert alone is not None
+    assert (found.need.vram - alone.vram, found.need.ram - alone.ram) == (1500, 0)
+    assert found.doubts[0] == "of mmproj and draft_model the weights alone are counted"
+
+
+def test_doubts(tmp_path: Path) -> None:
+    """What the estimate leaves out is said, and a cache that may be smaller is not certain."""
+    metadata = dense(6, attention__sliding_window=64) | words()
+    found = draft(str(write(tmp_path / "w.gguf", metadata, dense_tensors(6))), ctx=4096)
+    assert found.doubts == (
+        "layers with a sliding window are counted with the whole context",
+        "up to 8 GiB of main memory for prompts is not counted: set `cache_ram`",
+    )
+    assert found.need is not None
+    model = read_model(tmp_path / "w.gguf")
+    assert found.need.certain == estimate(model, Setting(4096)).vram.weights
+
+
+@pytest.mark.parametrize(
+    ("more", "args", "said"),
+    [
+        ({"ssm__state_size": 16}, (), "is not modelled: it has recurrent layers"),
+        ({}, ("--no-mmap", "--ctx-size=9"), "`args` has --ctx-size=9"),
+    ],
+)
+def test_needs_that_are_not_known(
+    tmp_path: Path, more: dict[str, int], args: tuple[str, ...], said: str
+) -> None:
+    """No guess where the estimate does not hold."""
+    model = write(tmp_path / "x.gguf", dense(6, **more) | words(), dense_tensors(6))
+    found = draft(str(model), args=args)
+    assert (found.need, found.need_without_gpu) == (None, None)
+    assert said in found.doubts[0]
+
+
+def test_need_of_what_is_no_model(file: MakeFile) -> None:
+    """A file that cannot be read is the server's to refuse; it is said why nothing is claimed."""
+    model = file("x.gguf", 64)
+    found = draft(model)
+    assert found.need is None
+    assert found.doubts == (
+        f"its memory cannot be estimated: {model}: is no GGUF: it starts with {bytes(4)!r}",
+    )
 
 
 def test_registry_knows_templates_by_their_names() -> None:

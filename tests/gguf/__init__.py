@@ -1,0 +1,1 @@
+"""Tests of reading GGUF files, and of the memory that is estimated from them."""
