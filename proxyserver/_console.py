@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 _COLOURS = {"ready": "green", "failed": "red", "backoff": "red", "down": "dim"}
@@ -82,6 +82,16 @@ def _measured(measured: Mapping[str, Any] | None) -> tuple[str, str]:
     holders.append(f"foreign:{'?' if foreign is None else size(foreign)}")
     age = f" ({duration(measured['age_s'])} old)" if measured["stale"] else ""
     return f"{size(measured['used'])}{age}", " ".join(holders)
+
+
+def troubles(health: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for everything besides services that does not work."""
+    for name, runtime in health["runtimes"].items():
+        if not runtime["ok"]:
+            yield f"{name} cannot be reached: {runtime['message']}"
+    for name, gauge in health["gauges"].items():
+        if not gauge["ok"]:
+            yield f"{name} is not measured: {gauge['message']}"
 
 
 def print_table(rows: Sequence[tuple[str, ...]]) -> None:

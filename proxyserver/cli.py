@@ -154,7 +154,7 @@ def status(
     json: Json = False,
 ) -> None:
     """Show what runs, what it holds, and why."""
-    from ._console import device_rows, print_table, service_rows
+    from ._console import device_rows, print_table, service_rows, troubles
 
     with _daemon(url) as daemon:
         health = daemon.health()
@@ -172,12 +172,8 @@ def status(
         if service is None:
             print()
             print_table(device_rows(health["devices"]))
-        for name, runtime in health["runtimes"].items():
-            if not runtime["ok"]:
-                print(f"\n{name} cannot be reached: {runtime['message']}")
-        for name, gauge in health["gauges"].items():
-            if not gauge["ok"]:
-                print(f"\n{name} is not measured: {gauge['message']}")
+        for trouble in troubles(health):
+            print(f"\n{trouble}")
     if service is not None and health["services"][0]["state"] != "ready":
         raise CommandFailed(NOT_READY, f"{service} is not ready")
 
