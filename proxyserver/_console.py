@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 _COLOURS = {"ready": "green", "failed": "red", "backoff": "red", "down": "dim"}
@@ -64,8 +64,34 @@ def service_rows(services: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]
 def device_rows(devices: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Return the table of devices: its head, then a row a device."""
     keys = ("capacity", "claimed", "reserved", "headroom", "free")
-    head = ("DEVICE", *(key.upper() for key in keys))
-    return [head, *((one["id"], *(size(one[key]) for key in keys)) for one in devices)]
+    return [
+        ("DEVICE", *(key.upper() for key in keys), "USED", "HELD-BY"),
+        *(
+            (one["id"], *(size(one[key]) for key in keys), *_measured(one["measured"]))
+            for one in devices
+        ),
+    ]
+
+
+def _measured(measured: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Write what is really in use, and by whom; an old figure says how old it is."""
+    if measured is None:
+        return "-", "-"
+    foreign = measured["foreign"]
+    holders = [f"{service}:{size(held)}" for service, held in measured["services"].items()]
+    holders.append(f"foreign:{'?' if foreign is None else size(foreign)}")
+    age = f" ({duration(measured['age_s'])} old)" if measured["stale"] else ""
+    return f"{size(measured['used'])}{age}", " ".join(holders)
+
+
+def troubles(health: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for everything besides services that does not work."""
+    for name, runtime in health["runtimes"].items():
+        if not runtime["ok"]:
+            yield f"{name} cannot be reached: {runtime['message']}"
+    for name, gauge in health["gauges"].items():
+        if not gauge["ok"]:
+            yield f"{name} is not measured: {gauge['message']}"
 
 
 def print_table(rows: Sequence[tuple[str, ...]]) -> None:

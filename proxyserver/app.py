@@ -2,25 +2,34 @@
 
 import fcntl
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 import trio
 from loguru import logger
 
+from proxycore import RAM, Fact, RunId
+
 from . import http
 from .conductor import Conductor
+from .gauges import Gauges
+from .gauges.gpus import gpu_gauge
+from .gauges.host import HostGauge
 from .http import UpstreamConnections
 from .journal_file import JournalFile
 from .policies import policy_named
-from .runtime import DockerRuntime, ProcessRuntime, Runtime, instance_id
+from .runtime import DockerRuntime, ProcessRuntime, Runtime, RuntimeFault, instance_id
 from .settings import Settings
 from .telemetry import log_fact, log_request
 
 STOP_S = 30.0
 """Beyond `shutdown_s`: so long the services have to end once their requests are over or cut."""
+
+
+WHOSE_S = 1.0
+"""An engine that takes longer to say whose a process is does not hold up the gauge."""
 
 
 class AlreadyRunning(Exception):
@@ -43,21 +52,31 @@ async def serve(
     server = settings.server
     with _owned(server.state_dir):
         journal_file = JournalFile(server.state_dir / "journal") if server.journal else None
+        runtimes = _runtimes(settings)
+
+        def tell(fact: Fact) -> None:
+            log_fact(fact, trio.current_time())
+            gauges.note(fact)
+
         conductor: Conductor[UpstreamConnections] = Conductor(
             settings.core,
             settings.services,
-            _runtimes(settings),
+            runtimes,
             connect=UpstreamConnections,
-            tell=lambda fact: log_fact(fact, trio.current_time()),
+            tell=tell,
             journal_file=journal_file,
             policy=policy_named(server.policy),
         )
+        gauges = _gauges(settings, runtimes, conductor)
         async with trio.open_nursery() as nursery:
             patience = trio.CancelScope()
             # Before anything can be started: a signal that came earlier would leave it behind.
             ending = await nursery.start(_wait_signals, patience, nursery.cancel_scope)
             await nursery.start(conductor.run)
-            app = http.make_app(conductor, settings, on_request=log_request, nursery=nursery)
+            nursery.start_soon(gauges.run)
+            app = http.make_app(
+                conductor, settings, gauges, on_request=log_request, nursery=nursery
+            )
             with patience:
                 async with trio.open_nursery() as serving:
                     listen = partial(
@@ -128,6 +147,31 @@ def _runtimes(settings: Settings) -> dict[str, Runtime]:
         else:
             runtimes["process"] = ProcessRuntime(instance=instance, state_dir=server.state_dir)
     return runtimes
+
+
+def _gauges(
+    settings: Settings,
+    runtimes: Mapping[str, Runtime],
+    conductor: Conductor[UpstreamConnections],
+) -> Gauges:
+    async def whose(pids: Collection[int]) -> Mapping[int, RunId]:
+        owners: dict[int, RunId] = {}
+        for runtime in runtimes.values():
+            # Until an engine is back, what is new in it counts as foreign.
+            with trio.move_on_after(WHOSE_S), suppress(RuntimeFault):
+                owners |= await runtime.whose(pids)
+        return owners
+
+    async def memory_by_run() -> Mapping[RunId, int | None]:
+        memory: dict[RunId, int | None] = {}
+        for service in conductor.view().services:
+            if service.run is not None:
+                facts = await conductor.facts(service.id)
+                memory[service.run] = None if facts is None else facts.memory
+        return memory
+
+    gpus = [device.id for device in settings.core.devices if device.id != RAM]
+    return Gauges([gpu_gauge(gpus, whose), HostGauge(memory_by_run)])
 
 
 @contextmanager

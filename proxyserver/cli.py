@@ -146,7 +146,7 @@ def status(
     json: Json = False,
 ) -> None:
     """Show what runs, what it holds, and why."""
-    from ._console import device_rows, print_table, service_rows
+    from ._console import device_rows, print_table, service_rows, troubles
 
     with _daemon(url) as daemon:
         health = daemon.health()
@@ -164,9 +164,8 @@ def status(
         if service is None:
             print()
             print_table(device_rows(health["devices"]))
-        for name, runtime in health["runtimes"].items():
-            if not runtime["ok"]:
-                print(f"\n{name} cannot be reached: {runtime['message']}")
+        for trouble in troubles(health):
+            print(f"\n{trouble}")
     if service is not None and health["services"][0]["state"] != "ready":
         raise CommandFailed(NOT_READY, f"{service} is not ready")
 
@@ -275,15 +274,11 @@ def check(
     except SettingsError as error:
         if not json:
             raise CommandFailed(FAILED, str(error)) from None
-        import attrs
-
-        print_json({"ok": False, "problems": [attrs.asdict(one) for one in error.problems]})
         print_json({"ok": False, "problems": [asdict(one) for one in error.problems]})
         raise CommandFailed(FAILED, f"{path}: {len(error.problems)} problems") from None
     if unasked is not None:
         print(f"not checked whether the images are here: {unasked}", file=sys.stderr)
     if json:
-        print_json({"ok": True, "problems": []})
         print_json(
             {"ok": True, "problems": [], "remarks": [asdict(one) for one in settings.remarks]}
         )

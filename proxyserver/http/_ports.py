@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from proxycore import CoreConfig, CoreView, ModelId, RunId, ServiceId
+from proxycore import CoreConfig, CoreView, DeviceId, ModelId, RunId, ServiceId
+from proxyserver.gauges import Measurement
 from proxyserver.runtime import ExitReport, RunFacts
 
 from .upstream import UpstreamConnections
@@ -62,6 +63,27 @@ class Conductor(Protocol):
         """Yield the end of the log, then, if asked, what comes."""
 
     def runtimes(self) -> Mapping[str, RuntimeState]: ...
+
+
+class Health(Protocol):
+    """Whether a gauge works; if not, why."""
+
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def message(self) -> str: ...
+
+
+class Gauges(Protocol):
+    """Who knows how much memory there is, and who holds it."""
+
+    def health(self) -> Mapping[str, Health]: ...
+
+    def last(self, device: DeviceId) -> Measurement | None:
+        """Return the last measurement, however old."""
+
+    def measurement(self, device: DeviceId) -> Measurement | None:
+        """Return the last measurement, unless it is too old to be trusted."""
 
 
 class ServerSettings(Protocol):

@@ -16,7 +16,8 @@ from proxycore import ServiceId, ServiceView, State
 from proxyserver.refused import Refused
 from proxyserver.runtime import ExitReport
 
-from ._ports import Conductor, Settings
+from . import _memory
+from ._ports import Conductor, Gauges, Health, RuntimeState, Settings
 from ._routes import TABLE, openapi
 from .errors import ApiError, refused
 from .inference import Inference
@@ -46,6 +47,7 @@ class Api:
         self,
         conductor: Conductor,
         settings: Settings,
+        gauges: Gauges,
         inference: Inference,
         *,
         nursery: trio.Nursery,
@@ -53,6 +55,7 @@ class Api:
     ) -> None:
         self._conductor = conductor
         self._settings = settings
+        self._gauges = gauges
         self._inference = inference
         self._nursery = nursery
         self._started_at = started_at
@@ -107,10 +110,7 @@ class Api:
         return JSONResponse({**self._overview(), "version": VERSION})
 
     async def _health(self, request: Request) -> Response:
-        runtimes = {
-            name: {"ok": state.ok, "message": state.message}
-            for name, state in self._conductor.runtimes().items()
-        }
+        runtimes = _working(self._conductor.runtimes())
         works = all(runtime["ok"] for runtime in runtimes.values())
         health: dict[str, Any] = {
             "status": "ok" if works else "degraded",
@@ -118,7 +118,7 @@ class Api:
             "runtimes": runtimes,
         }
         if _flag(request, "detail"):
-            health |= {"gauges": {"gpu": "none: declared claims only"}, **self._overview()}
+            health |= {"gauges": _working(self._gauges.health()), **self._overview()}
         return JSONResponse(health)
 
     async def _openapi(self, request: Request) -> Response:
@@ -127,7 +127,8 @@ class Api:
     async def _container(self, request: Request) -> Response:
         service = self._id(request)
         facts = await self._conductor.facts(service)
-        view = self._conductor.view().service(service)
+        picture = self._conductor.view()
+        view = picture.service(service)
         report = self._conductor.report(service)
         return JSONResponse(
             {
@@ -142,7 +143,11 @@ class Api:
                 "started_at": facts and facts.started_at,
                 "health": HEALTH.get(view.state),
                 "exit": report and _exit(report),
-                "memory": {"ram": facts and facts.memory, "claimed": _claimed(view)},
+                "memory": {
+                    "ram": facts and facts.memory,
+                    "vram": _memory.vram_of(self._gauges, picture, view.run),
+                    "claimed": _claimed(view),
+                },
             }
         )
 
@@ -210,7 +215,13 @@ class Api:
         now = trio.current_time()
         return {
             "services": [self._status(service, now) for service in view.services],
-            "devices": [attrs.asdict(device) for device in view.devices],
+            "devices": [
+                {
+                    **attrs.asdict(device),
+                    "measured": _memory.of_device(self._gauges, view, device.id),
+                }
+                for device in view.devices
+            ],
         }
 
     def _status(self, view: ServiceView, now: float) -> dict[str, Any]:
@@ -257,6 +268,10 @@ class _Lines(Response):
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_S):
                     await self._lines.aclose()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _working(parts: Mapping[str, RuntimeState | Health]) -> dict[str, dict[str, Any]]:
+    return {name: {"ok": part.ok, "message": part.message} for name, part in parts.items()}
 
 
 def _exit(report: ExitReport) -> dict[str, Any]:

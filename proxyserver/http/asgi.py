@@ -16,7 +16,7 @@ from . import hosts
 from ._connection import CLIENT_GONE
 from ._exchange import Exchange, Outcome, RequestRecord
 from ._headers import Headers, connection_options, framing, values
-from ._ports import Conductor, Settings
+from ._ports import Conductor, Gauges, Settings
 from .api import Api
 from .errors import ApiError, refused
 from .forward import ClientGone
@@ -29,6 +29,7 @@ _VISIBLE = frozenset((string.ascii_letters + string.digits + string.punctuation)
 def make_app(
     conductor: Conductor,
     settings: Settings,
+    gauges: Gauges,
     *,
     on_request: Callable[[RequestRecord], None],
     nursery: trio.Nursery,
@@ -38,11 +39,12 @@ def make_app(
     Args:
         conductor: Who knows the services.
         settings: Names, limits.
+        gauges: Who knows the memory.
         on_request: Told about each request when it is over.
         nursery: Where actions run that nobody waits for (`?wait=false`).
     """
     inference = Inference(conductor, settings)
-    api = Api(conductor, settings, inference, nursery=nursery, started_at=time.time())
+    api = Api(conductor, settings, gauges, inference, nursery=nursery, started_at=time.time())
     return _App(inference, api, on_request)
 
 

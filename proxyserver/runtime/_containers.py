@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import attrs
@@ -13,14 +12,14 @@ from docker.types import DeviceRequest, LogConfig
 from docker.types import Mount as SdkMount
 
 from proxycore import DeviceId, Placement, RunId, ServiceId
+from proxyserver.gauges.host import group_memory
 
+from ._gpus import gpu_numbers
 from ._ports import LOOPBACK
 from ._protocol import ContainerSpec, Endpoint, FoundProcess, LaunchSpec, Mount, RunFacts
 
 LABEL = "aiproxy."
 """All labels of ours begin so."""
-_GPU = re.compile(r"gpu(\d+)")
-_CGROUPS = Path("/sys/fs/cgroup")
 _LOG_LIMITS = {"max-size": "10m", "max-file": "2"}
 
 
@@ -123,9 +122,8 @@ def _ports(what: ContainerSpec) -> dict[str, list[tuple[str, int | None]]]:
 
 
 def _gpu_request(placement: Placement) -> DeviceRequest:
-    numbers = [match[1] for device in placement.devices if (match := _GPU.fullmatch(device))]
-    if numbers:
-        return DeviceRequest(driver="nvidia", device_ids=numbers, capabilities=[["gpu"]])
+    if numbers := gpu_numbers(placement):
+        return DeviceRequest(driver="nvidia", device_ids=list(numbers), capabilities=[["gpu"]])
     return DeviceRequest(driver="nvidia", count=-1, capabilities=[["gpu"]])
 
 
@@ -227,29 +225,5 @@ class Inspected:
                 for binding in bindings or ()
             ),
             started_at=self.started_at,
-            memory=cgroup_memory(pid) if pid else None,
+            memory=group_memory(pid) if pid else None,
         )
-
-
-def cgroup_memory(pid: int) -> int | None:
-    """Return the RAM of the control group that the process is in, less its idle page cache.
-
-    The engine's own `stats` says the same, but takes one to two seconds (cgroups(7)).
-    """
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers == "":
-                folder = _CGROUPS / path.lstrip("/")
-                used, idle = "memory.current", "inactive_file"
-            elif "memory" in controllers.split(","):
-                folder = _CGROUPS / "memory" / path.lstrip("/")
-                used, idle = "memory.usage_in_bytes", "total_inactive_file"
-            else:
-                continue
-            if not (folder / used).exists():
-                continue  # A mixed hierarchy, where the other version does the accounts.
-            rows = (row.split() for row in (folder / "memory.stat").read_text().splitlines())
-            statistics = {name: int(value) for name, value in rows}
-            return max(0, int((folder / used).read_text()) - statistics[idle])
-    return None

@@ -1,6 +1,6 @@
 """What a runtime is: something that starts, watches and ends runs, as containers or processes."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 import attrs
@@ -74,7 +74,11 @@ class ContainerSpec:
 
 @attrs.frozen
 class ProcessSpec:
-    """A plain command.  `${PORT}` in any word or value is the port that it shall listen on."""
+    """A plain command.  `${PORT}` in any word or value is the port that it shall listen on.
+
+    It sees the GPUs of its placement alone, by CUDA_VISIBLE_DEVICES, unless its own environment has
+    that, or the placement names none.
+    """
 
     command: tuple[str, ...]
     environment: tuple[tuple[str, str], ...] = ()
@@ -195,7 +199,7 @@ class Runtime(Protocol):
 
     All methods are cancellable.  A cancelled call may still take effect: the caller ends such a
     run with `kill`, which is safe to call for a run that never came to be.
-    Every method but `found` and `check` is about one run, named by its service and number.
+    Every method but `check`, `found` and `whose` is about one run, named by its service and number.
     """
 
     name: str
@@ -246,6 +250,13 @@ class Runtime(Protocol):
 
     async def facts(self, service: ServiceId, run: RunId) -> RunFacts | None:
         """Describe a living run; None when there is none."""
+
+    async def whose(self, pids: Collection[int]) -> Mapping[int, RunId]:
+        """Tell of which run each of these processes is; strangers are left out.
+
+        Raises:
+            RuntimeUnreachable: it cannot be reached.
+        """
 
     def log_lines(
         self, service: ServiceId, run: RunId, *, tail: int, follow: bool

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,6 +44,7 @@ from ._protocol import (
     RuntimeUnreachable,
 )
 from ._state import file_name, write_atomically
+from ._whose import ContainerOwners, list_owned
 
 T = TypeVar("T")
 
@@ -90,6 +91,7 @@ class DockerRuntime:
         self._locks: dict[_Key, threading.Lock] = {}
         self._ids: dict[_Key, str] = {}
         self._end_asked: set[_Key] = set()
+        self._owners = ContainerOwners()
 
     async def check(self) -> str:
         with trio.move_on_after(PING_MAX_S):
@@ -252,6 +254,11 @@ class DockerRuntime:
     async def facts(self, service: ServiceId, run: RunId) -> RunFacts | None:
         container = await self._find(service, run)
         return container.facts() if container is not None and container.alive else None
+
+    async def whose(self, pids: Collection[int]) -> Mapping[int, RunId]:
+        return await self._owners.whose(
+            pids, lambda: self._sdk(lambda client: list_owned(client, self._instance))
+        )
 
     async def log_lines(
         self, service: ServiceId, run: RunId, *, tail: int, follow: bool

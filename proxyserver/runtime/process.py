@@ -12,7 +12,15 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +31,7 @@ from proxycore import Cause, DeviceId, Placement, RunId, ServiceId
 
 from . import _proc
 from ._exits import classify
+from ._gpus import visible_gpus
 from ._logs import bound_file, follow_file, read_tail
 from ._ports import LOOPBACK, check_port_free, free_port
 from ._protocol import (
@@ -133,7 +142,7 @@ class ProcessRuntime:
         if what.working_dir is not None and not Path(what.working_dir).is_dir():
             raise _fault("bad_working_dir", f"working_dir {what.working_dir!r} is not a folder")
         command = [word.replace("${PORT}", str(record.port)) for word in what.command]
-        environment = dict(os.environ)
+        environment = dict(os.environ) | visible_gpus(record.placement)
         for name, value in what.environment:
             environment[name] = value.replace("${PORT}", str(record.port))
         environment[MARKER] = record.marker
@@ -286,6 +295,13 @@ class ProcessRuntime:
             memory=memory,
         )
 
+    async def whose(self, pids: Collection[int]) -> Mapping[int, RunId]:
+        return await trio.to_thread.run_sync(self._whose, pids)
+
+    def _whose(self, pids: Collection[int]) -> dict[int, RunId]:
+        stats = [stat for pid in pids if (stat := _proc.read_stat(pid)) is not None]
+        return {pid: record.run for record in self._records() for pid in _members(record, stats)}
+
     def log_lines(
         self, service: ServiceId, run: RunId, *, tail: int, follow: bool
     ) -> AsyncIterator[str]:
@@ -327,11 +343,13 @@ class ProcessRuntime:
 
     def _given_ports(self) -> set[int]:
         """Return the ports of all runs, some of which may not listen yet."""
-        given = set()
+        return {record.port for record in self._records()}
+
+    def _records(self) -> Iterator[_Record]:
+        """Yield what the state files say, as far as they can be read."""
         for state_file in self._folder.glob("*.json"):
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-                given.add(_Record.from_json(state_file.read_bytes()).port)
-        return given
+                yield _Record.from_json(state_file.read_bytes())
 
     def _read(self, service: ServiceId, run: RunId) -> _Record | None:
         try:
@@ -357,22 +375,31 @@ def _leader_lives(record: _Record) -> bool:
     return stat is not None and stat.start_ticks == record.start_ticks and not stat.dead
 
 
-def _members(record: _Record) -> list[int]:
-    """Return the living processes of the run: its session and group, and who left them."""
+def _members(record: _Record, among: Iterable[_proc.ProcessStat] | None = None) -> list[int]:
+    """Return the living processes of the run: its session and group, and who left them.
+
+    Args:
+        record: the run.
+        among: who is looked at; None: every process of this machine.
+    """
     leader = None if record.pid is None else _proc.read_stat(record.pid)
     # Else the number may be a stranger's by now, and with it the group and session of that name.
     is_led = leader is not None and leader.start_ticks == record.start_ticks
     return [
         stat.pid
-        for stat in _proc.all_stats()
+        for stat in (_proc.all_stats() if among is None else among)
         if stat.start_ticks >= record.start_ticks
         and not stat.dead
         and (
             (is_led and record.pid in (stat.group, stat.session))
             # A server that makes itself a daemon is in neither.
-            or _proc.environment_has(stat.pid, f"{MARKER}={record.marker}")
+            or _proc.environment_has(stat.pid, _mark(record))
         )
     ]
+
+
+def _mark(record: _Record) -> str:
+    return f"{MARKER}={record.marker}"
 
 
 async def _signal(record: _Record, number: signal.Signals) -> None:
@@ -385,9 +412,7 @@ async def _signal(record: _Record, number: signal.Signals) -> None:
 def _with_number(record: _Record) -> _Record:
     """Find the process of a record that the daemon did not live to complete."""
     for stat in _proc.all_stats():
-        if stat.pid == stat.session and _proc.environment_has(
-            stat.pid, f"{MARKER}={record.marker}"
-        ):
+        if stat.pid == stat.session and _proc.environment_has(stat.pid, _mark(record)):
             return attrs.evolve(record, pid=stat.pid, start_ticks=stat.start_ticks)
     return record
 

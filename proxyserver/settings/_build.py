@@ -1,6 +1,6 @@
 """From what users wrote to what the program runs on, with the checks that span several keys."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
@@ -10,6 +10,7 @@ import cattrs
 
 from proxycore import RAM, DeviceId, ServiceId
 from proxycore.config import LOAD_S, CoreConfig, DeviceSpec, Placement, ServiceSpec, idle_auto_s
+from proxyserver.gauges import GaugeFault
 from proxyserver.gauges.host import ram_total
 from proxyserver.policies import UnknownPolicy, names, policy_named
 from proxyserver.runtime._protocol import ContainerSpec
@@ -24,6 +25,12 @@ from ._shapes import name, structure
 from ._units import shown
 
 _Entry = TypeVar("_Entry")
+FindGpus = Callable[[], Mapping[DeviceId, int]]
+"""Tells the GPUs of this machine with their memory.
+
+Raises:
+    GaugeFault: none can be found, and why.
+"""
 
 _TOP = ("server", "services")
 _DOCKER_SOCKET = "unix:///var/run/docker.sock"
@@ -38,6 +45,9 @@ class Builder:
     environ: Mapping[str, str]
     converter: cattrs.Converter
     found: Problems
+    find_gpus: FindGpus
+    gpus_missing: str = attrs.field(default="`server.devices` names none", init=False)
+    """Why there is no GPU, if there is none."""
     entries: dict[ServiceId, ServiceEntry] = attrs.field(factory=dict, init=False)
     remarks: list[Problem] = attrs.field(factory=list, init=False)
 
@@ -133,7 +143,7 @@ class Builder:
 
     def device_specs(self, entry: ServerEntry) -> dict[DeviceId, DeviceSpec]:
         result = {}
-        for key, device in entry.devices.items():
+        for key, device in self.gpus(entry).items():
             at: Steps = ("server", "devices", key)
             if key == RAM:
                 self.found.add(at, "main memory is not among the devices: say `server.ram`")
@@ -143,6 +153,18 @@ class Builder:
         headroom = entry.headroom if ram.headroom is None else ram.headroom
         result[RAM] = self.device(RAM, ram.memory, headroom, ("server", "ram"))
         return result
+
+    def gpus(self, entry: ServerEntry) -> Mapping[str, DeviceEntry]:
+        """Return the GPUs that are declared, else those that the driver finds."""
+        if entry.devices is not None:
+            return entry.devices
+        try:
+            totals = self.find_gpus()
+        except GaugeFault as fault:
+            self.gpus_missing = f"`server.devices` is left out and none was found ({fault})"
+            return {}
+        self.gpus_missing = "`server.devices` is left out and none was found"
+        return {gpu: DeviceEntry(total) for gpu, total in totals.items()}
 
     def device(self, key: str, capacity: int, headroom: int, at: Steps) -> DeviceSpec:
         if headroom >= capacity:
@@ -217,7 +239,8 @@ class Builder:
         """Return where the service may live: as declared, else as the template estimates."""
         here = (*at, "memory")
         if is_declared or draft is None:
-            claim = Claim(placements(entry.memory, devices, here, self.found))
+            where = placements(entry.memory, devices, self.gpus_missing, here, self.found)
+            claim = Claim(where)
             if draft is not None:
                 claim = attrs.evolve(claim, remarks=doubts_of_claim(entry.memory, draft, devices))
         else:

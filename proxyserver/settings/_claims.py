@@ -17,14 +17,27 @@ MUCH_TOO_SMALL = 0.8
 
 
 def placements(
-    memory: MemoryEntry, devices: Mapping[DeviceId, DeviceSpec], at: Steps, found: Problems
+    memory: MemoryEntry,
+    devices: Mapping[DeviceId, DeviceSpec],
+    gpus_missing: str,
+    at: Steps,
+    found: Problems,
 ) -> tuple[Placement, ...]:
-    """Return every placement that the claim allows, in the order of the devices."""
+    """Return every placement that the claim allows, in the order of the devices.
+
+    Args:
+        memory: the claim.
+        devices: all there are.
+        gpus_missing: why there is no GPU among them, if there is none.
+        at: where the claim is written.
+        found: where problems go.
+    """
     ram = memory.ram or 0
     if ram:
         _check_fits(ram, [devices[RAM]], (*at, "ram"), found)
     return tuple(
-        Placement.of([*amounts, (RAM, ram)]) for amounts in _on_gpus(memory, devices, at, found)
+        Placement.of([*amounts, (RAM, ram)])
+        for amounts in _on_gpus(memory, devices, gpus_missing, at, found)
     ) or (Placement(),)
 
 
@@ -84,7 +97,11 @@ def _need(draft: Draft, devices: Mapping[DeviceId, DeviceSpec]) -> Need | None:
 
 
 def _on_gpus(
-    memory: MemoryEntry, devices: Mapping[DeviceId, DeviceSpec], at: Steps, found: Problems
+    memory: MemoryEntry,
+    devices: Mapping[DeviceId, DeviceSpec],
+    gpus_missing: str,
+    at: Steps,
+    found: Problems,
 ) -> Sequence[Sequence[tuple[DeviceId, int]]]:
     gpus = {device: spec for device, spec in devices.items() if device != RAM}
     vram = memory.vram
@@ -94,7 +111,7 @@ def _on_gpus(
         return [[]]
     here = (*at, "vram")
     if not gpus:
-        found.add(here, "claims memory of a GPU, but `server.devices` names none")
+        found.add(here, f"claims memory of a GPU, but {gpus_missing}")
         return []
     if vram.by_device:
         if memory.devices is not None:

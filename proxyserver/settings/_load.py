@@ -3,26 +3,29 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from ._build import Builder
+from proxyserver.gauges.gpus import find_gpus
+
+from ._build import Builder, FindGpus
 from ._errors import Problem, SettingsError
 from ._settings import Settings
 from ._shapes import make_converter
 from ._yaml import BYTES_MAX, parse
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Settings:
+def load(path: Path, environ: Mapping[str, str], *, find_gpus: FindGpus = find_gpus) -> Settings:
     """Read a configuration file.
 
     Args:
         path: the file; relative paths in it start at its folder.
         environ: what `${env:NAME}` refers to, with PATH, HOME and the like.
+        find_gpus: tells which GPUs the machine has; asked when the file does not say it.
 
     Raises:
         SettingsError: it cannot be read or used; every problem has its line and column.
     """
     document = parse(_read(path), str(path), environ)
     converter = make_converter(path.absolute().parent, environ)
-    return Builder(path, environ, converter, document.problems).build(document.data)
+    return Builder(path, environ, converter, document.problems, find_gpus).build(document.data)
 
 
 def _read(path: Path) -> str:

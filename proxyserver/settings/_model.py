@@ -59,7 +59,7 @@ class ServerEntry:
     host: LoopbackHost = "127.0.0.1"
     port: PortOrAny = 8787
     state_dir: HostPath | None = None
-    devices: Mapping[Name, DeviceEntry] = attrs.field(factory=dict)
+    devices: Mapping[Name, DeviceEntry] | None = None
     ram: DeviceEntry | None = None
     headroom: Size = core.HEADROOM
     wait_s: Seconds = core.WAIT_S

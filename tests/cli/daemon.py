@@ -49,7 +49,10 @@ HEALTH = {
     "status": "degraded",
     "version": "1",
     "runtimes": {"docker": {"ok": False, "message": "no socket"}},
-    "gauges": {},
+    "gauges": {
+        "gpu": {"ok": True, "message": "NVML: gpu0"},
+        "ram": {"ok": False, "message": "no answer"},
+    },
     "services": [CODER, CHAT],
     "devices": [
         {
@@ -59,7 +62,25 @@ HEALTH = {
             "claimed": 16 << 30,
             "reserved": 0,
             "free": 15 << 29,
-        }
+            "measured": {
+                "total": 24 << 30,
+                "used": 17 << 30,
+                "free": 7 << 30,
+                "services": {"coder": 15 << 30},
+                "foreign": 2 << 30,
+                "age_s": 90.0,
+                "stale": True,
+            },
+        },
+        {
+            "id": "gpu1",
+            "capacity": 8 << 30,
+            "headroom": 0,
+            "claimed": 0,
+            "reserved": 0,
+            "free": 8 << 30,
+            "measured": None,
+        },
     ],
 }
 BUSY = {"error": {"message": "no room", "type": "x", "param": None, "code": "queue_timeout"}}

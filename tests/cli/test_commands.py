@@ -24,7 +24,11 @@ def test_status_is_a_table(daemon: Daemon) -> None:
     assert done.returncode == 0
     assert lines[1].split() == "coder ready 3 gpu0:16 GiB 2 0 1h 05m 1m 15s answers".split()
     assert lines[2].endswith("the GPU was full (again in 8s)")
+    assert lines[5].endswith("17 GiB (1m 30s old)  coder:15 GiB foreign:2 GiB")
+    assert lines[6].split()[-3:] == ["GiB", "-", "-"]
     assert "docker cannot be reached: no socket" in done.stdout
+    assert "ram is not measured: no answer" in done.stdout
+    assert "gpu is not measured" not in done.stdout
     assert "\x1b" not in done.stdout
 
 

@@ -1,6 +1,6 @@
 """Daemons for tests, in both flavours."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,14 @@ def new_daemon(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
     """Make daemons that are removed, with all that they started, after the test."""
     daemons: list[Daemon] = []
 
-    def make(services: dict[str, Any], **server: Any) -> Daemon:
+    def make(
+        services: dict[str, Any], *, environment: Mapping[str, str] | None = None, **server: Any
+    ) -> Daemon:
         folder = tmp_path / str(len(daemons))
         folder.mkdir()
         defaults = {"port": 0, "state_dir": str(folder / "state"), "ram": "2GiB", "headroom": 0}
-        daemon = Daemon(folder, {"server": {**defaults, **server}, "services": services})
+        configuration = {"server": {**defaults, **server}, "services": services}
+        daemon = Daemon(folder, configuration, environment or {})
         daemons.append(daemon)
         daemon.start()
         return daemon

@@ -68,6 +68,8 @@ class Daemon:
 
     folder: Path
     configuration: dict[str, Any]
+    environment: Mapping[str, str] = attrs.field(factory=dict)
+    """What it has in its environment besides ours."""
     url: str = ""
     _process: subprocess.Popen[bytes] | None = None
     _logs: int = 0
@@ -93,6 +95,7 @@ class Daemon:
         with self._log_file.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "proxyserver", "serve", "--config", str(file)],
+                env={**os.environ, **self.environment},
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,

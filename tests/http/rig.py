@@ -12,6 +12,9 @@ import trio
 from proxycore import (
     CoreConfig,
     CoreView,
+    DeviceId,
+    DeviceSpec,
+    DeviceView,
     ModelId,
     ModelSpec,
     RunId,
@@ -20,6 +23,7 @@ from proxycore import (
     ServiceView,
     State,
 )
+from proxyserver.gauges import Health, Measurement
 from proxyserver.http import RequestRecord, UpstreamConnections, make_app, serve
 from proxyserver.refused import Refused
 from proxyserver.runtime import Endpoint, ExitReport, RunFacts
@@ -145,7 +149,7 @@ class FakeConductor:
                 ServiceView(
                     id=spec.id,
                     state=self._state(spec.id),
-                    run=RunId(7),
+                    run=RunId(number),
                     why="it answers",
                     since_at=trio.current_time() - 5,
                     placement=None,
@@ -157,9 +161,12 @@ class FakeConductor:
                     cause=None,
                     lost=None,
                 )
-                for spec in self.config.services
+                for number, spec in enumerate(self.config.services, 7)
             ),
-            devices=(),
+            devices=tuple(
+                DeviceView(device.id, device.capacity, device.headroom, 0, 0, device.usable)
+                for device in self.config.devices
+            ),
         )
 
     def _state(self, service: ServiceId) -> State:
@@ -215,11 +222,30 @@ class FakeConductor:
         return {"process": self.runtime}
 
 
+@attrs.define(eq=False)
+class FakeGauges:
+    """Gauges that say what the test says."""
+
+    working: dict[str, Health] = attrs.field(factory=dict)
+    fresh: dict[str, Measurement] = attrs.field(factory=dict)
+    old: dict[str, Measurement] = attrs.field(factory=dict)
+
+    def health(self) -> Mapping[str, Health]:
+        return self.working
+
+    def last(self, device: DeviceId) -> Measurement | None:
+        return self.fresh.get(device) or self.old.get(device)
+
+    def measurement(self, device: DeviceId) -> Measurement | None:
+        return self.fresh.get(device)
+
+
 CONFIG = CoreConfig(
+    devices=tuple(DeviceSpec(DeviceId(name), 1000, 10) for name in ("gpu0", "gpu1", "ram")),
     services=(
         ServiceSpec(ServiceId("coder"), aliases=("gpt-4o",)),
         ServiceSpec(ServiceId("many"), models=(ModelSpec(ModelId("tiny"), aliases=("small",)),)),
-    )
+    ),
 )
 
 
@@ -229,6 +255,7 @@ class Rig:
 
     port: int
     conductor: FakeConductor
+    gauges: FakeGauges
     records: list[RequestRecord]
     stop: trio.Event
     ended: trio.Event
@@ -277,6 +304,7 @@ async def running(
 ) -> AsyncIterator[Rig]:
     """Run the server with an upstream that treats each of its connections by the script."""
     conductor = FakeConductor(CONFIG)
+    gauges = FakeGauges()
     settings = Settings(
         CONFIG, {service.id: Kind() for service in CONFIG.services}, Server(body_max)
     )
@@ -292,7 +320,7 @@ async def running(
         wire.close()
 
     async def server(task_status: trio.TaskStatus[str]) -> None:
-        app = make_app(conductor, settings, on_request=records.append, nursery=background)
+        app = make_app(conductor, settings, gauges, on_request=records.append, nursery=background)
         await serve(
             app,
             "127.0.0.1",
@@ -312,7 +340,8 @@ async def running(
         for service in CONFIG.services:
             conductor.connections[service.id] = UpstreamConnections(Endpoint("127.0.0.1", port))
         url: str = await nursery.start(server)
-        rig = Rig(int(url.rsplit(":", 1)[1]), conductor, records, stop, ended, upstreams)
+        port = int(url.rsplit(":", 1)[1])
+        rig = Rig(port, conductor, gauges, records, stop, ended, upstreams)
         try:
             yield rig
         finally:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import trio
 
-from proxycore import Cause, Reason, ServiceId
+from proxycore import RAM, Cause, DeviceId, Reason, RunId, ServiceId
+from proxyserver.gauges import Health, Measurement
 from proxyserver.http import Outcome
 from proxyserver.http._routes import GENERAL_ERRORS, TABLE, openapi
 from proxyserver.http.errors import CODES, STATUS
@@ -17,6 +18,7 @@ from proxyserver.runtime import ExitReport
 
 from .rig import Rig, RuntimeState, raw, running
 
+GPU0 = DeviceId("gpu0")
 PAGE = (Path(__file__).parents[2] / "docs/reference/http-api.md").read_text()
 
 
@@ -67,7 +69,15 @@ async def test_services_are_shown() -> None:
         "pinned": False,
         "cause": None,
     }
-    assert shown["devices"] == []
+    assert shown["devices"][0] == {
+        "id": "gpu0",
+        "capacity": 1000,
+        "headroom": 10,
+        "claimed": 0,
+        "reserved": 0,
+        "free": 990,
+        "measured": None,
+    }
 
 
 async def test_a_container_is_shown() -> None:
@@ -93,7 +103,7 @@ async def test_a_container_is_shown() -> None:
             "oom_killed": False,
             "log_tail": ["last"],
         },
-        "memory": {"ram": 4096, "claimed": {}},
+        "memory": {"ram": 4096, "vram": None, "claimed": {}},
     }
 
 
@@ -177,6 +187,72 @@ async def test_health_tells_of_a_lost_runtime() -> None:
         assert (status, health["status"]) == (200, "degraded")
         assert health["runtimes"]["process"]["message"] == "the engine does not answer"
         assert {"gauges", "services", "devices"} < set(health)
+
+
+async def test_measured_memory_is_shown_with_its_holders_and_its_age() -> None:
+    """Fresh and old figures alike, but an old one says so; what is unknown is null."""
+    async with running() as rig:
+        at = trio.current_time()
+        rig.gauges.fresh = {
+            "gpu0": Measurement(GPU0, 1000, 300, {RunId(7): 400, RunId(8): 100, RunId(5): 50}, at),
+        }
+        rig.gauges.old = {
+            "gpu1": Measurement(DeviceId("gpu1"), 800, 800, {}, at - 60, complete=False),
+        }
+        _, shown = await ask(rig, "/api/v1/services")
+        gpu0, gpu1, ram = (device["measured"] for device in shown["devices"])
+        assert 0 <= gpu0.pop("age_s") < 30
+        assert gpu0 == {
+            "total": 1000,
+            "used": 700,
+            "free": 300,
+            "services": {"coder": 400, "many": 100},  # run 5 has just gone
+            "foreign": 150,
+            "stale": False,
+        }
+        assert 60 <= gpu1.pop("age_s") < 90
+        assert gpu1 == {
+            "total": 800,
+            "used": 0,
+            "free": 800,
+            "services": {},
+            "foreign": None,
+            "stale": True,
+        }
+        assert ram is None
+
+
+@pytest.mark.parametrize(
+    ("by_run", "complete", "fresh", "vram"),
+    [
+        ({RunId(7): 400, RunId(8): 1}, True, True, {"gpu0": 400}),
+        ({RunId(8): 1}, True, True, {}),
+        ({RunId(7): 400}, False, True, {"gpu0": 400}),
+        ({RunId(8): 1}, False, True, None),
+        ({RunId(7): 400}, True, False, None),
+    ],
+    ids=["its own", "nothing", "some known", "unknown", "stale"],
+)
+async def test_the_vram_of_a_run(
+    by_run: dict[RunId, int], complete: bool, fresh: bool, vram: dict[str, int] | None
+) -> None:
+    """What it holds on each GPU; null where nobody knows, which is not the same as nothing."""
+    async with running() as rig:
+        measured = Measurement(GPU0, 1000, 300, by_run, trio.current_time(), complete)
+        (rig.gauges.fresh if fresh else rig.gauges.old)["gpu0"] = measured
+        rig.gauges.fresh["ram"] = Measurement(RAM, 1000, 1, {RunId(7): 9}, measured.at, False)
+        _, shown = await ask(rig, "/api/v1/container/coder")
+        assert shown["memory"] == {"ram": 4096, "vram": vram, "claimed": {}}
+
+
+async def test_health_of_gauges() -> None:
+    """A gauge that fails says why; the proxy works without it."""
+    async with running() as rig:
+        why = "no NVIDIA driver: declared claims only"
+        rig.gauges.working = {"gpu": Health(False, why)}
+        status, health = await ask(rig, "/health?detail=1")
+        assert (status, health["status"]) == (200, "ok")
+        assert health["gauges"] == {"gpu": {"ok": False, "message": why}}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ A script says what every run of its service does; it may be exchanged at any tim
 """
 
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
 import attrs
 import trio
@@ -30,6 +30,8 @@ from proxyserver.runtime import (
 )
 
 PORT_MIN = 30_000
+PID_MIN = 1 << 30
+"""No process of this machine has such a number."""
 LOG_TAIL_LINES = 50
 
 
@@ -262,11 +264,16 @@ class FakeRuntime:
         return RunFacts(
             name=f"fake {service} {run}",
             image=None,
-            pid=None,
+            pid=PID_MIN + run,
             ports=(f"{life.endpoint.host}:{life.endpoint.port}",),
             started_at=life.started_at,
             memory=life.script.memory,
         )
+
+    async def whose(self, pids: Collection[int]) -> Mapping[int, RunId]:
+        await self._reach()
+        living = [run for (_, run), life in self.machine.lives.items() if life.alive]
+        return {PID_MIN + run: run for run in living if PID_MIN + run in pids}
 
     async def log_lines(
         self, service: ServiceId, run: RunId, *, tail: int, follow: bool

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from .engine import Engine, private_engine
+from .fake_gpus import FakeGpus, build_fake_nvml
 from .llama import Llama, find_llama, import_llama
 from .mock import build_mock, import_mock
 
@@ -31,6 +32,17 @@ def engine() -> Iterator[Engine]:
 def mock_binary(rig_cache: Path) -> Path:
     """The scripted inference server as a program (mockserver.c says what it can do)."""
     return build_mock(rig_cache)
+
+
+@pytest.fixture
+def fake_gpus(mock_binary: Path, rig_cache: Path, tmp_path: Path) -> FakeGpus:
+    """A machine for the fake NVML library, without a driver until GPUs are plugged in.
+
+    Whoever cannot compile the scripted server cannot compile the library either.
+    """
+    folder = tmp_path / "gpus"
+    folder.mkdir()
+    return FakeGpus(folder, build_fake_nvml(rig_cache))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The scripted inference server (mockserver.c): compiled once, as a program and as an image."""
+"""The rig's programs in C, compiled once; the scripted server also as an image."""
 
 import contextlib
 import hashlib
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import docker
 
-SOURCE = Path(__file__).with_name("mockserver.c")
+FOLDER = Path(__file__).parent
 MOCK_IMAGE = "aiproxy-rig/mock:1"
 MOCK_PORT = 8080
 
 
 class CompilerMissing(Exception):
-    """The mock server cannot be compiled; the message says what to install."""
+    """The scripted parts cannot be compiled; the message says what to install."""
 
 
 def build_mock(cache: Path) -> Path:
@@ -26,8 +26,21 @@ def build_mock(cache: Path) -> Path:
     Raises:
         CompilerMissing: there is no C compiler.
     """
-    digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]
-    binary = cache / f"mockserver-{digest}"
+    # Static, so that the program alone is a whole image.
+    return build(cache, "mockserver.c", ["-static", "-pthread"])
+
+
+def build(cache: Path, source: str, more_flags: list[str]) -> Path:
+    """Compile a source of this folder, unless it and its header were compiled so before.
+
+    Raises:
+        CompilerMissing: there is no C compiler.
+    """
+    flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-s", *more_flags]
+    seen = hashlib.sha256(" ".join(flags).encode())
+    for path in (FOLDER / source, FOLDER / "fake_gpu.h"):
+        seen.update(path.read_bytes())
+    binary = cache / f"{Path(source).stem}-{seen.hexdigest()[:12]}"
     if binary.exists():
         return binary
     compiler = shutil.which("gcc") or shutil.which("cc")
@@ -35,9 +48,7 @@ def build_mock(cache: Path) -> Path:
         raise CompilerMissing("no C compiler: apt-get install -y gcc libc6-dev")
     cache.mkdir(parents=True, exist_ok=True)
     half_made = binary.with_suffix(f".{os.getpid()}")
-    # Static, so that the program alone is a whole image.
-    flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-static", "-pthread", "-s"]
-    subprocess.run([compiler, *flags, "-o", half_made, SOURCE], check=True)
+    subprocess.run([compiler, *flags, "-o", half_made, FOLDER / source], check=True)
     half_made.rename(binary)  # At once: another test session may be looking.
     return binary
 

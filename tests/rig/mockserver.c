@@ -11,6 +11,10 @@
  *   LOAD_EXIT=              exit with this code at the end of loading
  *   LOAD_OOM=0              1: print llama.cpp's lines for a full GPU while loading, exit 1
  *   HOG_MIB=0               touch so much memory while loading
+ *   VRAM_MIB=0              claim so much of each of its fake GPUs while loading (fake_gpu.h says
+ *                           where they are); where it does not fit, say what llama.cpp says, exit 1
+ *   VRAM_DEVICES=           its GPUs, such as 0,1; else those of CUDA_VISIBLE_DEVICES, else 0
+ *   VRAM_AS=pid             how the fake driver finds it: pid, or, in a container, host (its host name)
  *   FIRST_MS=0 *            delay before the first token
  *   TOKEN_MS=0 *            delay before every further token
  *   TOKENS=8 *              tokens in an answer; `max_tokens` in the body lowers it
@@ -27,6 +31,7 @@
  *   /mock/unhealthy (from now on /health hangs)
  */
 #define _GNU_SOURCE
+#include "fake_gpu.h"
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
@@ -95,6 +100,54 @@ static void hog(long mib) {
         if (page == MAP_FAILED) { say("mmap failed"); return; }
         for (long j = 0; j < MIB; j += 4096) page[j] = (char)(i + j + 1);
     }
+}
+
+/* ---- memory of fake GPUs ---- */
+
+static void __attribute__((noreturn)) out_of_vram(double mib, int device) {
+    say("ggml_backend_cuda_buffer_type_alloc_buffer: allocating %.2f MiB on device %d: "
+        "cudaMalloc failed: out of memory", mib, device);
+    say("error: unable to load model");
+    _exit(1);
+}
+
+/* By this name the driver finds the process: a container's host name is its id, cut short. */
+static const char *holder_name(void) {
+    static char name[64];
+    if (strcmp(text_setting("VRAM_AS", "pid"), "host") || gethostname(name, sizeof name - 1))
+        snprintf(name, sizeof name, "pid%d", getpid());
+    return name;
+}
+
+static void claim_vram(long mib) {
+    char path[PATH_SIZE], hidden[PATH_SIZE], file[80], devices[128], text[1024] = "";
+    struct gpu gpus[GPUS_MAX];
+    if (mib <= 0) return;
+    int count = read_gpus(gpus);
+    if (!fake_path(path, "lock") || count < 0) { say("no fake GPUs to claim"); _exit(1); }
+    int one_at_a_time = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    flock(one_at_a_time, LOCK_EX);
+    snprintf(devices, sizeof devices, "%s",
+             text_setting("VRAM_DEVICES", text_setting("CUDA_VISIBLE_DEVICES", "0")));
+    char *rest = devices;
+    for (char *word; (word = strsep(&rest, ","));) {
+        int number = atoi(word), fits = 0;
+        for (int i = 0; i < count; i++)
+            fits |= gpus[i].number == number && free_of(&gpus[i]) >= (bytes)(mib * MIB);
+        if (!fits) out_of_vram(mib, number);
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%d %ld\n", number, mib * MIB);
+    }
+    /* Seen only when complete and locked; the lock lives and dies with this process. */
+    snprintf(file, sizeof file, "alloc/.%s", holder_name());
+    fake_path(hidden, file);
+    snprintf(file, sizeof file, "alloc/%s", holder_name());
+    fake_path(path, file);
+    int held = open(hidden, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    flock(held, LOCK_EX);
+    if (write(held, text, strlen(text)) < 0 || rename(hidden, path)) { say("cannot claim"); _exit(1); }
+    close(one_at_a_time);
+    say("holding %ld MiB of each of the GPUs %s", mib,
+        text_setting("VRAM_DEVICES", text_setting("CUDA_VISIBLE_DEVICES", "0")));
 }
 
 /* ---- requests ---- */
@@ -435,13 +488,9 @@ static void *load(void *unused) {
     (void)unused;
     say("loading model %s", text_setting("MODEL", "mock"));
     hog(setting("HOG_MIB", 0));
+    claim_vram(setting("VRAM_MIB", 0));
     pause_ms(setting("LOAD_MS", 0));
-    if (setting("LOAD_OOM", 0)) {
-        say("ggml_backend_cuda_buffer_type_alloc_buffer: allocating 9216.00 MiB on device 0: "
-            "cudaMalloc failed: out of memory");
-        say("error: unable to load model");
-        _exit(1);
-    }
+    if (setting("LOAD_OOM", 0)) out_of_vram(9216, 0);
     if (*text_setting("LOAD_EXIT", "")) {
         say("loading failed, as told");
         _exit((int)setting("LOAD_EXIT", 1));

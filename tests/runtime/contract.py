@@ -1,6 +1,7 @@
 """The contract of runtimes: every check here holds for containers, processes and the fake alike."""
 
 import contextlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
@@ -337,6 +338,23 @@ async def check_facts(bench: Bench) -> None:
     assert facts.started_at == pytest.approx(found.started_at)
     await bench.runtime.kill(ALPHA, RunId(1))
     assert await bench.runtime.facts(ALPHA, RunId(1)) is None
+
+
+async def check_processes_are_known(bench: Bench) -> None:
+    """A process is known as that of its run while it lives; a stranger's never is."""
+    pids = {}
+    for number, service in enumerate((ALPHA, BETA), 1):
+        await start(bench, bench.spec(service), number)
+        facts = await bench.runtime.facts(service, RunId(number))
+        assert facts is not None
+        assert facts.pid is not None
+        pids[facts.pid] = RunId(number)
+    asked = [*pids, os.getpid(), os.getppid(), 1]
+    assert await bench.runtime.whose(asked) == pids
+    assert await bench.reborn().whose(asked) == pids
+    assert await bench.runtime.whose([]) == {}
+    await bench.runtime.kill(ALPHA, RunId(1))
+    assert set((await bench.runtime.whose(asked)).values()) == {RunId(2)}
 
 
 async def check_is_reachable(bench: Bench) -> None:

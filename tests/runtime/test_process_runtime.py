@@ -1,6 +1,7 @@
 """What is special about processes: files, numbers, groups and ports."""
 
 import json
+import os
 import signal
 import socket
 import stat
@@ -15,7 +16,7 @@ import pytest
 import trio
 import trio.lowlevel
 
-from proxycore import Placement, RunId
+from proxycore import DeviceId, Placement, RunId
 from proxyserver.runtime import (
     LaunchSpec,
     ProcessRuntime,
@@ -318,3 +319,50 @@ def test_instance_is_made_once(tmp_path: Path) -> None:
     assert instance_id(tmp_path / "b") != first
     (tmp_path / "a" / "instance").write_text("../../etc")
     assert set(instance_id(tmp_path / "a")) <= set("0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    ("devices", "environment", "seen"),
+    [
+        (("gpu0", "gpu2", "ram"), (), "0,2 PCI_BUS_ID"),
+        (("gpu1",), (("CUDA_VISIBLE_DEVICES", "GPU-x"),), "GPU-x PCI_BUS_ID"),
+        (("ram",), (), "all -"),
+        (("big",), (), "all -"),
+    ],
+)
+async def test_sees_the_gpus_of_its_placement(
+    bench: ProcessBench,
+    monkeypatch: pytest.MonkeyPatch,
+    devices: tuple[str, ...],
+    environment: tuple[tuple[str, str], ...],
+    seen: str,
+) -> None:
+    """By number and by PCI bus; its own environment goes before, and what has no number is left."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "all")
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    echo = ("/bin/sh", "-c", "echo $CUDA_VISIBLE_DEVICES ${CUDA_DEVICE_ORDER:--}")
+    spec = spec_of(*echo, environment=environment)
+    placement = Placement.of((DeviceId(device), 1) for device in devices)
+    await bench.runtime.start(spec, FIRST, placement)
+    with trio.fail_after(PATIENCE_S):
+        assert (await bench.runtime.wait_gone(spec, FIRST)).log_tail == (seen,)
+
+
+async def test_children_are_of_the_run(bench: ProcessBench) -> None:
+    """Those of its session, though their environment is gone, and by their mark those outside."""
+    lines = "env -i sleep 60 & echo $!; setsid sleep 60 & echo $!; wait"
+    await bench.runtime.start(shell(lines), FIRST, PLACEMENT)
+    children: list[int] = []
+
+    async def are_known() -> bool:
+        log = [line async for line in bench.runtime.log_lines(ALPHA, FIRST, tail=9, follow=False)]
+        children[:] = [int(line) for line in log]
+        return len(children) == 2 and (
+            await bench.runtime.whose([*children, 1]) == dict.fromkeys(children, FIRST)
+        )
+
+    try:
+        await eventually(are_known)
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)

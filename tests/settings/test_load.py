@@ -15,7 +15,7 @@ from proxyserver.gauges.host import ram_total
 from proxyserver.runtime._protocol import ContainerSpec, Mount, PortBinding, Probe, ProcessSpec
 from proxyserver.settings import ServerSettings, Settings, SettingsError, load
 
-from .writing import ENVIRON, Folder
+from .writing import ENVIRON, Folder, no_gpus
 
 ROOT = Path(__file__).parents[2]
 GPU0, GPU1 = DeviceId("gpu0"), DeviceId("gpu1")
@@ -313,7 +313,7 @@ def test_files_that_cannot_be_read(folder: Folder, content: bytes, said: str) ->
     """What is no text at all is refused in one clear line."""
     folder.file.write_bytes(content)
     with pytest.raises(SettingsError) as caught:
-        load(folder.file, ENVIRON)
+        load(folder.file, ENVIRON, find_gpus=no_gpus)
     assert str(caught.value).startswith(f"{folder.file}:{said}")
 
 
@@ -321,13 +321,13 @@ def test_files_that_cannot_be_read(folder: Folder, content: bytes, said: str) ->
 def test_files_that_are_none(folder: Folder, name: str, said: str) -> None:
     """A missing file and a folder are told apart."""
     with pytest.raises(SettingsError, match=f"cannot read the configuration: {said}"):
-        load(folder.path / name, ENVIRON)
+        load(folder.path / name, ENVIRON, find_gpus=no_gpus)
 
 
 def test_byte_order_mark_is_no_key(folder: Folder) -> None:
     """Editors that write one do no harm."""
     folder.file.write_text("\N{BYTE ORDER MARK}services: {}")
-    assert load(folder.file, ENVIRON).services == {}
+    assert load(folder.file, ENVIRON, find_gpus=no_gpus).services == {}
 
 
 def test_fingerprint_tells_what_runs(folder: Folder) -> None:
@@ -404,7 +404,7 @@ def test_any_shape_is_read_or_refused(folder: Folder, server: Any, services: Any
     text = yaml.safe_dump({"server": server, "services": services}, allow_unicode=True)
     folder.file.write_text(text, encoding="utf-8")
     with suppress(SettingsError):
-        load(folder.file, ENVIRON)
+        load(folder.file, ENVIRON, find_gpus=no_gpus)
 
 
 def test_a_policy_that_is_unknown_is_told(folder: Folder) -> None:

@@ -1,15 +1,21 @@
 """Writing a configuration for a test and reading it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import dedent
 
 import attrs
 import pytest
 
+from proxycore import DeviceId
 from proxyserver.settings import Settings, SettingsError, load
 
 ENVIRON = {"HOME": "/home/tester", "PATH": "/usr/bin:/bin"}
+
+
+def no_gpus() -> Mapping[DeviceId, int]:
+    """Be a machine without GPUs, whatever the one that runs the tests has."""
+    return {}
 
 
 @attrs.frozen
@@ -17,6 +23,7 @@ class Folder:
     """A folder with a configuration in it."""
 
     path: Path
+    find_gpus: Callable[[], Mapping[DeviceId, int]] = no_gpus
 
     @property
     def file(self) -> Path:
@@ -32,7 +39,7 @@ class Folder:
 
     def load(self, text: str, environ: Mapping[str, str] = ENVIRON) -> Settings:
         self.file.write_text(dedent(text))
-        return load(self.file, environ)
+        return load(self.file, environ, find_gpus=self.find_gpus)
 
     def problems(self, text: str, environ: Mapping[str, str] = ENVIRON) -> list[str]:
         """Return what is said of a bad configuration, less the name of its file."""
