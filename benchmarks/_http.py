@@ -61,8 +61,8 @@ class Question:
         return data
 
 
-def wait_answering(port: int, path: str) -> float | None:
-    """Ask a server directly, about every 0.7 ms, until it says yes.
+def wait_answering(port: int, path: str, pause_s: float = _PAUSE_S) -> float | None:
+    """Ask a server directly, time after time, until it says yes.
 
     Returns:
         When it was last asked in vain: by then it was not ready.  None: it said yes at once.
@@ -79,7 +79,7 @@ def wait_answering(port: int, path: str) -> float | None:
         if asked_at > give_up_at:
             raise NoAnswer(f"port {port}: GET {path} finds no ready server")
         in_vain_at = asked_at
-        time.sleep(_PAUSE_S)
+        time.sleep(pause_s)
 
 
 def _says_yes(port: int, path: str) -> bool:

@@ -11,7 +11,7 @@ from tests.daemon.rig import Daemon
 from ._http import NoAnswer, Question, wait_answering
 from ._subjects import Subject
 
-REPETITIONS = 20
+REPETITIONS = 15
 SERVICES = 5
 PORT_EVERY_S = 0.02
 

@@ -16,7 +16,7 @@ from tests.rig.engine import Engine, EngineMissing, private_engine
 from tests.rig.llama import Llama, find_llama, import_llama
 from tests.rig.mock import build_mock, import_mock
 
-LOAD_MS = 200
+LOAD_MS = 150
 LOAD_STEP_MS = 7
 """Loads differ by so much: polls that happened to hit the end of one load miss the others."""
 
@@ -79,7 +79,9 @@ def _mocks(flavour: Flavour) -> Iterator[Subject]:
         def service(number: int, mode: str = mode) -> dict[str, Any]:
             load_ms = LOAD_MS + number * LOAD_STEP_MS
             mock = flavour.mock({"LOAD_MODE": mode, "LOAD_MS": str(load_ms)})
-            return {**mock, "ready": {"path": "/health"}}
+            # Told what it takes, the core does not spare an idle one for coming back soon: nobody
+            # measures here how well it waits.
+            return {**mock, "ready": {"path": "/health"}, "load_s": load_ms / 1000}
 
         yield Subject(f"mock_{mode}_{flavour.name}", flavour.server, service)
 
