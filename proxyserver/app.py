@@ -50,6 +50,8 @@ async def serve(
         http.ListenError: the address is taken, or is not ours.
     """
     server = settings.server
+    for remark in settings.remarks:
+        logger.info("{}", remark)
     with _owned(server.state_dir):
         journal_file = JournalFile(server.state_dir / "journal") if server.journal else None
         runtimes = _runtimes(settings)
