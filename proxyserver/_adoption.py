@@ -1,6 +1,7 @@
 """What an earlier life of the daemon left: which of it is worth keeping, and how the rest goes."""
 
-from collections.abc import Container
+from collections.abc import Callable, Collection, Container
+from pathlib import Path
 
 import trio
 from loguru import logger
@@ -8,11 +9,12 @@ from loguru import logger
 from proxycore import DeviceId
 
 from ._run import Judge
-from .runtime import FoundProcess, Runtime, RuntimeFault
+from .runtime import FoundProcess, Runtime, RuntimeFault, write_atomically
 from .settings import Service
 
 ADOPT_S = 5.0
 """A found run that does not answer within this time is not healthy."""
+RUNTIMES = ("docker", "process")
 REMOVE_S = 20.0
 """How long the start of the daemon waits for one leftover to go."""
 
@@ -38,6 +40,41 @@ async def is_good(
         )
         return True
     return False
+
+
+async def remove_unused(file: Path, used: Collection[str], make: Callable[[str], Runtime]) -> None:
+    """End what still runs in runtimes that no service of the configuration uses any more.
+
+    Nobody else would: the conductor knows only what is used, and an engine that nobody uses need
+    not be there.
+
+    Args:
+        file: remembers which runtimes may hold something of ours.
+        used: those that services use now.
+        make: makes a runtime by its name.
+    """
+    unreached = []
+    for name in sorted(_names_in(file).difference(used)):
+        runtime = make(name)
+        try:
+            found = await runtime.found()
+        except RuntimeFault as fault:
+            logger.warning("{}, unused now, may still run services: {}", name, fault)
+            unreached.append(name)
+            continue
+        for one in found:
+            await remove(runtime, one)
+    try:
+        write_atomically(file, "\n".join((*sorted(used), *unreached)).encode())
+    except OSError as error:
+        logger.warning("cannot remember which runtimes are used: {}", error)
+
+
+def _names_in(file: Path) -> set[str]:
+    try:
+        return set(file.read_text().split()).intersection(RUNTIMES)
+    except FileNotFoundError:
+        return set()
 
 
 async def remove(runtime: Runtime, found: FoundProcess) -> None:

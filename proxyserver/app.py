@@ -13,6 +13,7 @@ from loguru import logger
 from proxycore import RAM, Fact, RunId
 
 from . import http
+from ._adoption import remove_unused
 from .conductor import Conductor
 from .gauges import Gauges
 from .gauges.gpus import gpu_gauge
@@ -70,6 +71,9 @@ async def serve(
             policy=policy_named(server.policy),
         )
         gauges = _gauges(settings, runtimes, conductor)
+        await remove_unused(
+            server.state_dir / "runtimes", runtimes, lambda name: _runtime(name, settings)
+        )
         async with trio.open_nursery() as nursery:
             patience = trio.CancelScope()
             # Before anything can be started: a signal that came earlier would leave it behind.
@@ -134,21 +138,20 @@ async def _wait_signals(
                 life.cancel()
 
 
-def _runtimes(settings: Settings) -> dict[str, Runtime]:
-    """Make the runtimes that services use; an engine that nobody uses need not be there."""
+def _runtime(name: str, settings: Settings) -> Runtime:
     server = settings.server
     instance = instance_id(server.state_dir)
-    runtimes: dict[str, Runtime] = {}
-    for service in settings.services.values():
-        if service.runtime in runtimes:
-            continue
-        if service.runtime == "docker":
-            runtimes["docker"] = DockerRuntime(
-                instance=instance, docker_host=server.docker_host, state_dir=server.state_dir
-            )
-        else:
-            runtimes["process"] = ProcessRuntime(instance=instance, state_dir=server.state_dir)
-    return runtimes
+    if name == "docker":
+        return DockerRuntime(
+            instance=instance, docker_host=server.docker_host, state_dir=server.state_dir
+        )
+    return ProcessRuntime(instance=instance, state_dir=server.state_dir)
+
+
+def _runtimes(settings: Settings) -> dict[str, Runtime]:
+    """Make the runtimes that services use; an engine that nobody uses need not be there."""
+    used = dict.fromkeys(str(service.runtime) for service in settings.services.values())
+    return {name: _runtime(name, settings) for name in used}
 
 
 def _gauges(

@@ -19,5 +19,6 @@ from ._protocol import Runtime as Runtime
 from ._protocol import RuntimeFault as RuntimeFault
 from ._protocol import RuntimeUnreachable as RuntimeUnreachable
 from ._state import instance_id as instance_id
+from ._state import write_atomically as write_atomically
 from .docker import DockerRuntime as DockerRuntime
 from .process import ProcessRuntime as ProcessRuntime

@@ -161,6 +161,22 @@ def test_a_strangers_container_is_never_touched(
 
 
 @pytest.mark.engine
+def test_what_no_service_uses_any_more_is_removed(
+    engine: Engine, mock_image: str, mock_binary: Path, new_daemon: NewDaemon
+) -> None:
+    """Also when the whole engine is used no more."""
+    flavour = docker_flavour(engine.host)
+    daemon = new_daemon({"a": flavour.mock({})}, **flavour.server)
+    assert daemon.chat("a").status_code == 200
+    pid = daemon.get("/api/v1/container/a").json()["pid"]
+    daemon.kill()
+    daemon.configuration["services"] = {"b": process_flavour(mock_binary).mock({})}
+    daemon.start()
+    assert not Path(f"/proc/{pid}").exists()
+    assert list(daemon.get("/health?detail=1").json()["runtimes"]) == ["process"]
+
+
+@pytest.mark.engine
 def test_the_daemon_outlives_its_engine(
     engine: Engine, mock_image: str, new_daemon: NewDaemon
 ) -> None:
