@@ -13,7 +13,7 @@ GAP_WEIGHT = 0.3
 class Learnt:
     """Experience with one service, beside what its configuration declares.
 
-    Observed peaks and load times join it when memory is measured.
+    Observed peaks join it when measured memory is scheduled by.
     """
 
     count: float = 0.0
@@ -21,6 +21,8 @@ class Learnt:
     as_of: float = 0.0
     served_until: float | None = None
     """When it last went from serving somebody to serving nobody, if nobody has come since."""
+    load_s: float | None = None
+    """How long its last load took; None: it was never loaded."""
     return_gap_s: float | None = None
     """From going idle to the next arrival, averaged; None: nobody has ever come back.
 

@@ -262,12 +262,12 @@ class Settler:
             gap_s = book.learnt.return_gap_s
             if book.state is not State.READY or gap_s is None:
                 continue
+            # What it really took counts here: the default for a service that declares nothing is
+            # long, and who loads in a moment is not worth waiting for.
+            load_s = book.learnt.load_s or self._specs[book.id].load_s
             until = book.rested_at + LINGER_GAPS * gap_s
             cost_s = gap_s * len(patient.waiting)
-            if (
-                cost_s <= LINGER_LOADS * self._specs[book.id].load_s
-                and self._verbs.books.now < until
-            ):
+            if cost_s <= LINGER_LOADS * load_s and self._verbs.books.now < until:
                 spared[book.id] = until
         return spared
 

@@ -84,6 +84,7 @@ class Verbs:
         self._move(book, Step.ADOPT, "found running")
 
     def ready(self, book: ServiceBook) -> None:
+        book.learnt.load_s = self.books.now - book.since_at
         self._move(book, Step.READY, "it answers")
         book.batch_max = next(reversed(book.waiting), TicketId(0))
 
