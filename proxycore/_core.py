@@ -182,7 +182,8 @@ class Core:
             case State.STARTING:
                 message = f"not ready after {self.books.now - book.since_at:.0f} s"
                 if self.books.now < book.start_max_at:
-                    message += ", and no sign of life in its log for a long time"
+                    message += f", and no sign of life in its log for {spec.start_s:.0f} s"
+                message += "; raise start_s or start_max_s if it only needs longer"
                 self._verbs.stop_failed(book, Cause("start_timeout", message))
                 self._verbs.refuse_all(book, fx.Reason.START_TIMEOUT, message, BACKOFF_S)
             case State.READY:
