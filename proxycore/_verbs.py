@@ -5,9 +5,18 @@ import heapq
 from . import effects as fx
 from ._books import Books, ServiceBook, Ticket
 from ._errors import InvariantError
-from ._ids import RunId, ServiceId, TicketId
+from ._ids import RAM, DeviceId, RunId, ServiceId, TicketId
 from ._ledger import Room
 from ._lifecycle import HOLDING, State, Step, advance
+from ._memory import (
+    VERIFY_PART,
+    VERIFY_S,
+    DeviceBook,
+    Holding,
+    is_leaving,
+    is_verifiable,
+    unclaimed,
+)
 from .config import BACKOFF_MAX_S, BACKOFF_S, CoreConfig, Placement, ServiceSpec
 from .events import Cause
 
@@ -43,12 +52,148 @@ class Verbs:
                 continue
             if book.state in HOLDING:
                 now_free.take(book.placement)
-            leaves = book.state is State.DRAINING or (
-                book.state is State.STOPPING and book.kills < OVERDUE_KILLS
-            )
-            if not leaves:
+            if not self._leaves(book):
                 promisable.take(book.placement)
+        if self.books.measured:
+            holding = self.holding()
+            for device in self.config.devices:
+                if (measured := self.books.measured.get(device.id)) is not None:
+                    lacks = device.capacity - measured.total
+                    rest = unclaimed(device.id, measured, holding)
+                    now_free.lose(device.id, max(0, lacks + rest.now))
+                    promisable.lose(device.id, max(0, lacks + rest.later))
         return now_free, promisable
+
+    def foreign(self) -> dict[DeviceId, int]:
+        """Return what strangers hold, and will once all that leaves has left, where known."""
+        holding = self.holding()
+        return {
+            device: unclaimed(device, measured, holding).foreign_later
+            for device, measured in self.books.measured.items()
+        }
+
+    def holding(self) -> list[Holding]:
+        """Return all runs that have memory."""
+        return [
+            Holding(
+                book.state,
+                book.ready_at is not None,
+                book.run,
+                book.placement,
+                self._leaves(book),
+            )
+            for book in self.books.services.values()
+            if book.placement is not None and book.state in HOLDING
+        ]
+
+    def _leaves(self, book: ServiceBook) -> bool:
+        """Tell whether a run is counted on to leave."""
+        return book.state in (State.DRAINING, State.VERIFYING) or (
+            book.state is State.STOPPING and book.kills < OVERDUE_KILLS
+        )
+
+    def placements(self, book: ServiceBook) -> tuple[Placement, ...]:
+        """Return where a service may live, with what it is expected to take there."""
+        declared = self.specs[book.id].placements
+        if not book.learnt.peaks:
+            return declared
+        usable = {device.id: device.usable for device in self.config.devices}
+        return tuple(book.learnt.estimate(placement, usable) for placement in declared)
+
+    def _declared(self, book: ServiceBook) -> Placement | None:
+        """Return what the configuration says of the place where a service runs; None: nothing."""
+        declared = self.specs[book.id].placements
+        claimed = placement_of(book)
+        for placement in declared:
+            if placement.devices == claimed.devices:
+                return placement
+        # It claims what was learnt, where the configuration says nothing.
+        return next((placement for placement in declared if not placement.amounts), None)
+
+    def load_s(self, book: ServiceBook) -> float:
+        """Return how long a load of the service is expected to take."""
+        return book.learnt.load_s or self.specs[book.id].load_s
+
+    # Measured memory
+
+    def forget_measured(self, device: DeviceId) -> None:
+        """Forget what was measured: there is nothing to wait for any more."""
+        self.books.measured.pop(device, None)
+        self._end_verifying()
+
+    def note_measured(self, device: DeviceId, measured: DeviceBook) -> None:
+        """Take note of a measurement, and of what it says about runs."""
+        before = self.books.measured.get(device)
+        holding = self.holding()
+        leaving = is_leaving(device, measured, holding)
+        if leaving:
+            measured.calm = before.calm if before is not None else None
+        else:
+            measured.calm = unclaimed(device, measured, holding).foreign
+        if not leaving and measured.free < self._headroom(device):
+            since = before.low_since if before is not None else None
+            measured.low_since = self.books.now if since is None else since
+        self.books.measured[device] = measured
+        for book in self.books.services.values():
+            if book.run is not None and book.run in measured.by_run:
+                book.seen[device] = max(book.seen.get(device, 0), measured.by_run[book.run])
+        self._end_verifying()
+
+    def note_end(self, book: ServiceBook, cause: Cause) -> None:
+        """Learn from the end of a run what it took, or that it wanted more than it claimed."""
+        declared, claimed = self._declared(book), placement_of(book)
+        if declared is None:
+            return
+        if cause.out_of_memory and book.state is not State.STOPPING:
+            book.learnt.note_out_of_memory(declared, claimed)
+        elif book.served:
+            # Who declares nothing is asked for no main memory: every process takes some.
+            seen = {one: n for one, n in book.seen.items() if declared.amounts or one != RAM}
+            book.learnt.note_peak(declared, seen)
+
+    def _end_verifying(self) -> None:
+        for book in self.books.services.values():
+            if book.state is State.VERIFYING and self._is_back(book):
+                self.verified(book, book.why)
+
+    def _headroom(self, device: DeviceId) -> int:
+        return next(one.headroom for one in self.config.devices if one.id == device)
+
+    def _is_back(self, book: ServiceBook) -> bool:
+        """Tell whether the memory of a run that is gone is seen free, or can never be."""
+        holding = self.holding()
+        for device, amount in book.seen.items():
+            measured = self.books.measured.get(device)
+            if measured is None or measured.calm is None or not is_verifiable(device):
+                continue
+            missing = unclaimed(device, measured, holding).foreign - measured.calm
+            if missing > (1.0 - VERIFY_PART) * amount:
+                return False
+        return True
+
+    def verify(self, book: ServiceBook, why: str) -> None:
+        """Wait for the memory of a run that is gone to be seen free, if it was seen at all."""
+        devices = tuple(
+            device
+            for device in sorted(book.seen)
+            if device in self.books.measured and is_verifiable(device)
+        )
+        if not devices:
+            self.verified(book, why)
+            return
+        self._move(book, Step.VERIFY, why)
+        if self._is_back(book):
+            self.verified(book, why)  # The gauge saw it before we were told.
+            return
+        book.timer_at = self.books.now + VERIFY_S
+        self.out.append(fx.MeasureMemory(devices))
+
+    def verified(self, book: ServiceBook, why: str) -> None:
+        """Give the claim of a run back that is gone."""
+        if book.fails and book.cause is not None:
+            self.fail(book, book.cause)
+        else:
+            self._move(book, Step.GONE, why)
 
     # A service from state to state
 
@@ -84,7 +229,8 @@ class Verbs:
         self._move(book, Step.ADOPT, "found running")
 
     def ready(self, book: ServiceBook) -> None:
-        book.learnt.load_s = self.books.now - book.since_at
+        book.learnt.note_load(self.books.now - book.since_at)
+        book.retries = False
         self._move(book, Step.READY, "it answers")
         book.batch_max = next(reversed(book.waiting), TicketId(0))
 
@@ -104,6 +250,9 @@ class Verbs:
         self._move(book, Step.UNDRAIN, why)
 
     def stop(self, book: ServiceBook, why: str) -> None:
+        for device in placement_of(book).devices:
+            if (measured := self.books.measured.get(device)) is not None:
+                measured.low_since = None  # Counted anew, once it has left.
         self._move(book, Step.STOP, why)
         grace_s = self.specs[book.id].grace_s
         book.timer_at = self.books.now + grace_s + KILL_AFTER_S
@@ -120,15 +269,14 @@ class Verbs:
         book.timer_at = self.books.now + KILL_AGAIN_S * book.kills
         self.out.append(fx.KillRun(book.id, run_of(book)))
 
-    def gone(self, book: ServiceBook, why: str) -> None:
-        self._move(book, Step.GONE, why)
-
     def fail(self, book: ServiceBook, cause: Cause) -> None:
         """Keep the service down: for a while, or, if the cause does not heal, for good."""
         self._move(book, Step.BACK_OFF if cause.heals else Step.FAIL, cause.message)
         if cause.heals:
-            wait_s = min(BACKOFF_S * 2.0 ** (book.failures - 1), BACKOFF_MAX_S)
-            book.timer_at = self.books.now + wait_s
+            book.timer_at = self.books.now + self._backoff_s(book)
+
+    def _backoff_s(self, book: ServiceBook) -> float:
+        return float(min(BACKOFF_S * 2.0 ** (book.failures - 1), BACKOFF_MAX_S))
 
     def retry(self, book: ServiceBook, why: str) -> None:
         self._move(book, Step.RETRY, why)
@@ -152,13 +300,18 @@ class Verbs:
             book.ready_at = self.books.now
         if step in (Step.LAUNCH, Step.READY, Step.ADOPT):
             book.rested_at = self.books.now
-        if book.state in (State.DOWN, State.BACKOFF, State.FAILED):
+        if book.state in (State.VERIFYING, State.DOWN, State.BACKOFF, State.FAILED):
             for ticket in book.in_flight:
                 del self.books.tickets[ticket]
             book.in_flight.clear()
-            book.run = book.placement = book.ready_at = book.blame = None
+            book.run = book.ready_at = book.blame = None
             book.kills = 0
             book.leaves_for_good = False
+            book.served = False
+        if book.state in (State.DOWN, State.BACKOFF, State.FAILED):
+            book.placement = None
+            book.fails = False
+            book.seen.clear()
         if book.state is not State.STARTING:
             book.kept = False
         if book.state is not State.DRAINING:
@@ -195,6 +348,7 @@ class Verbs:
         else:
             del book.in_flight[ticket]
             del self.books.tickets[ticket]
+            book.served = True
             book.rested_at = self.books.now
             if book.unused:
                 book.learnt.note_idle(self.books.now)
@@ -222,7 +376,11 @@ class Verbs:
 
     def refuse_failed(self, book: ServiceBook) -> None:
         """Refuse everybody with the reason why the last run failed."""
-        retry_s = None if book.timer_at is None else book.timer_at - self.books.now
+        retry_s = None
+        if book.state is State.BACKOFF and book.timer_at is not None:
+            retry_s = book.timer_at - self.books.now
+        elif book.state is State.VERIFYING and book.cause is not None and book.cause.heals:
+            retry_s = self._backoff_s(book)
         message = book.cause.message if book.cause else book.why
         self.refuse_all(book, fx.Reason.SERVICE_FAILED, message, retry_s)
 

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 import attrs
 
-from ._ids import RunId, ServiceId, TicketId
+from ._ids import DeviceId, RunId, ServiceId, TicketId
 from ._lifecycle import State
 from .config import Placement
 
@@ -34,6 +34,16 @@ class KillRun:
 
     service: ServiceId
     run: RunId
+
+
+@attrs.frozen
+class MeasureMemory:
+    """Measure these devices soon and often: a run is gone, and its memory is awaited.
+
+    Answer: `MemoryMeasured`, again and again.
+    """
+
+    devices: tuple[DeviceId, ...]
 
 
 @attrs.frozen
@@ -123,4 +133,4 @@ class Explained:
 Fact: TypeAlias = Refuse | Changed | Waiting | Explained
 """What is worth writing down: it tells why.  A refusal is an order as well."""
 
-Effect: TypeAlias = StartRun | StopRun | KillRun | Admit | Started | Fact
+Effect: TypeAlias = StartRun | StopRun | KillRun | MeasureMemory | Admit | Started | Fact

@@ -3,6 +3,7 @@
 import attrs
 
 from ._ids import DeviceId, RunId, ServiceId
+from ._learn import Experience
 from ._lifecycle import State
 from .config import Placement
 from .events import Cause
@@ -20,6 +21,9 @@ class ServiceView:
     since_at: float
     placement: Placement | None
     """What it claims, or has reserved."""
+    estimates: tuple[Placement, ...]
+    """What it would claim at each place where it may live: as learnt, else as declared."""
+    experience: Experience
     waiting: int
     in_flight: int
     idle_until: float | None
@@ -43,6 +47,10 @@ class DeviceView:
     headroom: int
     claimed: int
     """By runs that live, the leaving ones too."""
+    measured_free: int | None
+    """What is free by the last measurement; None: unknown, and claims alone count."""
+    foreign: int | None
+    """What programs hold that are none of our runs; None: unknown."""
     reserved: int
     """Promised to services that wait for it."""
     free: int

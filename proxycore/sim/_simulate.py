@@ -153,6 +153,8 @@ class _Simulation:
                     self._after(unload_s, ev.RunGone(effect.service, effect.run, GONE))
                 case fx.Refuse():
                     self._tally.refused(effect.ticket, self.now)
+                case fx.MeasureMemory():
+                    pass  # It has no gauge.
                 case fx.KillRun() | fx.Started() | fx.Changed() | fx.Waiting() | fx.Explained():
                     pass  # A run ends when it is told to, so a kill comes too late.
                 case _:

@@ -6,7 +6,7 @@ from .. import effects as fx
 from .. import events as ev
 from .. import journal
 from .._core import Core
-from .._ids import RunId, ServiceId, TicketId
+from .._ids import DeviceId, RunId, ServiceId, TicketId
 from ..config import CoreConfig
 from ..policy import EvictionPolicy
 from ._books import Books, Client, Run, Stage, fits, less
@@ -87,13 +87,22 @@ class World:
     def be_stuck(self, run: Run) -> None:
         self._tell(ev.RunStuck(run.service, run.id, ev.Cause("stuck", "it answers no more")))
 
-    def die(self, run: Run) -> None:
-        """End a run physically, asked or not; the core does not know yet."""
-        run.lives = False
+    def die(self, run: Run, *, late: bool = False) -> None:
+        """End a run physically, asked or not; the core does not know yet.
 
-    def tell_gone(self, run: Run, *, heals: bool = True) -> None:
+        Args:
+            run: which.
+            late: whether its memory stays away until `give_back`.
+        """
+        run.lives = False
+        if late:
+            for device, amount in run.uses.items():
+                self.books.memory.late[device] = self.books.memory.late.get(device, 0) + amount
+
+    def tell_gone(self, run: Run, *, heals: bool = True, out_of_memory: bool = False) -> None:
         """Tell the end of a dead run, once more if it was told before."""
-        self._tell(ev.RunGone(run.service, run.id, ev.Cause("exit", "it ended", heals)))
+        cause = ev.Cause("exit", "it ended", heals, out_of_memory)
+        self._tell(ev.RunGone(run.service, run.id, cause))
 
     def be_deaf(self, run: Run) -> None:
         """Let a run miss what it was asked; it will hear the next."""
@@ -101,6 +110,27 @@ class World:
 
     def hang(self, run: Run) -> None:
         run.hangs = True
+
+    # Memory
+
+    def use(self, run: Run, device: DeviceId, amount: int) -> None:
+        """Let a living run use so much of a device, unseen as yet."""
+        run.uses[device] = amount
+
+    def intrude(self, device: DeviceId, amount: int) -> None:
+        """Let strangers use so much of a device."""
+        self.books.memory.strangers[device] = amount
+
+    def give_back(self) -> None:
+        """Let the driver give back what dead runs had."""
+        self.books.memory.late.clear()
+
+    def measure(self, device: DeviceId, *, complete: bool = True) -> None:
+        uses = {run.id: run.uses.get(device, 0) for run in self.books.runs.values() if run.lives}
+        self._tell(self.books.memory.measured(device, uses, complete=complete))
+
+    def be_blind(self, device: DeviceId) -> None:
+        self._tell(ev.MemoryUnknown((device,)))
 
     # The runtime, and the core itself
 
@@ -110,12 +140,22 @@ class World:
     def find(self, services: tuple[ServiceId, ...]) -> None:
         self._tell(ev.RuntimeFound(services))
 
-    def kill_core(self) -> None:
-        """End the core without a word; a new one adopts what is healthy, the rest is removed."""
+    def kill_core(self, *, remembers: bool = False) -> None:
+        """End the core without a word; a new one adopts what is healthy, the rest is removed.
+
+        Args:
+            remembers: whether the new one is told what the old one has learnt.
+        """
         self.check_replay()
         healthy = [run for run in self.books.runs.values() if run.lives and run.ready]
         healthy = [run for run in healthy if run.stop_at is None and not run.stuck]
+        memory, gap_max = self.books.memory, self.books.gap_max
+        learnt = tuple((one.id, one.experience) for one in self.core.view().services)
         self._boot(self.now, max(self.books.runs, default=self.run_max))
+        if remembers:
+            self.books.memory.loads, self.books.memory.lives = memory.loads, memory.lives
+            self.books.gap_max = gap_max
+            self._tell(ev.ExperienceFound(learnt))
         self._tell(
             ev.RunsFound(
                 tuple(ev.FoundRun(run.service, run.id, run.placement) for run in healthy),
@@ -160,12 +200,14 @@ class World:
             Broken: promise 12, or any other.
         """
         self.find(tuple(self.books.lost))
+        self._be_kind_to_memory()
         probes = [self.arrive(spec.id, FAR_S) for spec in self.config.services]
         steps_max = 30 * (len(probes) + len(self.books.clients))
         for _ in range(steps_max):
             if not self.books.waiting():
                 return
             if self._kind_step():
+                self._measure_all()
                 continue
             deadline = self.core.deadline()
             if deadline is None or deadline > self.now + KIND_S:
@@ -179,6 +221,18 @@ class World:
         for client in self.books.waiting():
             if not self._is_blocked(client.service):
                 broken(12, f"ticket {client.ticket} for {client.service} waits in a kind world")
+
+    def _be_kind_to_memory(self) -> None:
+        """No strangers any more, and everybody keeps to his claim."""
+        self.books.memory.strangers.clear()
+        self.give_back()
+        for run in self.books.runs.values():
+            run.uses = dict(run.placement.amounts)
+        self._measure_all()
+
+    def _measure_all(self) -> None:
+        for device in list(self.books.memory.told):
+            self.measure(device)
 
     def _kind_step(self) -> bool:
         """Do the first kind thing that can be done; tell whether there was any."""
@@ -204,7 +258,7 @@ class World:
             if self.books.specs[run.service].pinned and run.ready
         ]
         room = less(self.books.usable(), pinned)
-        return not any(fits(one, room) for one in self.books.specs[service].placements)
+        return not any(fits(one, room) for one in self.books.placements(service))
 
     # Telling the core, and checking its answer
 
@@ -334,6 +388,18 @@ class World:
             case ev.RuntimeFound():
                 for service in event.services:
                     books.lost.pop(service, None)
+            case ev.MemoryMeasured():
+                leaving = books.verifying() or any(
+                    run.stop_at is not None for run in books.current.values()
+                )
+                books.memory.note_told(event, books.taken(), self.now, leaving=leaving)
+                for number, amount in event.by_run:
+                    run = books.runs[number]
+                    if not run.told_gone:
+                        run.seen[event.device] = max(run.seen.get(event.device, 0), amount)
+            case ev.MemoryUnknown():
+                for device in event.devices:
+                    books.memory.forget(device)
             case _:
                 pass
 
@@ -352,6 +418,7 @@ class World:
             run = self.books.runs[client.run]
             del run.in_flight[ticket]
             run.rested_at = self.now
+            run.served = True
             if self.books.unused(run):
                 self.books.rested[run.service] = self.now
         client.stage = Stage.OVER
@@ -384,12 +451,16 @@ class World:
                 run.start_until = min(alive_until, run.start_max_at)
             case ev.RunReady() if run.starting:
                 run.ready, run.rested_at = True, self.now
+                load_s = self.now - run.started_at
+                if load_s > 0:
+                    self.books.memory.loads.setdefault(run.service, []).append(load_s)
                 waiting = self.books.waiting(run.service)
                 run.batch_max = waiting[-1].ticket if waiting else TicketId(0)
             case ev.RunStuck() if run.ready:
                 run.stuck = True
             case ev.RunGone():
-                run.told_gone = True
+                run.told_gone, run.gone_at = True, self.now
+                self._learn(run, event.cause)
                 del self.books.current[run.service]
                 self.books.last_failed[run.service] = run.stop_at is None or run.blamed
                 for ticket in run.in_flight:
@@ -397,3 +468,11 @@ class World:
                 run.in_flight.clear()
             case _:
                 pass
+
+    def _learn(self, run: Run, cause: ev.Cause) -> None:
+        """Note the life of a run that teaches what its service takes."""
+        declared = self.books.declared(run)
+        out_of_memory = cause.out_of_memory and run.stop_at is None
+        if declared is not None and (out_of_memory or run.served):
+            lives = self.books.memory.lives.setdefault(run.service, [])
+            lives.append((declared, run.placement, run.seen, out_of_memory))
