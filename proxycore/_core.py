@@ -9,6 +9,7 @@ from ._errors import InvariantError, LocalError
 from ._ids import DeviceId, ServiceId, TicketId
 from ._ledger import Room
 from ._lifecycle import HOLDING, State
+from ._measured import Measured
 from ._memory import DeviceBook
 from ._settle import Settler
 from ._verbs import Verbs, placement_of
@@ -57,6 +58,7 @@ class Core:
         """All that it remembers.  For `journal`; others read `view`."""
         self.policy = policy
         self._verbs = Verbs(config, books)
+        self._measured = Measured(self._verbs)
         self._settler = Settler(self._verbs, policy)
 
     def handle(self, event: ev.Event, now: float) -> tuple[fx.Effect, ...]:
@@ -230,7 +232,7 @@ class Core:
             case State.STOPPING:
                 self._verbs.kill(book)
             case State.VERIFYING:
-                self._verbs.verified(book, f"{book.why}; not all of its memory came back")
+                self._measured.verified(book, f"{book.why}; not all of its memory came back")
             case State.BACKOFF:
                 self._verbs.retry(book, "it may be tried again")
             case _:
@@ -284,10 +286,10 @@ class Core:
                     books.services[service].lost = None
             case ev.MemoryMeasured():
                 measured = DeviceBook(event.total, event.free, dict(event.by_run), event.complete)
-                verbs.note_measured(event.device, measured)
+                self._measured.note(event.device, measured)
             case ev.MemoryUnknown():
                 for device in event.devices:
-                    verbs.forget_measured(device)
+                    self._measured.forget(device)
             case ev.ExperienceFound():
                 for service, experience in event.experiences:
                     books.services[service].learnt.recall(experience)
@@ -387,17 +389,16 @@ class Core:
 
     def _gone(self, book: ServiceBook, cause: Cause) -> None:
         """A run has ended: learn why, and what that means for those who wait."""
-        verbs = self._verbs
-        verbs.note_end(book, cause)
+        self._measured.learn(book, cause)
         if book.state is State.STOPPING and book.blame is None:
             book.failures, book.cause = 0, None
-            verbs.verify(book, book.why)
+            self._measured.verify(book, book.why)
         elif book.lost is not None:
             # What runs it went away and took it along: not the service's fault.
-            verbs.verify(book, book.lost)
+            self._measured.verify(book, book.lost)
         elif cause.out_of_memory and book.state is State.STARTING and not book.retries:
             book.retries, where = True, placement_of(book)
-            verbs.verify(book, f"once more, with more room: {cause.message}")
+            self._measured.verify(book, f"once more, with more room: {cause.message}")
             self._settler.clear(book, where)
         else:
             self._failed(book, book.blame or cause)
@@ -412,10 +413,10 @@ class Core:
             book.failures = 1
         if cause.heals and was_ready_s is not None and book.failures == 1:
             # The first crash of a run that had worked: start again for those who wait.
-            self._verbs.verify(book, f"it ended by itself: {cause.message}")
+            self._measured.verify(book, f"it ended by itself: {cause.message}")
         else:
             book.fails, book.retries = True, False
-            self._verbs.verify(book, cause.message)
+            self._measured.verify(book, cause.message)
             self._verbs.refuse_failed(book)
 
 

@@ -127,11 +127,7 @@ class Settler:
             if self._verbs.books.now < measured.low_since + LOW_S:
                 self._reconsider(measured.low_since + LOW_S)
                 continue
-            candidates = [
-                one
-                for one in self._candidates()
-                if one.placement.on(device) or self._services[one.service].seen.get(device)
-            ]
+            candidates = [one for one in self._candidates() if one.placement.on(device)]
             if candidates:
                 cheapest = min(candidates, key=lambda one: (one.value, one.service))
                 why = f"only {measured.free / GIB:.1f} GiB free on {device}"
@@ -262,7 +258,7 @@ class Settler:
             found.append(
                 Idle(
                     service=book.id,
-                    placement=placement_of(book),
+                    placement=self._verbs.takes(book),
                     load_s=self._verbs.load_s(book),
                     requests=book.learnt.requests(books.now),
                     idle_s=0.0 if book.in_flight else books.now - book.rested_at,

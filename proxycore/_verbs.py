@@ -5,18 +5,10 @@ import heapq
 from . import effects as fx
 from ._books import Books, ServiceBook, Ticket
 from ._errors import InvariantError
-from ._ids import RAM, DeviceId, RunId, ServiceId, TicketId
+from ._ids import DeviceId, RunId, ServiceId, TicketId
 from ._ledger import Room
 from ._lifecycle import HOLDING, State, Step, advance
-from ._memory import (
-    VERIFY_PART,
-    VERIFY_S,
-    DeviceBook,
-    Holding,
-    is_leaving,
-    is_verifiable,
-    unclaimed,
-)
+from ._memory import Holding, unclaimed
 from .config import BACKOFF_MAX_S, BACKOFF_S, CoreConfig, Placement, ServiceSpec
 from .events import Cause
 
@@ -72,6 +64,14 @@ class Verbs:
             for device, measured in self.books.measured.items()
         }
 
+    def takes(self, book: ServiceBook) -> Placement:
+        """Return what the end of a run would free: what it claims, and what it took beyond."""
+        amounts = dict(placement_of(book).amounts)
+        for device, measured in self.books.measured.items():
+            if book.run is not None and (seen := measured.by_run.get(book.run, 0)):
+                amounts[device] = max(seen, amounts.get(device, 0))
+        return Placement.of(amounts.items())
+
     def holding(self) -> list[Holding]:
         """Return all runs that have memory."""
         return [
@@ -100,100 +100,9 @@ class Verbs:
         usable = {device.id: device.usable for device in self.config.devices}
         return tuple(book.learnt.estimate(placement, usable) for placement in declared)
 
-    def _declared(self, book: ServiceBook) -> Placement | None:
-        """Return what the configuration says of the place where a service runs; None: nothing."""
-        declared = self.specs[book.id].placements
-        claimed = placement_of(book)
-        for placement in declared:
-            if placement.devices == claimed.devices:
-                return placement
-        # It claims what was learnt, where the configuration says nothing.
-        return next((placement for placement in declared if not placement.amounts), None)
-
     def load_s(self, book: ServiceBook) -> float:
         """Return how long a load of the service is expected to take."""
         return book.learnt.load_s or self.specs[book.id].load_s
-
-    # Measured memory
-
-    def forget_measured(self, device: DeviceId) -> None:
-        """Forget what was measured: there is nothing to wait for any more."""
-        self.books.measured.pop(device, None)
-        self._end_verifying()
-
-    def note_measured(self, device: DeviceId, measured: DeviceBook) -> None:
-        """Take note of a measurement, and of what it says about runs."""
-        before = self.books.measured.get(device)
-        holding = self.holding()
-        leaving = is_leaving(device, measured, holding)
-        if leaving:
-            measured.calm = before.calm if before is not None else None
-        else:
-            measured.calm = unclaimed(device, measured, holding).foreign
-        if not leaving and measured.free < self._headroom(device):
-            since = before.low_since if before is not None else None
-            measured.low_since = self.books.now if since is None else since
-        self.books.measured[device] = measured
-        for book in self.books.services.values():
-            if book.run is not None and book.run in measured.by_run:
-                book.seen[device] = max(book.seen.get(device, 0), measured.by_run[book.run])
-        self._end_verifying()
-
-    def note_end(self, book: ServiceBook, cause: Cause) -> None:
-        """Learn from the end of a run what it took, or that it wanted more than it claimed."""
-        declared, claimed = self._declared(book), placement_of(book)
-        if declared is None:
-            return
-        if cause.out_of_memory and book.state is not State.STOPPING:
-            book.learnt.note_out_of_memory(declared, claimed)
-        elif book.served:
-            # Who declares nothing is asked for no main memory: every process takes some.
-            seen = {one: n for one, n in book.seen.items() if declared.amounts or one != RAM}
-            book.learnt.note_peak(declared, seen)
-
-    def _end_verifying(self) -> None:
-        for book in self.books.services.values():
-            if book.state is State.VERIFYING and self._is_back(book):
-                self.verified(book, book.why)
-
-    def _headroom(self, device: DeviceId) -> int:
-        return next(one.headroom for one in self.config.devices if one.id == device)
-
-    def _is_back(self, book: ServiceBook) -> bool:
-        """Tell whether the memory of a run that is gone is seen free, or can never be."""
-        holding = self.holding()
-        for device, amount in book.seen.items():
-            measured = self.books.measured.get(device)
-            if measured is None or measured.calm is None or not is_verifiable(device):
-                continue
-            missing = unclaimed(device, measured, holding).foreign - measured.calm
-            if missing > (1.0 - VERIFY_PART) * amount:
-                return False
-        return True
-
-    def verify(self, book: ServiceBook, why: str) -> None:
-        """Wait for the memory of a run that is gone to be seen free, if it was seen at all."""
-        devices = tuple(
-            device
-            for device in sorted(book.seen)
-            if device in self.books.measured and is_verifiable(device)
-        )
-        if not devices:
-            self.verified(book, why)
-            return
-        self._move(book, Step.VERIFY, why)
-        if self._is_back(book):
-            self.verified(book, why)  # The gauge saw it before we were told.
-            return
-        book.timer_at = self.books.now + VERIFY_S
-        self.out.append(fx.MeasureMemory(devices))
-
-    def verified(self, book: ServiceBook, why: str) -> None:
-        """Give the claim of a run back that is gone."""
-        if book.fails and book.cause is not None:
-            self.fail(book, book.cause)
-        else:
-            self._move(book, Step.GONE, why)
 
     # A service from state to state
 
@@ -201,11 +110,11 @@ class Verbs:
         self.books.reserved_count += 1
         book.reserved_order = self.books.reserved_count
         book.placement = placement
-        self._move(book, Step.RESERVE, f"{len(book.waiting)} waiting")
+        self.move(book, Step.RESERVE, f"{len(book.waiting)} waiting")
 
     def release(self, book: ServiceBook, why: str) -> None:
         """Take a promise back; who drains for its sake alone goes on serving."""
-        self._move(book, Step.RELEASE, why)
+        self.move(book, Step.RELEASE, why)
         for other in self.books.services.values():
             if other.drains_for == book.id and other.state is State.DRAINING:
                 self.undrain(other, f"{book.id} does not need its room any more")
@@ -214,7 +123,7 @@ class Verbs:
         spec = self.specs[book.id]
         self.books.run_max = RunId(self.books.run_max + 1)
         book.run = self.books.run_max
-        self._move(book, Step.LAUNCH, "there is room")
+        self.move(book, Step.LAUNCH, "there is room")
         book.kept = book.starts_waiting > 0
         book.start_max_at = self.books.now + spec.start_max_s
         self.extend_start(book)
@@ -226,16 +135,16 @@ class Verbs:
 
     def adopt(self, book: ServiceBook, run: RunId, placement: Placement) -> None:
         book.run, book.placement = run, placement
-        self._move(book, Step.ADOPT, "found running")
+        self.move(book, Step.ADOPT, "found running")
 
     def ready(self, book: ServiceBook) -> None:
         book.learnt.note_load(self.books.now - book.since_at)
         book.retries = False
-        self._move(book, Step.READY, "it answers")
+        self.move(book, Step.READY, "it answers")
         book.batch_max = next(reversed(book.waiting), TicketId(0))
 
     def drain(self, book: ServiceBook, why: str) -> None:
-        self._move(book, Step.DRAIN, why)
+        self.move(book, Step.DRAIN, why)
         book.timer_at = self.books.now + self.specs[book.id].drain_s
 
     def drain_for(self, book: ServiceBook, other: ServiceBook) -> None:
@@ -247,13 +156,13 @@ class Verbs:
         if book.drains_for is not None:
             # Who had hoped for its room begins to be patient anew: else it would drain at once.
             self.books.services[book.drains_for].patient_from = self.books.now
-        self._move(book, Step.UNDRAIN, why)
+        self.move(book, Step.UNDRAIN, why)
 
     def stop(self, book: ServiceBook, why: str) -> None:
         for device in placement_of(book).devices:
             if (measured := self.books.measured.get(device)) is not None:
                 measured.low_since = None  # Counted anew, once it has left.
-        self._move(book, Step.STOP, why)
+        self.move(book, Step.STOP, why)
         grace_s = self.specs[book.id].grace_s
         book.timer_at = self.books.now + grace_s + KILL_AFTER_S
         self.out.append(fx.StopRun(book.id, run_of(book), grace_s))
@@ -271,7 +180,7 @@ class Verbs:
 
     def fail(self, book: ServiceBook, cause: Cause) -> None:
         """Keep the service down: for a while, or, if the cause does not heal, for good."""
-        self._move(book, Step.BACK_OFF if cause.heals else Step.FAIL, cause.message)
+        self.move(book, Step.BACK_OFF if cause.heals else Step.FAIL, cause.message)
         if cause.heals:
             book.timer_at = self.books.now + self._backoff_s(book)
 
@@ -279,7 +188,7 @@ class Verbs:
         return float(min(BACKOFF_S * 2.0 ** (book.failures - 1), BACKOFF_MAX_S))
 
     def retry(self, book: ServiceBook, why: str) -> None:
-        self._move(book, Step.RETRY, why)
+        self.move(book, Step.RETRY, why)
 
     def rest(self, book: ServiceBook) -> None:
         """Arm the idle timer of a ready run that nobody uses; disarm it otherwise."""
@@ -291,7 +200,7 @@ class Verbs:
         else:
             book.timer_at = book.rested_at + spec.idle_s
 
-    def _move(self, book: ServiceBook, step: Step, why: str) -> None:
+    def move(self, book: ServiceBook, step: Step, why: str) -> None:
         """Take one step of the table, with all that belongs to the state entered."""
         old, run = book.state, book.run
         book.state = advance(old, step)

@@ -21,9 +21,6 @@ class ServiceView:
     since_at: float
     placement: Placement | None
     """What it claims, or has reserved."""
-    estimates: tuple[Placement, ...]
-    """What it would claim at each place where it may live: as learnt, else as declared."""
-    experience: Experience
     waiting: int
     in_flight: int
     idle_until: float | None
@@ -36,6 +33,9 @@ class ServiceView:
     """Why the last run failed."""
     lost: str | None
     """Why what runs it cannot be reached."""
+    estimates: tuple[Placement, ...] = ()
+    """What it would claim at each place where it may live: as learnt, else as declared."""
+    experience: Experience = attrs.field(factory=Experience)
 
 
 @attrs.frozen
@@ -47,14 +47,14 @@ class DeviceView:
     headroom: int
     claimed: int
     """By runs that live, the leaving ones too."""
-    measured_free: int | None
-    """What is free by the last measurement; None: unknown, and claims alone count."""
-    foreign: int | None
-    """What programs hold that are none of our runs; None: unknown."""
     reserved: int
     """Promised to services that wait for it."""
     free: int
     """For new claims, now."""
+    measured_free: int | None = None
+    """What is free by the last measurement; None: unknown, and claims alone count."""
+    foreign: int | None = None
+    """What programs hold that are none of our runs; None: unknown."""
 
 
 @attrs.frozen

@@ -165,7 +165,7 @@ def _use(world: World, run: Run, random: Random) -> None:
     """Let a run take a part of what it claims, or more, or what it never said."""
     device = _device(world, random)
     claim = run.placement.on(device) if random.random() < 0.9 else 4
-    world.use(run, device, int(claim * random.choice((0.0, 0.5, 1.0, 1.0, 1.0, 1.2))))
+    world.use(run, device, int(claim * random.choice((0.0, 0.5, 1.0, 1.0, 1.5))))
 
 
 def _intrude(world: World, random: Random) -> None:
@@ -221,7 +221,7 @@ _WEIGHTS: dict[_Happening, int] = {
     _kill_core: 1,
     _rotate_journal: 1,
     _of(lambda run: run.lives, _use): 6,
-    _intrude: 1,
+    _intrude: 2,
     _measure: 10,
     _be_blind: 1,
     _give_back: 4,
