@@ -10,6 +10,7 @@ from ._ids import ServiceId, TicketId
 from ._ledger import Room
 from ._lifecycle import State
 from ._settle import Settler
+from ._timers import NEVER
 from ._verbs import Verbs
 from .config import BACKOFF_S, STABLE_S, CoreConfig
 from .events import Cause
@@ -71,7 +72,8 @@ class Core:
         """
         self._check(event, now)
         self.books.now = now
-        while self._fire_due():
+        while self._first_at() <= now:
+            self._fire_due()
             self._settler.settle()
         self._note(event)
         self._settler.settle()
@@ -83,13 +85,16 @@ class Core:
 
     def deadline(self) -> float | None:
         """Return when `handle(Tick(), ...)` is due at the latest; None: not before an event."""
-        services = self.books.services.values()
-        times = [book.timer_at for book in services if book.timer_at is not None]
-        if self.books.deadlines:
-            times.append(self.books.deadlines[0][0])
-        if self.books.reconsider_at is not None:
-            times.append(self.books.reconsider_at)
-        return min(times, default=None)
+        at = self._first_at()
+        return None if at == NEVER else at
+
+    def _first_at(self) -> float:
+        at, books = self._verbs.timers.first_at, self.books
+        if books.deadlines and books.deadlines[0][0] < at:
+            at = books.deadlines[0][0]
+        if books.reconsider_at is not None and books.reconsider_at < at:
+            at = books.reconsider_at
+        return at
 
     def view(self) -> CoreView:
         """Return a picture of everything."""
@@ -151,8 +156,8 @@ class Core:
 
     # Time
 
-    def _fire_due(self) -> bool:
-        """Fire the first thing that is due by now; tell whether there was any.
+    def _fire_due(self) -> None:
+        """Fire the first thing that is due by now.
 
         Timers of services and of tickets go by one order of time: else a late Tick could make
         room for a ticket whose time was over before that room came.
@@ -170,11 +175,8 @@ class Core:
             book = books.services[books.tickets[ticket]]
             message = f"waited too long for {book.id}: {self._waits_for(book)}"
             self._verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, message)
-        elif books.reconsider_at is not None and books.reconsider_at <= books.now:
-            books.reconsider_at = None  # What it was for is done by settling.
         else:
-            return False
-        return True
+            self._verbs.room_changed = True  # Settling does what it is for, and sets it anew.
 
     def _time_out(self, book: ServiceBook) -> None:
         spec = self._verbs.specs[book.id]
@@ -226,7 +228,7 @@ class Core:
                     verbs.refuse_all(book, fx.Reason.SHUTTING_DOWN, "shutting down")
                     self._leave(book, "shutdown", for_good=True, force=now_or_never)
                     if book.state is State.DRAINING:
-                        book.timer_at = event.deadline_at
+                        verbs.arm(book, event.deadline_at)
             case ev.RunAlive() | ev.RunReady() | ev.RunStuck() | ev.RunGone():
                 book = books.services[event.service]
                 if book.run == event.run:  # An older run's answer changes nothing.
@@ -242,10 +244,12 @@ class Core:
             case ev.RuntimeLost():
                 for service in event.services:
                     books.services[service].lost = event.message
+                    verbs.touch(books.services[service])
                     verbs.refuse_lost(books.services[service])
             case ev.RuntimeFound():
                 for service in event.services:
                     books.services[service].lost = None
+                    verbs.touch(books.services[service])
             case _:
                 assert_never(event)
 
@@ -269,9 +273,10 @@ class Core:
     def _refuse_hopeless(self, book: ServiceBook) -> None:
         """Refuse everybody who waits for what cannot be: a start without room or runtime."""
         self._verbs.refuse_lost(book)
+        if book.state is not State.DOWN:
+            return
         empty = Room.of(self.config.devices)
-        placements = self._verbs.specs[book.id].placements
-        if book.state is State.DOWN and not any(map(empty.fits, placements)):
+        if not any(map(empty.fits, self._verbs.specs[book.id].placements)):
             message = f"{book.id} claims more than there is: {self._settler.lack(book)}"
             self._verbs.refuse_all(book, fx.Reason.NEVER_FITS, message)
 
@@ -289,6 +294,7 @@ class Core:
             self._verbs.refuse(book, ticket, fx.Reason.QUEUE_FULL, message, spec.load_s)
             self._settler.settle()  # How many wait decides who is spared for them.
             return
+        self._verbs.expire(book.waiting[ticket])
         self._verbs.out.append(fx.Waiting(ticket, book.id, ahead + 1, self._waits_for(book)))
 
     def _waits_for(self, book: ServiceBook) -> str:

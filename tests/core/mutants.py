@@ -130,34 +130,36 @@ MUTANTS = (
     ),
     Mutant(
         8,
-        "the deadline of one who left is still told",
+        "nothing ends idleness",
         "_verbs.py",
-        "        while heap and not self._waits(heap[0][1]):\n            heapq.heappop(heap)",
-        "        pass",
+        "self.arm(book, book.rested_at + spec.idle_s)",
+        "self.arm(book, None)",
     ),
     Mutant(
         8,
         "a late Tick matters: what is due fires after the event",
         "_core.py",
-        "        while self._fire_due():\n"
+        "        while self._first_at() <= now:\n"
+        "            self._fire_due()\n"
         "            self._settler.settle()\n"
         "        self._note(event)\n",
         "        self._note(event)\n"
-        "        while self._fire_due():\n"
+        "        while self._first_at() <= now:\n"
+        "            self._fire_due()\n"
         "            self._settler.settle()\n",
     ),
     Mutant(
         8,
         "every event starts the idle time anew",
         "_verbs.py",
-        "book.timer_at = book.rested_at + spec.idle_s",
-        "book.timer_at = self.books.now + spec.idle_s",
+        "self.arm(book, book.rested_at + spec.idle_s)",
+        "self.arm(book, self.books.now + spec.idle_s)",
     ),
     Mutant(
         9,
         "the end of a wait is no deadline of the core",
         "_core.py",
-        "            times.append(self.books.deadlines[0][0])",
+        "            at = books.deadlines[0][0]",
         "            pass",
     ),
     Mutant(
@@ -218,14 +220,14 @@ MUTANTS = (
         "a run that does not stop is never killed",
         "_core.py",
         "                self._verbs.kill(book)",
-        "                book.timer_at = None",
+        "                self._verbs.arm(book, None)",
     ),
     Mutant(
         12,
         "signs of life extend a start for ever",
         "_verbs.py",
-        "book.timer_at = min(alive_until, book.start_max_at)",
-        "book.timer_at = alive_until",
+        "self.arm(book, min(alive_until, book.start_max_at))",
+        "self.arm(book, alive_until)",
     ),
     Mutant(
         13,
@@ -252,10 +254,9 @@ MUTANTS = (
         15,
         "some leave though that does not suffice",
         "_ledger.py",
-        "    if any(rest[0][device] < amount for device, amount in short.items()):\n"
-        "        return None\n",
-        "    if any(rest[0][device] < amount for device, amount in short.items()):\n"
-        "        return tuple(candidate for candidate, _ in gains) or None\n",
+        "    if any(map(gt, lacking, rest[0])):\n        return None\n",
+        "    if any(map(gt, lacking, rest[0])):\n"
+        "        return tuple(candidate for *_, candidate, _ in gains) or None\n",
     ),
     Mutant(
         15,
