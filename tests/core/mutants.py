@@ -144,17 +144,20 @@ MUTANTS = (
     ),
     Mutant(
         7,
-        "every look at an idle run gives it more time",
-        "_verbs.py",
-        "book.timer_at = book.rested_at + spec.idle_s",
-        "book.timer_at = (book.timer_at or book.rested_at) + spec.idle_s",
+        "every Tick gives an idle run more time",
+        "_core.py",
+        "            case ev.Tick():\n                pass\n",
+        "            case ev.Tick():\n"
+        "                for book in books.services.values():\n"
+        "                    if book.state is State.READY and book.timer_at is not None:\n"
+        "                        verbs.arm(book, book.timer_at + 1.0)\n",
     ),
     Mutant(
         7,
-        "to arm a timer that is armed disarms it",
-        "_verbs.py",
-        "if not book.unused or spec.pinned or spec.idle_s is None:",
-        "if not book.unused or spec.pinned or spec.idle_s is None or book.timer_at:",
+        "what settling itself made possible waits for the next event",
+        "_settle.py",
+        "while verbs.touched or verbs.room_changed:",
+        "if verbs.touched or verbs.room_changed:",
     ),
     Mutant(
         8,
