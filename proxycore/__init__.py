@@ -24,14 +24,17 @@ from .effects import Changed as Changed
 from .effects import Effect as Effect
 from .effects import Explained as Explained
 from .effects import Fact as Fact
+from .effects import Holder as Holder
 from .effects import KillRun as KillRun
 from .effects import Reason as Reason
 from .effects import Refuse as Refuse
 from .effects import Started as Started
 from .effects import StartRun as StartRun
+from .effects import Stay as Stay
 from .effects import StopRun as StopRun
 from .effects import Valued as Valued
 from .effects import Waiting as Waiting
+from .effects import Want as Want
 from .events import Cause as Cause
 from .events import Event as Event
 from .events import FoundRun as FoundRun

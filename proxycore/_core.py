@@ -174,7 +174,8 @@ class Core:
             ticket = books.deadlines[0][1]
             book = books.services[books.tickets[ticket]]
             message = f"waited too long for {book.id}: {self._waits_for(book)}"
-            self._verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, message)
+            want = self._want(book)
+            self._verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, message, want=want)
         else:
             self._verbs.room_changed = True  # Settling does what it is for, and sets it anew.
 
@@ -295,7 +296,11 @@ class Core:
             self._settler.settle()  # How many wait decides who is spared for them.
             return
         self._verbs.expire(book.waiting[ticket])
-        self._verbs.out.append(fx.Waiting(ticket, book.id, ahead + 1, self._waits_for(book)))
+        why, want = self._waits_for(book), self._want(book)
+        self._verbs.out.append(fx.Waiting(ticket, book.id, ahead + 1, why, book.state, want))
+
+    def _want(self, book: ServiceBook) -> fx.Want | None:
+        return self._settler.want(book) if book.state is State.DOWN else None
 
     def _waits_for(self, book: ServiceBook) -> str:
         if book.state is State.READY:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable, Mapping
 
+from . import _explain
 from . import effects as fx
 from ._books import ServiceBook
 from ._ids import ServiceId, TicketId
@@ -196,7 +197,10 @@ class Settler:
             for one in candidates
         }
         leaving = tuple(valued.pop(victim.service) for victim in victims)
-        self._verbs.out.append(fx.Explained(book.id, placement, leaving, tuple(valued.values())))
+        want = self._want(book, placement, promisable, candidates)
+        self._verbs.out.append(
+            fx.Explained(book.id, placement, leaving, tuple(valued.values()), want)
+        )
         self._charge_rent(victims)
         for victim in victims:
             leaver = self._services[victim.service]
@@ -276,6 +280,36 @@ class Settler:
             if cost_s <= LINGER_LOADS * load_s and self._verbs.books.now < until:
                 spared[book.id] = until
         return spared
+
+    def want(self, book: ServiceBook) -> fx.Want:
+        """Tell why a service that waits for room has none."""
+        _, promisable = self._verbs.rooms()
+        candidates = self._candidates()
+        room = promisable.copy()
+        for candidate in candidates:
+            room.give(candidate.placement)
+        placement = min(
+            self._specs[book.id].placements, key=lambda one: sum(room.shortfall(one).values())
+        )
+        return self._want(book, placement, promisable, candidates)
+
+    def _want(
+        self,
+        book: ServiceBook,
+        placement: Placement,
+        promisable: Room,
+        candidates: Iterable[Candidate],
+    ) -> fx.Want:
+        spared_until = self._spared_until(book) if self._is_patient(book) else {}
+        return _explain.want(
+            self._verbs,
+            book,
+            placement,
+            promisable,
+            candidates=candidates,
+            spared_until=spared_until,
+            patient_until=self._patient_until(book),
+        )
 
     def lack(self, book: ServiceBook) -> str:
         """Say what the best placement would lack even if all that may be stopped were."""
