@@ -5,13 +5,16 @@ from typing import assert_never
 from . import effects as fx
 from . import events as ev
 from ._books import Books, ServiceBook, Ticket
-from ._errors import InvariantError, LocalError
-from ._ids import ServiceId, TicketId
+from ._check import check
+from ._errors import InvariantError
+from ._ids import TicketId
 from ._ledger import Room
-from ._lifecycle import State
+from ._lifecycle import HOLDING, State
+from ._measured import Measured
+from ._memory import DeviceBook
 from ._settle import Settler
 from ._timers import NEVER
-from ._verbs import Verbs
+from ._verbs import Verbs, placement_of
 from .config import BACKOFF_S, STABLE_S, CoreConfig
 from .events import Cause
 from .policy import DEFAULT, EvictionPolicy
@@ -57,6 +60,7 @@ class Core:
         """All that it remembers.  For `journal`; others read `view`."""
         self.policy = policy
         self._verbs = Verbs(config, books)
+        self._measured = Measured(self._verbs)
         self._settler = Settler(self._verbs, policy)
 
     def handle(self, event: ev.Event, now: float) -> tuple[fx.Effect, ...]:
@@ -70,7 +74,7 @@ class Core:
             LocalError: the event cannot be: an unknown service, a ticket used twice, a run that
                 was never started, a clock that ran backwards.  Nothing changed.
         """
-        self._check(event, now)
+        check(event, now, self.config, self.books)
         self.books.now = now
         while self._first_at() <= now:
             self._fire_due()
@@ -100,59 +104,44 @@ class Core:
         """Return a picture of everything."""
         books = self.books.services.values()
         now_free, promisable = self._verbs.rooms()
-        reserved = Room.of(self.config.devices)
+        claimed, reserved = Room.of(self.config.devices), Room.of(self.config.devices)
         for book in books:
-            if book.state is State.RESERVED and book.placement is not None:
-                reserved.take(book.placement)
+            if book.placement is not None:
+                (claimed if book.state in HOLDING else reserved).take(book.placement)
+        measured, foreign = self.books.measured, self._verbs.foreign()
         devices = tuple(
             DeviceView(
                 id=device.id,
                 capacity=device.capacity,
                 headroom=device.headroom,
-                claimed=device.usable - now_free.free[device.id],
+                claimed=device.usable - claimed.free[device.id],
+                measured_free=measured[device.id].free if device.id in measured else None,
+                foreign=foreign.get(device.id),
                 reserved=device.usable - reserved.free[device.id],
                 free=max(0, min(now_free.free[device.id], promisable.free[device.id])),
             )
             for device in self.config.devices
         )
-        return CoreView(tuple(map(_view, books)), devices)
+        return CoreView(tuple(map(self._view, books)), devices)
 
-    # Check
-
-    def _check(self, event: ev.Event, now: float) -> None:
-        books = self.books
-        if not now >= books.now:
-            raise LocalError(f"the clock ran backwards: {now!r} after {books.now!r}")
-        for service in _services_of(event):
-            if service not in books.services:
-                raise LocalError(f"unknown service {service!r}")
-        match event:
-            case ev.RequestArrived() | ev.StartRequested() | ev.RestartRequested():
-                if event.ticket <= books.ticket_max:
-                    raise LocalError(f"ticket {event.ticket} is not above {books.ticket_max}")
-            case ev.RequestFinished():
-                if event.ticket > books.ticket_max:
-                    raise LocalError(f"ticket {event.ticket} never arrived")
-            case ev.RunAlive() | ev.RunReady() | ev.RunStuck() | ev.RunGone():
-                if event.run > books.run_max:
-                    raise LocalError(f"run {event.run} was never started")
-            case ev.RunsFound():
-                self._check_found(event)
-            case _:
-                pass
-
-    def _check_found(self, event: ev.RunsFound) -> None:
-        if any(book.run is not None for book in self.books.services.values()):
-            raise LocalError("runs are found before any is started")
-        services = [found.service for found in event.found]
-        if len(set(services)) != len(services):
-            raise LocalError(f"two found runs of one service: {services}")
-        devices = {device.id for device in self.config.devices}
-        for found in event.found:
-            if found.run > event.run_max:
-                raise LocalError(f"found run {found.run} is above run_max {event.run_max}")
-            if not devices.issuperset(found.placement.devices):
-                raise LocalError(f"found run {found.run} is on an unknown device")
+    def _view(self, book: ServiceBook) -> ServiceView:
+        return ServiceView(
+            id=book.id,
+            state=book.state,
+            run=book.run,
+            why=book.why,
+            since_at=book.since_at,
+            placement=book.placement,
+            estimates=self._verbs.placements(book),
+            experience=book.learnt.experience,
+            waiting=len(book.waiting),
+            in_flight=len(book.in_flight),
+            idle_until=book.timer_at if book.state is State.READY else None,
+            retry_at=book.timer_at if book.state is State.BACKOFF else None,
+            failures=book.failures,
+            cause=book.cause,
+            lost=book.lost,
+        )
 
     # Time
 
@@ -198,6 +187,8 @@ class Core:
                 self._verbs.stop(book, f"{book.why}; requests cut: {len(book.in_flight)}")
             case State.STOPPING:
                 self._verbs.kill(book)
+            case State.VERIFYING:
+                self._measured.verified(book, f"{book.why}; not all of its memory came back")
             case State.BACKOFF:
                 self._verbs.retry(book, "it may be tried again")
             case _:
@@ -251,6 +242,16 @@ class Core:
                 for service in event.services:
                     books.services[service].lost = None
                     verbs.touch(books.services[service])
+            case ev.MemoryMeasured():
+                measured = DeviceBook(event.total, event.free, dict(event.by_run), event.complete)
+                self._measured.note(event.device, measured)
+            case ev.MemoryUnknown():
+                for device in event.devices:
+                    self._measured.forget(device)
+            case ev.ExperienceFound():
+                for service, experience in event.experiences:
+                    books.services[service].learnt.recall(experience)
+                    verbs.touch(books.services[service])
             case _:
                 assert_never(event)
 
@@ -266,7 +267,7 @@ class Core:
             verbs.refuse(book, ticket, fx.Reason.SHUTTING_DOWN, "shutting down")
         elif event.deadline_at <= books.now:
             verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, "its time was over on arrival")
-        elif book.state in (State.BACKOFF, State.FAILED):
+        elif book.fails or book.state in (State.BACKOFF, State.FAILED):
             verbs.refuse_failed(book)
         else:
             self._refuse_hopeless(book)
@@ -274,10 +275,10 @@ class Core:
     def _refuse_hopeless(self, book: ServiceBook) -> None:
         """Refuse everybody who waits for what cannot be: a start without room or runtime."""
         self._verbs.refuse_lost(book)
-        if book.state is not State.DOWN:
+        if book.state not in (State.DOWN, State.VERIFYING):
             return
         empty = Room.of(self.config.devices)
-        if not any(map(empty.fits, self._verbs.specs[book.id].placements)):
+        if not any(map(empty.fits, self._verbs.placements(book))):
             message = f"{book.id} claims more than there is: {self._settler.lack(book)}"
             self._verbs.refuse_all(book, fx.Reason.NEVER_FITS, message)
 
@@ -311,7 +312,7 @@ class Core:
 
     def _wanted_by_hand(self, event: ev.StartRequested | ev.RestartRequested) -> None:
         book = self.books.services[event.service]
-        book.failures, book.cause = 0, None
+        book.failures, book.cause, book.fails, book.retries = 0, None, False, False
         if book.state in (State.BACKOFF, State.FAILED):
             self._verbs.retry(book, "started by hand")
         if isinstance(event, ev.RestartRequested):
@@ -353,53 +354,32 @@ class Core:
 
     def _gone(self, book: ServiceBook, cause: Cause) -> None:
         """A run has ended: learn why, and what that means for those who wait."""
-        verbs = self._verbs
+        self._measured.learn(book, cause)
         if book.state is State.STOPPING and book.blame is None:
             book.failures, book.cause = 0, None
-            verbs.gone(book, book.why)
+            self._measured.verify(book, book.why)
         elif book.lost is not None:
             # What runs it went away and took it along: not the service's fault.
-            verbs.gone(book, book.lost)
+            self._measured.verify(book, book.lost)
+        elif cause.out_of_memory and book.state is State.STARTING and not book.retries:
+            book.retries, where = True, placement_of(book)
+            self._measured.verify(book, f"once more, with more room: {cause.message}")
+            self._settler.clear(book, where)
         else:
-            was_ready_s = None if book.ready_at is None else self.books.now - book.ready_at
-            book.cause = book.blame or cause
-            book.failures += 1
-            if was_ready_s is not None and was_ready_s >= STABLE_S:
-                book.failures = 1
-            if book.cause.heals and was_ready_s is not None and book.failures == 1:
-                # The first crash of a run that had worked: start again for those who wait.
-                verbs.gone(book, f"it ended by itself: {book.cause.message}")
-            else:
-                verbs.fail(book, book.cause)
-                verbs.refuse_failed(book)
+            self._failed(book, book.blame or cause)
         self._refuse_hopeless(book)
 
-
-def _services_of(event: ev.Event) -> tuple[ServiceId, ...]:
-    match event:
-        case ev.RuntimeLost() | ev.RuntimeFound():
-            return event.services
-        case ev.RunsFound():
-            return tuple(found.service for found in event.found)
-        case ev.RequestFinished() | ev.ShutdownRequested() | ev.Tick():
-            return ()
-        case _:
-            return (event.service,)
-
-
-def _view(book: ServiceBook) -> ServiceView:
-    return ServiceView(
-        id=book.id,
-        state=book.state,
-        run=book.run,
-        why=book.why,
-        since_at=book.since_at,
-        placement=book.placement,
-        waiting=len(book.waiting),
-        in_flight=len(book.in_flight),
-        idle_until=book.timer_at if book.state is State.READY else None,
-        retry_at=book.timer_at if book.state is State.BACKOFF else None,
-        failures=book.failures,
-        cause=book.cause,
-        lost=book.lost,
-    )
+    def _failed(self, book: ServiceBook, cause: Cause) -> None:
+        """A run has failed us: start it again, or keep it down for a while."""
+        was_ready_s = None if book.ready_at is None else self.books.now - book.ready_at
+        book.cause = cause
+        book.failures += 1
+        if was_ready_s is not None and was_ready_s >= STABLE_S:
+            book.failures = 1
+        if cause.heals and was_ready_s is not None and book.failures == 1:
+            # The first crash of a run that had worked: start again for those who wait.
+            self._measured.verify(book, f"it ended by itself: {cause.message}")
+        else:
+            book.fails, book.retries = True, False
+            self._measured.verify(book, cause.message)
+            self._verbs.refuse_failed(book)
