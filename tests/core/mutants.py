@@ -240,7 +240,7 @@ MUTANTS = (
         9,
         "memory is awaited for ever",
         "_measured.py",
-        "        book.timer_at = self._books.now + VERIFY_S\n",
+        "        self._verbs.arm(book, self._books.now + VERIFY_S)\n",
         "",
     ),
     Mutant(
