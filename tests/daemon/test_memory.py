@@ -144,7 +144,7 @@ def test_a_gpu_that_strangers_fill_for_ever(
     fake_gpus.plug(8 * GIB)
     fake_gpus.hold(STRANGER, {0: 7 * GIB})
     wanted = service(processes, fake_gpus, claims="3GiB", takes_mib=2048)
-    daemon = new_daemon({"a": {**wanted, "wait": "1s"}}, environment=fake_gpus.environment())
+    daemon = new_daemon({"a": {**wanted, "wait_s": 3}}, environment=fake_gpus.environment())
     wait_until("the first figures", lambda: bool(measured(daemon, "gpu0")))
     answer = daemon.chat("a")
     assert answer.status_code == 504
