@@ -15,6 +15,7 @@ from proxycore import RAM, Fact, RunId
 from . import http
 from ._adoption import remove_unused
 from .conductor import Conductor
+from .decisions import Decisions
 from .gauges import Gauges
 from .gauges.gpus import gpu_gauge
 from .gauges.host import HostGauge
@@ -61,6 +62,8 @@ async def serve(
             log_fact(fact, trio.current_time())
             gauges.note(fact)
 
+        policy = policy_named(server.policy)
+        decisions = Decisions(policy.name)
         conductor: Conductor[UpstreamConnections] = Conductor(
             settings.core,
             settings.services,
@@ -68,7 +71,8 @@ async def serve(
             connect=UpstreamConnections,
             tell=tell,
             journal_file=journal_file,
-            policy=policy_named(server.policy),
+            policy=policy,
+            decisions=decisions,
         )
         gauges = _gauges(settings, runtimes, conductor)
         await remove_unused(
@@ -81,7 +85,7 @@ async def serve(
             await nursery.start(conductor.run)
             nursery.start_soon(gauges.run)
             app = http.make_app(
-                conductor, settings, gauges, on_request=log_request, nursery=nursery
+                conductor, settings, gauges, decisions, on_request=log_request, nursery=nursery
             )
             with patience:
                 async with trio.open_nursery() as serving:

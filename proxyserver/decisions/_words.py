@@ -1,0 +1,126 @@
+"""Decisions in words that a user understands."""
+
+from collections.abc import Iterable
+
+from proxycore import DeviceId, Holder, ServiceId, State, Stay, Valued, Want
+
+from ._decision import Kind
+
+GIB = 2**30
+
+_STEPS = {
+    Kind.RESERVE: "{service} is promised room",
+    Kind.RELEASE: "{service} gives back the room that it was promised",
+    Kind.START: "{service} is started",
+    Kind.ADOPT: "{service} runs already",
+    Kind.READY: "{service} is ready",
+    Kind.DRAIN: "{service} gets no new requests, so that it can leave",
+    Kind.RESUME: "{service} goes on serving",
+    Kind.SLEEP: "{service} is put to sleep",
+    Kind.WAKE: "{service} is woken",
+    Kind.STOP: "{service} is stopped",
+    Kind.DOWN: "{service} is down",
+    Kind.FAIL: "{service} failed",
+    Kind.RETRY: "{service} may be started again",
+}
+_WAITS = {
+    State.RESERVED: "room for {service} is being made",
+    State.STARTING: "{service} is starting",
+    State.READY: "every place at {service} is taken",
+    State.DRAINING: "{service} finishes what it serves, leaves, and must start again",
+    State.SLEEPING: "{service} is falling asleep",
+    State.ASLEEP: "{service} sleeps",
+    State.WAKING: "{service} is waking up",
+    State.STOPPING: "{service} is being stopped, and must start again",
+}
+_STAYS = {
+    Stay.SERVES: "{service} serves",
+    Stay.LOADS: "{service} is loading",
+    Stay.WANTED_SOON: "{service} is likely to be wanted again within {left}",
+    Stay.PINNED: "{service} is pinned",
+    Stay.PROMISED: "{service} was promised room before",
+    Stay.LEAVING: "{service} is leaving",
+    Stay.STUCK: "{service} was told to leave and does not",
+    Stay.LOST: "{service} is out of reach",
+}
+
+
+def step(kind: Kind, service: ServiceId, why: str) -> str:
+    """Tell of a step in the life of a service.
+
+    >>> step(Kind.STOP, "coder", "room for chat")
+    'coder is stopped: room for chat'
+    """
+    return f"{_STEPS[kind].format(service=service)}: {why}"
+
+
+def waits(service: ServiceId, state: State, position: int, want: Want | None, now: float) -> str:
+    """Tell what a request waits for.
+
+    >>> waits("chat", State.STARTING, 3, None, 20.0)
+    'chat is starting; 2 others are before it'
+    """
+    if want is not None:
+        text = f"there is no room: {_lacks(service, want, now)}"
+    else:
+        text = _WAITS.get(state, "{service} is " + state.value).format(service=service)
+    before = position - 1
+    if before:
+        text += f"; {before} other{'s are' if before > 1 else ' is'} before it"
+    return text
+
+
+def evicts(service: ServiceId, victims: Iterable[Valued], want: Want) -> str:
+    """Tell who leaves for whom, and what for."""
+    names = _and([victim.service for victim in victims])
+    leave = "leave" if " and " in names else "leaves"
+    return f"{names} {leave} to make room: {needs(service, want.placement.amounts, want.free)}"
+
+
+def needs(
+    service: ServiceId,
+    need: Iterable[tuple[DeviceId, int]],
+    free: Iterable[tuple[DeviceId, int]],
+) -> str:
+    """Tell what a service needs, and what there is.
+
+    >>> needs("chat", [("gpu0", 14 << 30)], [("gpu0", 6 << 30)])
+    'chat needs 14.0 GiB on gpu0, and 6.0 GiB are free'
+    """
+    there = dict(free)
+    parts = [
+        f"{amount / GIB:.1f} GiB on {device}, and {there[device] / GIB:.1f} GiB are free"
+        for device, amount in need
+    ]
+    return f"{service} needs {'; '.join(parts)}"
+
+
+def _lacks(service: ServiceId, want: Want, now: float) -> str:
+    need, free = want.placement.amounts, dict(want.free)
+    if all(amount <= free[device] for device, amount in need):
+        return "there is some, but others who have waited longer come first"
+    text = needs(service, need, want.free)
+    holders = [_stays(holder, now) for holder in want.holders]
+    if holders:
+        text += "; " + ", ".join(holders)
+    moved = {Stay.SERVES, Stay.WANTED_SOON}
+    if want.patient_until > now and any(holder.stays in moved for holder in want.holders):
+        text += f"; such are left alone for {want.patient_until - now:.0f} s more at most"
+    return text
+
+
+def _stays(holder: Holder, now: float) -> str:
+    if holder.stays is None:
+        return f"{holder.service} could leave, which is not enough"
+    left = f"{max(0.0, (holder.until_at or now) - now):.0f} s"
+    return _STAYS[holder.stays].format(service=holder.service, left=left)
+
+
+def _and(names: Iterable[str]) -> str:
+    """Join names as a sentence does.
+
+    >>> _and(["a", "b", "c"])
+    'a, b and c'
+    """
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
