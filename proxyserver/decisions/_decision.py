@@ -28,6 +28,8 @@ class Kind(enum.Enum):
     SLEEP = "sleep"
     WAKE = "wake"
     STOP = "stop"
+    VERIFY = "verify"
+    """It ended; whether its memory is free is yet to be seen."""
     DOWN = "down"
     FAIL = "fail"
     RETRY = "retry"
@@ -42,6 +44,7 @@ _BY_STATE = {
     State.ASLEEP: Kind.SLEEP,
     State.WAKING: Kind.WAKE,
     State.STOPPING: Kind.STOP,
+    State.VERIFYING: Kind.VERIFY,
     State.DOWN: Kind.DOWN,
     State.BACKOFF: Kind.FAIL,
     State.FAILED: Kind.FAIL,
@@ -84,6 +87,8 @@ class Room:
     need: Mapping[DeviceId, int]
     free: Mapping[DeviceId, int]
     """Where it was needed: what was free, or about to be, and promised to nobody."""
+    foreign: Mapping[DeviceId, int]
+    """What programs hold there that are none of our runs, where that is measured."""
     candidates: tuple[Candidate, ...]
     patient_until: float
     """Until then who serves is left alone."""

@@ -226,6 +226,7 @@ class Decisions:
         return Room(
             need=dict(want.placement.amounts),
             free=dict(want.free),
+            foreign=dict(want.foreign),
             candidates=candidates,
             patient_until=want.patient_until + to_unix,
             policy=self._policy,

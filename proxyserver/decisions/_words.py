@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from proxycore import DeviceId, Holder, ServiceId, State, Stay, Valued, Want
+from proxycore import Holder, ServiceId, State, Stay, Valued, Want
 
 from ._decision import Kind
 
@@ -19,6 +19,7 @@ _STEPS = {
     Kind.SLEEP: "{service} is put to sleep",
     Kind.WAKE: "{service} is woken",
     Kind.STOP: "{service} is stopped",
+    Kind.VERIFY: "{service} has ended, and its memory should be free soon",
     Kind.DOWN: "{service} is down",
     Kind.FAIL: "{service} failed",
     Kind.RETRY: "{service} may be started again",
@@ -32,6 +33,7 @@ _WAITS = {
     State.ASLEEP: "{service} sleeps",
     State.WAKING: "{service} is waking up",
     State.STOPPING: "{service} is being stopped, and must start again",
+    State.VERIFYING: "{service} has ended, and must start again",
 }
 _STAYS = {
     Stay.SERVES: "{service} serves",
@@ -74,24 +76,22 @@ def evicts(service: ServiceId, victims: Iterable[Valued], want: Want) -> str:
     """Tell who leaves for whom, and what for."""
     names = _and([victim.service for victim in victims])
     leave = "leave" if " and " in names else "leaves"
-    return f"{names} {leave} to make room: {needs(service, want.placement.amounts, want.free)}"
+    return f"{names} {leave} to make room: {needs(service, want)}"
 
 
-def needs(
-    service: ServiceId,
-    need: Iterable[tuple[DeviceId, int]],
-    free: Iterable[tuple[DeviceId, int]],
-) -> str:
-    """Tell what a service needs, and what there is.
+def needs(service: ServiceId, want: Want) -> str:
+    """Tell what a service needs, what there is, and what strangers hold of it.
 
-    >>> needs("chat", [("gpu0", 14 << 30)], [("gpu0", 6 << 30)])
-    'chat needs 14.0 GiB on gpu0, and 6.0 GiB are free'
+    >>> needs("chat", Want(Placement.of([("gpu0", 14 << 30)]), (("gpu0", 6 << 30),), (), 0.0))
+    'chat needs 14.0 GiB on gpu0, where 6.0 GiB are free'
     """
-    there = dict(free)
-    parts = [
-        f"{amount / GIB:.1f} GiB on {device}, and {there[device] / GIB:.1f} GiB are free"
-        for device, amount in need
-    ]
+    free, foreign = dict(want.free), dict(want.foreign)
+    parts = []
+    for device, amount in want.placement.amounts:
+        text = f"{amount / GIB:.1f} GiB on {device}, where {free[device] / GIB:.1f} GiB are free"
+        if foreign.get(device):
+            text += f" and other programs hold {foreign[device] / GIB:.1f} GiB"
+        parts.append(text)
     return f"{service} needs {'; '.join(parts)}"
 
 
@@ -99,7 +99,7 @@ def _lacks(service: ServiceId, want: Want, now: float) -> str:
     need, free = want.placement.amounts, dict(want.free)
     if all(amount <= free[device] for device, amount in need):
         return "there is some, but others who have waited longer come first"
-    text = needs(service, need, want.free)
+    text = needs(service, want)
     holders = [_stays(holder, now) for holder in want.holders]
     if holders:
         text += "; " + ", ".join(holders)
