@@ -9,19 +9,6 @@ from ._console import duration, size
 Decision = Mapping[str, Any]
 
 _DAY_S = 86_400.0
-_FATES = {
-    "leaves": "leaves",
-    "worth_more": "stays: it is worth more",
-    "not_enough": "could leave, which is not enough",
-    "serves": "stays: it serves",
-    "loads": "stays: it is loading",
-    "wanted_soon": "stays until {until}: it is likely to be wanted again before",
-    "pinned": "stays: it is pinned",
-    "promised": "comes first: it was promised room before",
-    "leaving": "is leaving already, and its room counts as free",
-    "stuck": "was told to leave and does not",
-    "lost": "stays: what runs it is out of reach",
-}
 _ENDS = {
     "admit": "waited {waited} for {service}, and was admitted",
     "refuse": "waited {waited} for {service}, and was refused ({reason})",
@@ -41,10 +28,10 @@ def timeline(decisions: Sequence[Decision], now: float, zone: tzinfo | None = No
     for one in decisions:
         ago = duration(max(0.0, now - one["at"]))
         who = "" if one["ticket"] is None else f" {_who(one)}:"
-        lines.append(f"{_clock(one['at'], now, zone)} ({ago} ago){who} {one['why']}")
-        lines += (
-            f"    {_candidate(candidate, now, zone)}" for candidate in one["candidates"] or ()
-        )
+        first, *rest = one["why"].split("; ")
+        lines.append(f"{_clock(one['at'], now, zone)} ({ago} ago){who} {first}")
+        lines += (f"    {part}" for part in rest)
+        lines += (f"    {_candidate(each, one['policy'])}" for each in one["candidates"] or ())
     return lines
 
 
@@ -98,19 +85,17 @@ def _who(decision: Decision) -> str:
     return f"request {decision['request']}"
 
 
-def _candidate(one: Mapping[str, Any], now: float, zone: tzinfo | None) -> str:
-    until = "" if one["until"] is None else _clock(one["until"], now, zone)
-    fate = _FATES.get(one["fate"], one["fate"]).format(until=until)
+def _candidate(one: Mapping[str, Any], policy: str) -> str:
     held = ", ".join(f"{size(amount)} on {device}" for device, amount in one["claim"].items())
     details = [f"holds {held}"]
-    if one["fate"] != "promised":
+    if one["value"] is not None:
+        details.insert(0, f"worth {one['value']:.3g} by {policy}")
+    if one["run"] is not None:
         details.append(f"loads in {one['load_s']:.3g} s")
-        details.append(f"{one['requests']:.3g} requests of late")
+        details.append(f"{one['requests']:.2g} requests of late")
         if one["idle_s"]:
             details.append(f"idle for {duration(one['idle_s'])}")
-    if one["value"] is not None:
-        details.insert(0, f"worth {one['value']:.3g}")
-    return f"{one['service']} {fate} ({', '.join(details)})"
+    return f"{one['why']} ({', '.join(details)})"
 
 
 def _clock(at: float, now: float, zone: tzinfo | None) -> str:

@@ -71,7 +71,9 @@ class Candidate:
     run: RunId | None
     claim: Mapping[DeviceId, int]
     fate: str
-    """`leaves`, `worth_more`, `not_enough`, or why it was none: a `Stay` of the core."""
+    """`leaves`; `spared`: those who leave cost least; `not_enough`: nobody leaves in vain; else why
+    it was no candidate: a `Stay` of the core."""
+    why: str
     until: float | None
     """Of `wanted_soon`: when it may leave."""
     value: float | None

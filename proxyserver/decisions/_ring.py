@@ -209,25 +209,28 @@ class Decisions:
             return None
         to_unix = self._unix(now) - now
         leavers = {victim.run for victim in victims or ()}
-        candidates = tuple(
-            Candidate(
-                service=one.service,
-                run=one.run,
-                claim=dict(one.claim.amounts),
-                fate=_fate(one.stays, leaves=one.run in leavers, others_do=victims is not None),
-                until=None if one.until_at is None else one.until_at + to_unix,
-                value=one.value,
-                load_s=one.load_s,
-                requests=one.requests,
-                idle_s=one.idle_s,
+        candidates = []
+        for one in want.holders:
+            fate = _fate(one.stays, leaves=one.run in leavers, others_do=victims is not None)
+            candidates.append(
+                Candidate(
+                    service=one.service,
+                    run=one.run,
+                    claim=dict(one.claim.amounts),
+                    fate=fate,
+                    why=_words.fate(one, fate, now),
+                    until=None if one.until_at is None else one.until_at + to_unix,
+                    value=one.value,
+                    load_s=one.load_s,
+                    requests=one.requests,
+                    idle_s=one.idle_s,
+                )
             )
-            for one in want.holders
-        )
         return Room(
             need=dict(want.placement.amounts),
             free=dict(want.free),
             foreign=dict(want.foreign),
-            candidates=candidates,
+            candidates=tuple(candidates),
             patient_until=want.patient_until + to_unix,
             policy=self._policy,
         )
@@ -248,4 +251,4 @@ def _fate(stays: Stay | None, *, leaves: bool, others_do: bool) -> str:
         return "leaves"
     if stays is not None:
         return stays.value
-    return "worth_more" if others_do else "not_enough"
+    return "spared" if others_do else "not_enough"

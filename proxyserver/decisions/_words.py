@@ -35,33 +35,28 @@ _WAITS = {
     State.STOPPING: "{service} is being stopped, and must start again",
     State.VERIFYING: "{service} has ended, and must start again",
 }
-_STAYS = {
-    Stay.SERVES: "{service} serves",
-    Stay.LOADS: "{service} is loading",
-    Stay.WANTED_SOON: "{service} is likely to be wanted again within {left}",
-    Stay.PINNED: "{service} is pinned",
-    Stay.PROMISED: "{service} was promised room before",
-    Stay.LEAVING: "{service} is leaving",
-    Stay.STUCK: "{service} was told to leave and does not",
-    Stay.LOST: "{service} is out of reach",
+_FATES = {
+    "leaves": "{service} leaves",
+    "spared": "{service} stays, because those who leave cost least",
+    "not_enough": "{service} could leave, which is not enough",
+    Stay.SERVES.value: "{service} serves",
+    Stay.LOADS.value: "{service} is loading for others",
+    Stay.WANTED_SOON.value: "{service} is likely to be wanted again within {left}",
+    Stay.PINNED.value: "{service} is pinned",
+    Stay.PROMISED.value: "{service} was promised room before",
+    Stay.LEAVING.value: "{service} is leaving, and its room counts as free",
+    Stay.STUCK.value: "{service} was told to leave and does not",
+    Stay.LOST.value: "{service} is out of reach",
 }
 
 
 def step(kind: Kind, service: ServiceId, why: str) -> str:
-    """Tell of a step in the life of a service.
-
-    >>> step(Kind.STOP, "coder", "room for chat")
-    'coder is stopped: room for chat'
-    """
+    """Tell of a step in the life of a service."""
     return f"{_STEPS[kind].format(service=service)}: {why}"
 
 
 def waits(service: ServiceId, state: State, position: int, want: Want | None, now: float) -> str:
-    """Tell what a request waits for.
-
-    >>> waits("chat", State.STARTING, 3, None, 20.0)
-    'chat is starting; 2 others are before it'
-    """
+    """Tell what a request waits for."""
     if want is not None:
         text = f"there is no room: {_lacks(service, want, now)}"
     else:
@@ -80,11 +75,7 @@ def evicts(service: ServiceId, victims: Iterable[Valued], want: Want) -> str:
 
 
 def needs(service: ServiceId, want: Want) -> str:
-    """Tell what a service needs, what there is, and what strangers hold of it.
-
-    >>> needs("chat", Want(Placement.of([("gpu0", 14 << 30)]), (("gpu0", 6 << 30),), (), 0.0))
-    'chat needs 14.0 GiB on gpu0, where 6.0 GiB are free'
-    """
+    """Tell what a service needs, what there is, and what strangers hold of it."""
     free, foreign = dict(want.free), dict(want.foreign)
     parts = []
     for device, amount in want.placement.amounts:
@@ -100,27 +91,20 @@ def _lacks(service: ServiceId, want: Want, now: float) -> str:
     if all(amount <= free[device] for device, amount in need):
         return "there is some, but others who have waited longer come first"
     text = needs(service, want)
-    holders = [_stays(holder, now) for holder in want.holders]
-    if holders:
-        text += "; " + ", ".join(holders)
-    moved = {Stay.SERVES, Stay.WANTED_SOON}
-    if want.patient_until > now and any(holder.stays in moved for holder in want.holders):
-        text += f"; such are left alone for {want.patient_until - now:.0f} s more at most"
+    spared = {holder.stays for holder in want.holders} & {Stay.SERVES, Stay.WANTED_SOON}
+    if spared and want.patient_until > now:
+        who = "serves" if Stay.SERVES in spared else "is likely to be wanted again"
+        text += f"; who {who} is left alone for {want.patient_until - now:.0f} s more at most"
     return text
 
 
-def _stays(holder: Holder, now: float) -> str:
-    if holder.stays is None:
-        return f"{holder.service} could leave, which is not enough"
+def fate(holder: Holder, fate: str, now: float) -> str:
+    """Tell what became of one who was in the way."""
     left = f"{max(0.0, (holder.until_at or now) - now):.0f} s"
-    return _STAYS[holder.stays].format(service=holder.service, left=left)
+    return _FATES.get(fate, "{service}: " + fate).format(service=holder.service, left=left)
 
 
 def _and(names: Iterable[str]) -> str:
-    """Join names as a sentence does.
-
-    >>> _and(["a", "b", "c"])
-    'a, b and c'
-    """
+    """Join names as a sentence does."""
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last
