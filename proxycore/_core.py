@@ -6,11 +6,13 @@ from . import effects as fx
 from . import events as ev
 from ._books import Books, ServiceBook, Ticket
 from ._errors import InvariantError, LocalError
-from ._ids import ServiceId, TicketId
+from ._ids import DeviceId, ServiceId, TicketId
 from ._ledger import Room
-from ._lifecycle import State
+from ._lifecycle import HOLDING, State
+from ._measured import Measured
+from ._memory import DeviceBook
 from ._settle import Settler
-from ._verbs import Verbs
+from ._verbs import Verbs, placement_of
 from .config import BACKOFF_S, STABLE_S, CoreConfig
 from .events import Cause
 from .policy import DEFAULT, EvictionPolicy
@@ -56,6 +58,7 @@ class Core:
         """All that it remembers.  For `journal`; others read `view`."""
         self.policy = policy
         self._verbs = Verbs(config, books)
+        self._measured = Measured(self._verbs)
         self._settler = Settler(self._verbs, policy)
 
     def handle(self, event: ev.Event, now: float) -> tuple[fx.Effect, ...]:
@@ -95,22 +98,44 @@ class Core:
         """Return a picture of everything."""
         books = self.books.services.values()
         now_free, promisable = self._verbs.rooms()
-        reserved = Room.of(self.config.devices)
+        claimed, reserved = Room.of(self.config.devices), Room.of(self.config.devices)
         for book in books:
-            if book.state is State.RESERVED and book.placement is not None:
-                reserved.take(book.placement)
+            if book.placement is not None:
+                (claimed if book.state in HOLDING else reserved).take(book.placement)
+        measured, foreign = self.books.measured, self._verbs.foreign()
         devices = tuple(
             DeviceView(
                 id=device.id,
                 capacity=device.capacity,
                 headroom=device.headroom,
-                claimed=device.usable - now_free.free[device.id],
+                claimed=device.usable - claimed.free[device.id],
+                measured_free=measured[device.id].free if device.id in measured else None,
+                foreign=foreign.get(device.id),
                 reserved=device.usable - reserved.free[device.id],
                 free=max(0, min(now_free.free[device.id], promisable.free[device.id])),
             )
             for device in self.config.devices
         )
-        return CoreView(tuple(map(_view, books)), devices)
+        return CoreView(tuple(map(self._view, books)), devices)
+
+    def _view(self, book: ServiceBook) -> ServiceView:
+        return ServiceView(
+            id=book.id,
+            state=book.state,
+            run=book.run,
+            why=book.why,
+            since_at=book.since_at,
+            placement=book.placement,
+            estimates=self._verbs.placements(book),
+            experience=book.learnt.experience,
+            waiting=len(book.waiting),
+            in_flight=len(book.in_flight),
+            idle_until=book.timer_at if book.state is State.READY else None,
+            retry_at=book.timer_at if book.state is State.BACKOFF else None,
+            failures=book.failures,
+            cause=book.cause,
+            lost=book.lost,
+        )
 
     # Check
 
@@ -133,8 +158,19 @@ class Core:
                     raise LocalError(f"run {event.run} was never started")
             case ev.RunsFound():
                 self._check_found(event)
+            case ev.MemoryMeasured():
+                self._check_device(event.device)
+                if not 0 <= event.free <= event.total or any(n < 0 for _, n in event.by_run):
+                    raise LocalError(f"figures that cannot be: {event}")
+            case ev.MemoryUnknown():
+                for device in event.devices:
+                    self._check_device(device)
             case _:
                 pass
+
+    def _check_device(self, device: DeviceId) -> None:
+        if all(one.id != device for one in self.config.devices):
+            raise LocalError(f"unknown device {device!r}")
 
     def _check_found(self, event: ev.RunsFound) -> None:
         if any(book.run is not None for book in self.books.services.values()):
@@ -196,6 +232,8 @@ class Core:
                 self._verbs.stop(book, f"{book.why}; requests cut: {len(book.in_flight)}")
             case State.STOPPING:
                 self._verbs.kill(book)
+            case State.VERIFYING:
+                self._measured.verified(book, f"{book.why}; not all of its memory came back")
             case State.BACKOFF:
                 self._verbs.retry(book, "it may be tried again")
             case _:
@@ -247,6 +285,15 @@ class Core:
             case ev.RuntimeFound():
                 for service in event.services:
                     books.services[service].lost = None
+            case ev.MemoryMeasured():
+                measured = DeviceBook(event.total, event.free, dict(event.by_run), event.complete)
+                self._measured.note(event.device, measured)
+            case ev.MemoryUnknown():
+                for device in event.devices:
+                    self._measured.forget(device)
+            case ev.ExperienceFound():
+                for service, experience in event.experiences:
+                    books.services[service].learnt.recall(experience)
             case _:
                 assert_never(event)
 
@@ -262,7 +309,7 @@ class Core:
             verbs.refuse(book, ticket, fx.Reason.SHUTTING_DOWN, "shutting down")
         elif event.deadline_at <= books.now:
             verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, "its time was over on arrival")
-        elif book.state in (State.BACKOFF, State.FAILED):
+        elif book.fails or book.state in (State.BACKOFF, State.FAILED):
             verbs.refuse_failed(book)
         else:
             self._refuse_hopeless(book)
@@ -271,8 +318,8 @@ class Core:
         """Refuse everybody who waits for what cannot be: a start without room or runtime."""
         self._verbs.refuse_lost(book)
         empty = Room.of(self.config.devices)
-        placements = self._verbs.specs[book.id].placements
-        if book.state is State.DOWN and not any(map(empty.fits, placements)):
+        placements = self._verbs.placements(book)
+        if book.state in (State.DOWN, State.VERIFYING) and not any(map(empty.fits, placements)):
             message = f"{book.id} claims more than there is: {self._settler.lack(book)}"
             self._verbs.refuse_all(book, fx.Reason.NEVER_FITS, message)
 
@@ -305,7 +352,7 @@ class Core:
 
     def _wanted_by_hand(self, event: ev.StartRequested | ev.RestartRequested) -> None:
         book = self.books.services[event.service]
-        book.failures, book.cause = 0, None
+        book.failures, book.cause, book.fails, book.retries = 0, None, False, False
         if book.state in (State.BACKOFF, State.FAILED):
             self._verbs.retry(book, "started by hand")
         if isinstance(event, ev.RestartRequested):
@@ -347,26 +394,35 @@ class Core:
 
     def _gone(self, book: ServiceBook, cause: Cause) -> None:
         """A run has ended: learn why, and what that means for those who wait."""
-        verbs = self._verbs
+        self._measured.learn(book, cause)
         if book.state is State.STOPPING and book.blame is None:
             book.failures, book.cause = 0, None
-            verbs.gone(book, book.why)
+            self._measured.verify(book, book.why)
         elif book.lost is not None:
             # What runs it went away and took it along: not the service's fault.
-            verbs.gone(book, book.lost)
+            self._measured.verify(book, book.lost)
+        elif cause.out_of_memory and book.state is State.STARTING and not book.retries:
+            book.retries, where = True, placement_of(book)
+            self._measured.verify(book, f"once more, with more room: {cause.message}")
+            self._settler.clear(book, where)
         else:
-            was_ready_s = None if book.ready_at is None else self.books.now - book.ready_at
-            book.cause = book.blame or cause
-            book.failures += 1
-            if was_ready_s is not None and was_ready_s >= STABLE_S:
-                book.failures = 1
-            if book.cause.heals and was_ready_s is not None and book.failures == 1:
-                # The first crash of a run that had worked: start again for those who wait.
-                verbs.gone(book, f"it ended by itself: {book.cause.message}")
-            else:
-                verbs.fail(book, book.cause)
-                verbs.refuse_failed(book)
+            self._failed(book, book.blame or cause)
         self._refuse_hopeless(book)
+
+    def _failed(self, book: ServiceBook, cause: Cause) -> None:
+        """A run has failed us: start it again, or keep it down for a while."""
+        was_ready_s = None if book.ready_at is None else self.books.now - book.ready_at
+        book.cause = cause
+        book.failures += 1
+        if was_ready_s is not None and was_ready_s >= STABLE_S:
+            book.failures = 1
+        if cause.heals and was_ready_s is not None and book.failures == 1:
+            # The first crash of a run that had worked: start again for those who wait.
+            self._measured.verify(book, f"it ended by itself: {cause.message}")
+        else:
+            book.fails, book.retries = True, False
+            self._measured.verify(book, cause.message)
+            self._verbs.refuse_failed(book)
 
 
 def _services_of(event: ev.Event) -> tuple[ServiceId, ...]:
@@ -375,25 +431,15 @@ def _services_of(event: ev.Event) -> tuple[ServiceId, ...]:
             return event.services
         case ev.RunsFound():
             return tuple(found.service for found in event.found)
-        case ev.RequestFinished() | ev.ShutdownRequested() | ev.Tick():
+        case ev.ExperienceFound():
+            return tuple(service for service, _ in event.experiences)
+        case (
+            ev.RequestFinished()
+            | ev.ShutdownRequested()
+            | ev.MemoryMeasured()
+            | ev.MemoryUnknown()
+            | ev.Tick()
+        ):
             return ()
         case _:
             return (event.service,)
-
-
-def _view(book: ServiceBook) -> ServiceView:
-    return ServiceView(
-        id=book.id,
-        state=book.state,
-        run=book.run,
-        why=book.why,
-        since_at=book.since_at,
-        placement=book.placement,
-        waiting=len(book.waiting),
-        in_flight=len(book.in_flight),
-        idle_until=book.timer_at if book.state is State.READY else None,
-        retry_at=book.timer_at if book.state is State.BACKOFF else None,
-        failures=book.failures,
-        cause=book.cause,
-        lost=book.lost,
-    )

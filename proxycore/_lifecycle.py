@@ -25,12 +25,13 @@ What each state waits for, and the deadline that ends the wait (none waits for e
     READY       requests, or idleness        idle_s, counted from ready or from the last finish
     DRAINING    its requests                 drain_s, then they are cut, or it is ready again
     STOPPING    RunGone                      grace_s and some; then KillRun, again and again
+    VERIFYING   MemoryMeasured, as it should 5 s; what is missing then counts as a stranger's
     BACKOFF     time                         10 s, doubled at each failure, at most 300 s
 
 The table does not show that a service with waiting tickets leaves DOWN by itself as soon as there
-is room, nor that claims are counted from STARTING to the end of STOPPING (`HOLDING`).
-SLEEPING, ASLEEP, WAKING and VERIFYING have their rows because the life of a run is one table;
-the events that lead there come with the templates that can sleep and with measured memory.
+is room, nor that claims are counted from STARTING to the end of VERIFYING (`HOLDING`).
+SLEEPING, ASLEEP and WAKING have their rows because the life of a run is one table; the events that
+lead there come with the templates that can sleep.
 """
 
 import enum

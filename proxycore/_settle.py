@@ -9,8 +9,9 @@ from ._books import ServiceBook
 from ._ids import ServiceId, TicketId
 from ._ledger import Candidate, Room, cheapest_victims
 from ._lifecycle import State
+from ._memory import LEAVING, LOW_S, is_verifiable
 from ._verbs import Verbs, placement_of, run_of
-from .config import Placement
+from .config import GIB, Placement, patience_s
 from .policy import EvictionPolicy, Idle, safe_values
 
 LINGER_GAPS = 2.0
@@ -47,6 +48,7 @@ class Settler:
             wanting |= book.state is State.RESERVED
             wanting |= book.state is State.DOWN and bool(book.waiting)
         self._verbs.books.reconsider_at = None
+        self._relieve()
         while wanting:
             now_free, promisable = self._verbs.rooms()
             self._launch_reserved(now_free)
@@ -94,10 +96,43 @@ class Settler:
         """Launch, in the order of the promises, those whose room has come."""
         for book in self._reserved():
             placement = placement_of(book)
-            if now_free.fits(placement):
+            if self._may_launch(book, now_free):
                 self._verbs.launch(book)
             # A later one must not take what an earlier one is still gathering.
             now_free.take(placement)
+
+    def _may_launch(self, book: ServiceBook, now_free: Room) -> bool:
+        placement = placement_of(book)
+        if not now_free.fits(placement):
+            return False
+        # Who ran out of memory waits for all who leave for his sake.
+        return not book.retries or not any(
+            other.state in LEAVING
+            and other.placement is not None
+            and shares(other.placement, placement)
+            for other in self._services.values()
+        )
+
+    def clear(self, book: ServiceBook, where: Placement) -> None:
+        """Let every idle run leave that is where a service ran out of memory."""
+        for candidate in self._candidates():
+            if shares(candidate.placement, where):
+                why = f"room for {book.id}, which ran out of memory"
+                self._verbs.stop(self._services[candidate.service], why)
+
+    def _relieve(self) -> None:
+        """Stop the cheapest idle run of a device that has been short of memory for long."""
+        for device, measured in self._verbs.books.measured.items():
+            if measured.low_since is None:
+                continue
+            if self._verbs.books.now < measured.low_since + LOW_S:
+                self._reconsider(measured.low_since + LOW_S)
+                continue
+            candidates = [one for one in self._candidates() if one.placement.on(device)]
+            if candidates:
+                cheapest = min(candidates, key=lambda one: (one.value, one.service))
+                why = f"only {measured.free / GIB:.1f} GiB free on {device}"
+                self._verbs.stop(self._services[cheapest.service], why)
 
     def _make_room(self, now_free: Room, promisable: Room) -> bool:
         """Promise room to those who wait for it, the first in line first.
@@ -114,13 +149,13 @@ class Settler:
             if book.state is State.DOWN and book.waiting and book.lost is None
         ]
         for book in sorted(wanting, key=self._place_in_line):
-            fitted = any(map(promisable.fits, self._specs[book.id].placements))
+            fitted = any(map(promisable.fits, self._verbs.placements(book)))
             placement = self._find_place(book, promisable)
             if placement is None:
                 continue
             promisable.take(placement)
             self._verbs.reserve(book, placement)
-            if now_free.fits(placement):
+            if self._may_launch(book, now_free):
                 self._verbs.launch(book)
             now_free.take(placement)
             if not fitted:
@@ -129,7 +164,7 @@ class Settler:
 
     def _find_place(self, book: ServiceBook, promisable: Room) -> Placement | None:
         """Return where a service may live, making room there if that may be."""
-        placements = self._specs[book.id].placements
+        placements = self._verbs.placements(book)
         fitting = [one for one in placements if promisable.fits(one)]
         if fitting:
             return min(fitting, key=promisable.left_by)
@@ -155,11 +190,13 @@ class Settler:
         for other in self._services.values():
             if other.placement is not None and (self._specs[other.id].pinned or other.lost):
                 room.take(other.placement)
-        return any(room.fits(placement) for placement in self._specs[book.id].placements)
+        for device, foreign in self._verbs.foreign().items():
+            room.lose(device, foreign)
+        return any(room.fits(placement) for placement in self._verbs.placements(book))
 
     def _patient_until(self, book: ServiceBook) -> float:
         patient_from = max(book.first_in_line.arrived_at, book.patient_from)
-        return patient_from + self._specs[book.id].patience_s
+        return patient_from + patience_s(self._verbs.load_s(book))
 
     def _is_patient(self, book: ServiceBook) -> bool:
         return self._verbs.books.now < self._patient_until(book)
@@ -178,7 +215,7 @@ class Settler:
     ) -> Placement | None:
         """Let the cheapest set leave that makes room, and return where; None if no set does."""
         plans = []
-        for order, placement in enumerate(self._specs[book.id].placements):
+        for order, placement in enumerate(self._verbs.placements(book)):
             victims = cheapest_victims(promisable.shortfall(placement), candidates)
             if victims is not None:
                 value = sum(victim.value for victim in victims)
@@ -225,8 +262,8 @@ class Settler:
             found.append(
                 Idle(
                     service=book.id,
-                    placement=placement_of(book),
-                    load_s=spec.load_s,
+                    placement=self._verbs.takes(book),
+                    load_s=self._verbs.load_s(book),
                     requests=book.learnt.requests(books.now),
                     idle_s=0.0 if book.in_flight else books.now - book.rested_at,
                     rent=books.rent - book.learnt.rent,
@@ -243,8 +280,9 @@ class Settler:
         books = self._verbs.books
         for victim in victims:
             size = sum(amount for _, amount in victim.placement.amounts)
-            paid = self._services[victim.service].learnt.rent
-            books.rent = max(books.rent, paid + self._specs[victim.service].load_s / size)
+            leaver = self._services[victim.service]
+            paid = leaver.learnt.rent
+            books.rent = max(books.rent, paid + self._verbs.load_s(leaver) / size)
 
     def _has_served_batch(self, book: ServiceBook) -> bool:
         """Tell whether a load has served those it was made for.
@@ -266,9 +304,7 @@ class Settler:
             gap_s = book.learnt.return_gap_s
             if book.state is not State.READY or gap_s is None:
                 continue
-            # What it really took counts here: the default for a service that declares nothing is
-            # long, and who loads in a moment is not worth waiting for.
-            load_s = book.learnt.load_s or self._specs[book.id].load_s
+            load_s = self._verbs.load_s(book)
             until = book.rested_at + LINGER_GAPS * gap_s
             cost_s = gap_s * len(patient.waiting)
             if cost_s <= LINGER_LOADS * load_s and self._verbs.books.now < until:
@@ -283,7 +319,7 @@ class Settler:
         for candidate in candidates:
             room.give(candidate.placement)
         placement = min(
-            self._specs[book.id].placements, key=lambda one: sum(room.shortfall(one).values())
+            self._verbs.placements(book), key=lambda one: sum(room.shortfall(one).values())
         )
         return self._want(book, placement, promisable, candidates)
 
@@ -310,10 +346,22 @@ class Settler:
         _, promisable = self._verbs.rooms()
         for candidate in self._candidates():
             promisable.give(candidate.placement)
-        lacks = [promisable.shortfall(one) for one in self._specs[book.id].placements]
+        lacks = [promisable.shortfall(one) for one in self._verbs.placements(book)]
         least = min(lacks, key=lambda lack: sum(lack.values()))
         if not least:
             return "what could leave for it is likely to be wanted in a moment"
+        foreign = self._verbs.foreign()
         return ", ".join(
-            f"{amount / 2**30:.1f} GiB more needed on {device}" for device, amount in least.items()
+            f"{amount / GIB:.1f} GiB more needed on {device}"
+            + (f" (others hold {foreign[device] / GIB:.1f} GiB)" if foreign.get(device) else "")
+            for device, amount in least.items()
         )
+
+
+def shares(one: Placement, other: Placement) -> bool:
+    """Tell whether two placements have a device in common: a GPU, if they use any.
+
+    Everything uses main memory, so it counts only where nothing else is used.
+    """
+    devices = [device for device in other.devices if is_verifiable(device)] or other.devices
+    return any(one.on(device) for device in devices)

@@ -5,9 +5,10 @@ import heapq
 from . import effects as fx
 from ._books import Books, ServiceBook, Ticket
 from ._errors import InvariantError
-from ._ids import RunId, ServiceId, TicketId
+from ._ids import DeviceId, RunId, ServiceId, TicketId
 from ._ledger import Room
 from ._lifecycle import HOLDING, State, Step, advance
+from ._memory import Holding, unclaimed
 from .config import BACKOFF_MAX_S, BACKOFF_S, CoreConfig, Placement, ServiceSpec
 from .events import Cause
 
@@ -43,12 +44,65 @@ class Verbs:
                 continue
             if book.state in HOLDING:
                 now_free.take(book.placement)
-            leaves = book.state is State.DRAINING or (
-                book.state is State.STOPPING and book.kills < OVERDUE_KILLS
-            )
-            if not leaves:
+            if not self._leaves(book):
                 promisable.take(book.placement)
+        if self.books.measured:
+            holding = self.holding()
+            for device in self.config.devices:
+                if (measured := self.books.measured.get(device.id)) is not None:
+                    lacks = device.capacity - measured.total
+                    rest = unclaimed(device.id, measured, holding)
+                    now_free.lose(device.id, max(0, lacks + rest.now))
+                    promisable.lose(device.id, max(0, lacks + rest.later))
         return now_free, promisable
+
+    def foreign(self) -> dict[DeviceId, int]:
+        """Return what strangers hold, and will once all that leaves has left, where known."""
+        holding = self.holding()
+        return {
+            device: unclaimed(device, measured, holding).foreign_later
+            for device, measured in self.books.measured.items()
+        }
+
+    def takes(self, book: ServiceBook) -> Placement:
+        """Return what the end of a run would free: what it claims, and what it took beyond."""
+        amounts = dict(placement_of(book).amounts)
+        for device, measured in self.books.measured.items():
+            if book.run is not None and (seen := measured.by_run.get(book.run, 0)):
+                amounts[device] = max(seen, amounts.get(device, 0))
+        return Placement.of(amounts.items())
+
+    def holding(self) -> list[Holding]:
+        """Return all runs that have memory."""
+        return [
+            Holding(
+                book.state,
+                book.ready_at is not None,
+                book.run,
+                book.placement,
+                self._leaves(book),
+            )
+            for book in self.books.services.values()
+            if book.placement is not None and book.state in HOLDING
+        ]
+
+    def _leaves(self, book: ServiceBook) -> bool:
+        """Tell whether a run is counted on to leave."""
+        return book.state in (State.DRAINING, State.VERIFYING) or (
+            book.state is State.STOPPING and book.kills < OVERDUE_KILLS
+        )
+
+    def placements(self, book: ServiceBook) -> tuple[Placement, ...]:
+        """Return where a service may live, with what it is expected to take there."""
+        declared = self.specs[book.id].placements
+        if not book.learnt.peaks:
+            return declared
+        usable = {device.id: device.usable for device in self.config.devices}
+        return tuple(book.learnt.estimate(placement, usable) for placement in declared)
+
+    def load_s(self, book: ServiceBook) -> float:
+        """Return how long a load of the service is expected to take."""
+        return book.learnt.load_s or self.specs[book.id].load_s
 
     # A service from state to state
 
@@ -56,11 +110,11 @@ class Verbs:
         self.books.reserved_count += 1
         book.reserved_order = self.books.reserved_count
         book.placement = placement
-        self._move(book, Step.RESERVE, f"{len(book.waiting)} waiting")
+        self.move(book, Step.RESERVE, f"{len(book.waiting)} waiting")
 
     def release(self, book: ServiceBook, why: str) -> None:
         """Take a promise back; who drains for its sake alone goes on serving."""
-        self._move(book, Step.RELEASE, why)
+        self.move(book, Step.RELEASE, why)
         for other in self.books.services.values():
             if other.drains_for == book.id and other.state is State.DRAINING:
                 self.undrain(other, f"{book.id} does not need its room any more")
@@ -69,7 +123,7 @@ class Verbs:
         spec = self.specs[book.id]
         self.books.run_max = RunId(self.books.run_max + 1)
         book.run = self.books.run_max
-        self._move(book, Step.LAUNCH, "there is room")
+        self.move(book, Step.LAUNCH, "there is room")
         book.kept = book.starts_waiting > 0
         book.start_max_at = self.books.now + spec.start_max_s
         self.extend_start(book)
@@ -81,15 +135,16 @@ class Verbs:
 
     def adopt(self, book: ServiceBook, run: RunId, placement: Placement) -> None:
         book.run, book.placement = run, placement
-        self._move(book, Step.ADOPT, "found running")
+        self.move(book, Step.ADOPT, "found running")
 
     def ready(self, book: ServiceBook) -> None:
-        book.learnt.load_s = self.books.now - book.since_at
-        self._move(book, Step.READY, "it answers")
+        book.learnt.note_load(self.books.now - book.since_at)
+        book.retries = False
+        self.move(book, Step.READY, "it answers")
         book.batch_max = next(reversed(book.waiting), TicketId(0))
 
     def drain(self, book: ServiceBook, why: str) -> None:
-        self._move(book, Step.DRAIN, why)
+        self.move(book, Step.DRAIN, why)
         book.timer_at = self.books.now + self.specs[book.id].drain_s
 
     def drain_for(self, book: ServiceBook, other: ServiceBook) -> None:
@@ -101,10 +156,13 @@ class Verbs:
         if book.drains_for is not None:
             # Who had hoped for its room begins to be patient anew: else it would drain at once.
             self.books.services[book.drains_for].patient_from = self.books.now
-        self._move(book, Step.UNDRAIN, why)
+        self.move(book, Step.UNDRAIN, why)
 
     def stop(self, book: ServiceBook, why: str) -> None:
-        self._move(book, Step.STOP, why)
+        for device in placement_of(book).devices:
+            if (measured := self.books.measured.get(device)) is not None:
+                measured.low_since = None  # Counted anew, once it has left.
+        self.move(book, Step.STOP, why)
         grace_s = self.specs[book.id].grace_s
         book.timer_at = self.books.now + grace_s + KILL_AFTER_S
         self.out.append(fx.StopRun(book.id, run_of(book), grace_s))
@@ -120,18 +178,17 @@ class Verbs:
         book.timer_at = self.books.now + KILL_AGAIN_S * book.kills
         self.out.append(fx.KillRun(book.id, run_of(book)))
 
-    def gone(self, book: ServiceBook, why: str) -> None:
-        self._move(book, Step.GONE, why)
-
     def fail(self, book: ServiceBook, cause: Cause) -> None:
         """Keep the service down: for a while, or, if the cause does not heal, for good."""
-        self._move(book, Step.BACK_OFF if cause.heals else Step.FAIL, cause.message)
+        self.move(book, Step.BACK_OFF if cause.heals else Step.FAIL, cause.message)
         if cause.heals:
-            wait_s = min(BACKOFF_S * 2.0 ** (book.failures - 1), BACKOFF_MAX_S)
-            book.timer_at = self.books.now + wait_s
+            book.timer_at = self.books.now + self._backoff_s(book)
+
+    def _backoff_s(self, book: ServiceBook) -> float:
+        return float(min(BACKOFF_S * 2.0 ** (book.failures - 1), BACKOFF_MAX_S))
 
     def retry(self, book: ServiceBook, why: str) -> None:
-        self._move(book, Step.RETRY, why)
+        self.move(book, Step.RETRY, why)
 
     def rest(self, book: ServiceBook) -> None:
         """Arm the idle timer of a ready run that nobody uses; disarm it otherwise."""
@@ -143,7 +200,7 @@ class Verbs:
         else:
             book.timer_at = book.rested_at + spec.idle_s
 
-    def _move(self, book: ServiceBook, step: Step, why: str) -> None:
+    def move(self, book: ServiceBook, step: Step, why: str) -> None:
         """Take one step of the table, with all that belongs to the state entered."""
         old, run = book.state, book.run
         book.state = advance(old, step)
@@ -152,13 +209,18 @@ class Verbs:
             book.ready_at = self.books.now
         if step in (Step.LAUNCH, Step.READY, Step.ADOPT):
             book.rested_at = self.books.now
-        if book.state in (State.DOWN, State.BACKOFF, State.FAILED):
+        if book.state in (State.VERIFYING, State.DOWN, State.BACKOFF, State.FAILED):
             for ticket in book.in_flight:
                 del self.books.tickets[ticket]
             book.in_flight.clear()
-            book.run = book.placement = book.ready_at = book.blame = None
+            book.run = book.ready_at = book.blame = None
             book.kills = 0
             book.leaves_for_good = False
+            book.served = False
+        if book.state in (State.DOWN, State.BACKOFF, State.FAILED):
+            book.placement = None
+            book.fails = False
+            book.seen.clear()
         if book.state is not State.STARTING:
             book.kept = False
         if book.state is not State.DRAINING:
@@ -195,6 +257,7 @@ class Verbs:
         else:
             del book.in_flight[ticket]
             del self.books.tickets[ticket]
+            book.served = True
             book.rested_at = self.books.now
             if book.unused:
                 book.learnt.note_idle(self.books.now)
@@ -223,7 +286,11 @@ class Verbs:
 
     def refuse_failed(self, book: ServiceBook) -> None:
         """Refuse everybody with the reason why the last run failed."""
-        retry_s = None if book.timer_at is None else book.timer_at - self.books.now
+        retry_s = None
+        if book.state is State.BACKOFF and book.timer_at is not None:
+            retry_s = book.timer_at - self.books.now
+        elif book.state is State.VERIFYING and book.cause is not None and book.cause.heals:
+            retry_s = self._backoff_s(book)
         message = book.cause.message if book.cause else book.why
         self.refuse_all(book, fx.Reason.SERVICE_FAILED, message, retry_s)
 

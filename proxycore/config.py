@@ -97,6 +97,10 @@ class Placement:
     def devices(self) -> tuple[DeviceId, ...]:
         return tuple(device for device, _ in self.amounts)
 
+    def on(self, device: DeviceId) -> int:
+        """Return the bytes claimed on a device, 0 if it is none of these."""
+        return dict(self.amounts).get(device, 0)
+
 
 @attrs.frozen
 class ModelSpec:
@@ -136,15 +140,15 @@ class ServiceSpec:
     """What a drain for room does when `drain_s` is over: cut what still runs, or go on serving."""
     grace_s: float = attrs.field(default=GRACE_S, validator=_positive)
 
-    @property
-    def patience_s(self) -> float:
-        """How long one who waits for it lets others pass, and spares those who serve."""
-        return max(PATIENCE_S, PATIENCE_LOADS * self.load_s)
-
     @placements.validator
     def _check(self, _: object, placements: tuple[Placement, ...]) -> None:
         if not placements:
             raise LocalError(f"service {self.id!r} needs at least one placement")
+
+
+def patience_s(load_s: float) -> float:
+    """Return how long one who waits for such a load lets others pass, and spares who serves."""
+    return max(PATIENCE_S, PATIENCE_LOADS * load_s)
 
 
 def idle_auto_s(load_s: float) -> float:

@@ -27,6 +27,7 @@ from .effects import (
     Effect,
     Explained,
     KillRun,
+    MeasureMemory,
     Refuse,
     Started,
     StartRun,
@@ -35,7 +36,7 @@ from .effects import (
 )
 from .policy import POLICIES, EvictionPolicy
 
-VERSION = 2
+VERSION = 3
 
 _EVENTS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(ev.Event)}
 
@@ -108,6 +109,8 @@ def _order(effect: Effect) -> str | None:
             return f"stop {service}#{run}"
         case KillRun(service, run):
             return f"kill {service}#{run}"
+        case MeasureMemory(devices):
+            return f"measure {', '.join(devices)}"
         case Admit(ticket, service, run):
             return f"admit {ticket} to {service}#{run}"
         case Started(ticket, service, run):

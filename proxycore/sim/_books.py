@@ -6,9 +6,11 @@ from collections.abc import Iterable
 import attrs
 
 from .._ids import DeviceId, RunId, ServiceId, TicketId
+from .._memory import VERIFY_S
 from .._settle import LINGER_GAPS
 from .._verbs import OVERDUE_KILLS
-from ..config import CoreConfig, Placement, ServiceSpec
+from ..config import CoreConfig, Placement, ServiceSpec, patience_s
+from ._memory import Memory, Taken
 
 
 class Stage(enum.Enum):
@@ -48,7 +50,16 @@ class Run:
     """Since when it serves nobody, if it serves nobody."""
     kept: bool
     """Started by hand: it may not be taken for room before it is ready."""
+    started_at: float = 0.0
     lives: bool = True
+    uses: dict[DeviceId, int] = attrs.field(factory=dict)
+    """What it physically uses now."""
+    seen: dict[DeviceId, int] = attrs.field(factory=dict)
+    """What the core was told at most that it uses."""
+    served: bool = False
+    """It has finished a request."""
+    gone_at: float | None = None
+    """When its end was told."""
     hangs: bool = False
     """It will never be ready by itself."""
     ready: bool = False
@@ -111,10 +122,12 @@ class Books:
     """The longest that a service ever took to be wanted again."""
     lost: dict[ServiceId, None] = attrs.field(factory=dict)
     closing: bool = False
+    memory: Memory = attrs.field(init=False)
     specs: dict[ServiceId, ServiceSpec] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.specs = {spec.id: spec for spec in self.config.services}
+        self.memory = Memory(self.config)
 
     def waiting(self, service: ServiceId | None = None) -> list[Client]:
         return [
@@ -148,11 +161,41 @@ class Books:
                 if not run.promised and run.id not in leaving
             ),
         )
+        staying = [
+            _taken(run)
+            for run in self.current.values()
+            if not run.promised and run.id not in leaving
+        ]
+        for device, lack in self.memory.lacks(self.taken(), staying, most=most).items():
+            room[device] -= lack
         for placements in self.reserved.values():
             for device in room:
                 amounts = [dict(placement.amounts).get(device, 0) for placement in placements]
                 room[device] -= min(amounts) if most else max(amounts)
         return room
+
+    def taken(self) -> list[Taken]:
+        return [_taken(run) for run in self.current.values()]
+
+    def placements(self, service: ServiceId) -> tuple[Placement, ...]:
+        """Return where a service may live, with what it is expected to take."""
+        declared = self.specs[service].placements
+        return tuple(self.memory.expected(service, placement) for placement in declared)
+
+    def declared(self, run: Run) -> Placement | None:
+        """Return what the configuration says of the place where a run is; None: nothing."""
+        declared = self.specs[run.service].placements
+        same = [one for one in declared if one.devices == run.placement.devices]
+        return next(iter([*same, *(one for one in declared if not one.amounts)]), None)
+
+    def verifying(self, service: ServiceId | None = None) -> bool:
+        """Tell whether the memory of a run that is gone may still be awaited."""
+        return any(
+            run.gone_at is not None
+            and self.now < run.gone_at + VERIFY_S
+            and service in (None, run.service)
+            for run in self.runs.values()
+        )
 
     def evictable(self, run: Run) -> bool:
         """Tell whether the core may stop this run to make room."""
@@ -186,7 +229,8 @@ class Books:
         """Return when those who wait for a service need not let others pass any more."""
         arrived_at = self.waiting(service)[0].arrived_at
         patient_from = max(arrived_at, self.patient_from.get(service, arrived_at))
-        return patient_from + self.specs[service].patience_s
+        load_s = self.memory.load_s(service, self.specs[service].load_s)
+        return patient_from + patience_s(load_s)
 
     def first_impatient(self) -> ServiceId | None:
         """Return who is first in line for room of those whose patience is over."""
@@ -205,7 +249,11 @@ class Books:
                 run for run in self.current.values() if self.evictable(run) or self.drainable(run)
             ]
         room = self.promisable(most=False, without=idle)
-        return any(fits(placement, room) for placement in self.specs[service].placements)
+        return any(fits(placement, room) for placement in self.placements(service))
+
+
+def _taken(run: Run) -> Taken:
+    return Taken(run.id, run.placement, run.ready)
 
 
 def less(room: dict[DeviceId, int], placements: Iterable[Placement]) -> dict[DeviceId, int]:

@@ -8,8 +8,9 @@ from typing import NoReturn, assert_never
 
 from .. import effects as fx
 from .. import events as ev
-from .._ids import DeviceId, RunId, ServiceId
+from .._ids import RAM, DeviceId, RunId, ServiceId
 from .._lifecycle import State
+from .._memory import LOW_S
 from ..config import Placement
 from ._books import Books, Client, Run, Stage, fits, less
 
@@ -43,7 +44,7 @@ class Inspector:
                 case fx.StartRun():
                     self._start(effect)
                 case fx.StopRun():
-                    self._stop(effect)
+                    self._stop(effect, event)
                 case fx.KillRun():
                     self._kill(effect)
                 case fx.Admit() | fx.Started():
@@ -57,6 +58,8 @@ class Inspector:
                 case fx.Waiting():
                     if effect.want is not None:
                         self._wanted(effect.want)
+                case fx.MeasureMemory():
+                    pass
                 case _:
                     assert_never(effect)
         for run, service in self._victims.items():
@@ -77,8 +80,12 @@ class Inspector:
             if amount > free[device]:
                 over = amount - free[device]
                 broken(1, f"run {effect.run} of {effect.service} overfills {device} by {over}")
+        lacks = books.memory.lacks(books.taken(), books.taken(), most=False)
+        for device, lack in lacks.items():
+            if 0 < effect.placement.on(device) > free[device] - lack:
+                broken(1, f"run {effect.run} of {effect.service} needs more than is measured free")
         spec = books.specs[effect.service]
-        if effect.placement not in spec.placements:
+        if effect.placement not in books.placements(effect.service):
             broken(1, f"run {effect.run} of {effect.service} claims what no placement says")
         self._check_promised(effect, free)
         books.reserved.pop(effect.service, None)
@@ -89,6 +96,7 @@ class Inspector:
             start_until=books.now + min(spec.start_s, spec.start_max_s),
             start_max_at=books.now + spec.start_max_s,
             rested_at=books.now,
+            started_at=books.now,
             kept=any(client.by_hand for client in books.waiting(effect.service)),
         )
 
@@ -107,7 +115,7 @@ class Inspector:
             ):
                 broken(5, f"{effect.service} takes room that was promised to {service} before")
 
-    def _stop(self, effect: fx.StopRun) -> None:
+    def _stop(self, effect: fx.StopRun, event: ev.Event) -> None:
         books = self.books
         run = self._known(effect)
         slow = run.starting and books.now >= run.start_until
@@ -119,13 +127,32 @@ class Inspector:
             if not cut and not run.stuck:
                 broken(6, f"run {run.id} of {run.service} is stopped while it serves")
         elif not run.draining and not run.stuck and not slow and not for_room:
-            self._check_idle(run)
+            self._check_idle(run, event)
         run.blamed |= run.stuck or slow
         run.stop_at = books.now if run.stop_at is None else run.stop_at
         run.asked |= run.service not in books.lost
 
-    def _check_idle(self, run: Run) -> None:
-        """Object to the stop of a run that nothing but idleness could excuse."""
+    def _relieves(self, run: Run) -> bool:
+        """Tell whether a device of an idle run has been short of memory for long."""
+        return self.books.evictable(run) and any(
+            self.books.now >= since + LOW_S and (run.placement.on(device) or run.seen.get(device))
+            for device, since in self.books.memory.low_from.items()
+        )
+
+    def _clears(self, run: Run, event: ev.Event) -> bool:
+        """Tell whether an idle run leaves where another could not be loaded for want of memory."""
+        if not isinstance(event, ev.RunGone) or not event.cause.out_of_memory:
+            return False
+        where = self.books.runs[event.run].placement
+        gpus = [device for device in where.devices if device != RAM]
+        return self.books.evictable(run) and any(
+            run.placement.on(device) for device in gpus or where.devices
+        )
+
+    def _check_idle(self, run: Run, event: ev.Event) -> None:
+        """Object to the stop of a run that nothing but idleness or scarcity could excuse."""
+        if self._relieves(run) or self._clears(run, event):
+            return
         spec = self.books.specs[run.service]
         if not run.ready or spec.pinned or spec.idle_s is None:
             broken(15, f"run {run.id} of {run.service} is stopped for no reason")
@@ -198,7 +225,7 @@ class Inspector:
             case fx.Reason.QUEUE_TIMEOUT:
                 return client.deadline_at <= books.now
             case fx.Reason.NEVER_FITS:
-                return not any(fits(placement, books.usable()) for placement in spec.placements)
+                return not any(fits(one, books.usable()) for one in books.placements(service))
             case fx.Reason.START_TIMEOUT:
                 return run is not None and run.blamed
             case fx.Reason.SERVICE_FAILED:
@@ -280,7 +307,7 @@ class Inspector:
                 self.books.patient_from[run.drains_for] = self.books.now
             run.drains_for = None
         if effect.new is State.RESERVED:
-            alternatives = self.books.specs[effect.service].placements
+            alternatives = self.books.placements(effect.service)
             placements = self._placements.pop(effect.service, alternatives)
             self.books.reserved[effect.service] = placements
         elif effect.new is State.DOWN:
@@ -305,9 +332,10 @@ class Inspector:
     def _check_waits_for_room(self, service: ServiceId) -> None:
         books = self.books
         if service in books.reserved:
-            if not any(run.stop_at is not None or run.draining for run in books.current.values()):
+            leaving = any(run.stop_at is not None or run.draining for run in books.current.values())
+            if not leaving and not books.verifying():
                 broken(9, f"{service} was promised room, yet waits for nobody to leave")
-        elif service in books.lost:
+        elif service in books.lost or books.verifying(service):
             return
         elif books.first_impatient() == service:
             if books.feasible(service):

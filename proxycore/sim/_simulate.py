@@ -172,6 +172,8 @@ class _Simulation:
                 case fx.Refuse():
                     self._tally.refused(effect.ticket, self.now)
                     self._answered(effect.ticket)
+                case fx.MeasureMemory():
+                    pass  # It has no gauge.
                 case fx.KillRun() | fx.Started() | fx.Changed() | fx.Waiting() | fx.Explained():
                     pass  # A run ends when it is told to, so a kill comes too late.
                 case _:
