@@ -5,13 +5,15 @@ from typing import assert_never
 from . import effects as fx
 from . import events as ev
 from ._books import Books, ServiceBook, Ticket
-from ._errors import InvariantError, LocalError
-from ._ids import DeviceId, ServiceId, TicketId
+from ._check import check
+from ._errors import InvariantError
+from ._ids import TicketId
 from ._ledger import Room
 from ._lifecycle import HOLDING, State
 from ._measured import Measured
 from ._memory import DeviceBook
 from ._settle import Settler
+from ._timers import NEVER
 from ._verbs import Verbs, placement_of
 from .config import BACKOFF_S, STABLE_S, CoreConfig
 from .events import Cause
@@ -72,9 +74,10 @@ class Core:
             LocalError: the event cannot be: an unknown service, a ticket used twice, a run that
                 was never started, a clock that ran backwards.  Nothing changed.
         """
-        self._check(event, now)
+        check(event, now, self.config, self.books)
         self.books.now = now
-        while self._fire_due():
+        while self._first_at() <= now:
+            self._fire_due()
             self._settler.settle()
         self._note(event)
         self._settler.settle()
@@ -86,13 +89,16 @@ class Core:
 
     def deadline(self) -> float | None:
         """Return when `handle(Tick(), ...)` is due at the latest; None: not before an event."""
-        services = self.books.services.values()
-        times = [book.timer_at for book in services if book.timer_at is not None]
-        if self.books.deadlines:
-            times.append(self.books.deadlines[0][0])
-        if self.books.reconsider_at is not None:
-            times.append(self.books.reconsider_at)
-        return min(times, default=None)
+        at = self._first_at()
+        return None if at == NEVER else at
+
+    def _first_at(self) -> float:
+        at, books = self._verbs.timers.first_at, self.books
+        if books.deadlines and books.deadlines[0][0] < at:
+            at = books.deadlines[0][0]
+        if books.reconsider_at is not None and books.reconsider_at < at:
+            at = books.reconsider_at
+        return at
 
     def view(self) -> CoreView:
         """Return a picture of everything."""
@@ -137,58 +143,10 @@ class Core:
             lost=book.lost,
         )
 
-    # Check
-
-    def _check(self, event: ev.Event, now: float) -> None:
-        books = self.books
-        if not now >= books.now:
-            raise LocalError(f"the clock ran backwards: {now!r} after {books.now!r}")
-        for service in _services_of(event):
-            if service not in books.services:
-                raise LocalError(f"unknown service {service!r}")
-        match event:
-            case ev.RequestArrived() | ev.StartRequested() | ev.RestartRequested():
-                if event.ticket <= books.ticket_max:
-                    raise LocalError(f"ticket {event.ticket} is not above {books.ticket_max}")
-            case ev.RequestFinished():
-                if event.ticket > books.ticket_max:
-                    raise LocalError(f"ticket {event.ticket} never arrived")
-            case ev.RunAlive() | ev.RunReady() | ev.RunStuck() | ev.RunGone():
-                if event.run > books.run_max:
-                    raise LocalError(f"run {event.run} was never started")
-            case ev.RunsFound():
-                self._check_found(event)
-            case ev.MemoryMeasured():
-                self._check_device(event.device)
-                if not 0 <= event.free <= event.total or any(n < 0 for _, n in event.by_run):
-                    raise LocalError(f"figures that cannot be: {event}")
-            case ev.MemoryUnknown():
-                for device in event.devices:
-                    self._check_device(device)
-            case _:
-                pass
-
-    def _check_device(self, device: DeviceId) -> None:
-        if all(one.id != device for one in self.config.devices):
-            raise LocalError(f"unknown device {device!r}")
-
-    def _check_found(self, event: ev.RunsFound) -> None:
-        if any(book.run is not None for book in self.books.services.values()):
-            raise LocalError("runs are found before any is started")
-        services = [found.service for found in event.found]
-        if len(set(services)) != len(services):
-            raise LocalError(f"two found runs of one service: {services}")
-        devices = {device.id for device in self.config.devices}
-        for found in event.found:
-            if found.run > event.run_max:
-                raise LocalError(f"found run {found.run} is above run_max {event.run_max}")
-            if not devices.issuperset(found.placement.devices):
-                raise LocalError(f"found run {found.run} is on an unknown device")
-
     # Time
 
-    def _fire_due(self) -> bool:
-        """Fire the first thing that is due by now; tell whether there was any.
+    def _fire_due(self) -> None:
+        """Fire the first thing that is due by now.
 
         Timers of services and of tickets go by one order of time: else a late Tick could make
         room for a ticket whose time was over before that room came.
@@ -207,11 +165,8 @@ class Core:
             message = f"waited too long for {book.id}: {self._waits_for(book)}"
             want = self._want(book)
             self._verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, message, want=want)
-        elif books.reconsider_at is not None and books.reconsider_at <= books.now:
-            books.reconsider_at = None  # What it was for is done by settling.
         else:
-            return False
-        return True
+            self._verbs.room_changed = True  # Settling does what it is for, and sets it anew.
 
     def _time_out(self, book: ServiceBook) -> None:
         spec = self._verbs.specs[book.id]
@@ -265,7 +220,7 @@ class Core:
                     verbs.refuse_all(book, fx.Reason.SHUTTING_DOWN, "shutting down")
                     self._leave(book, "shutdown", for_good=True, force=now_or_never)
                     if book.state is State.DRAINING:
-                        book.timer_at = event.deadline_at
+                        verbs.arm(book, event.deadline_at)
             case ev.RunAlive() | ev.RunReady() | ev.RunStuck() | ev.RunGone():
                 book = books.services[event.service]
                 if book.run == event.run:  # An older run's answer changes nothing.
@@ -281,10 +236,12 @@ class Core:
             case ev.RuntimeLost():
                 for service in event.services:
                     books.services[service].lost = event.message
+                    verbs.touch(books.services[service])
                     verbs.refuse_lost(books.services[service])
             case ev.RuntimeFound():
                 for service in event.services:
                     books.services[service].lost = None
+                    verbs.touch(books.services[service])
             case ev.MemoryMeasured():
                 measured = DeviceBook(event.total, event.free, dict(event.by_run), event.complete)
                 self._measured.note(event.device, measured)
@@ -294,6 +251,7 @@ class Core:
             case ev.ExperienceFound():
                 for service, experience in event.experiences:
                     books.services[service].learnt.recall(experience)
+                    verbs.touch(books.services[service])
             case _:
                 assert_never(event)
 
@@ -317,9 +275,10 @@ class Core:
     def _refuse_hopeless(self, book: ServiceBook) -> None:
         """Refuse everybody who waits for what cannot be: a start without room or runtime."""
         self._verbs.refuse_lost(book)
+        if book.state not in (State.DOWN, State.VERIFYING):
+            return
         empty = Room.of(self.config.devices)
-        placements = self._verbs.placements(book)
-        if book.state in (State.DOWN, State.VERIFYING) and not any(map(empty.fits, placements)):
+        if not any(map(empty.fits, self._verbs.placements(book))):
             message = f"{book.id} claims more than there is: {self._settler.lack(book)}"
             self._verbs.refuse_all(book, fx.Reason.NEVER_FITS, message)
 
@@ -337,6 +296,7 @@ class Core:
             self._verbs.refuse(book, ticket, fx.Reason.QUEUE_FULL, message, spec.load_s)
             self._settler.settle()  # How many wait decides who is spared for them.
             return
+        self._verbs.expire(book.waiting[ticket])
         why, want = self._waits_for(book), self._want(book)
         self._verbs.out.append(fx.Waiting(ticket, book.id, ahead + 1, why, book.state, want))
 
@@ -423,23 +383,3 @@ class Core:
             book.fails, book.retries = True, False
             self._measured.verify(book, cause.message)
             self._verbs.refuse_failed(book)
-
-
-def _services_of(event: ev.Event) -> tuple[ServiceId, ...]:
-    match event:
-        case ev.RuntimeLost() | ev.RuntimeFound():
-            return event.services
-        case ev.RunsFound():
-            return tuple(found.service for found in event.found)
-        case ev.ExperienceFound():
-            return tuple(service for service, _ in event.experiences)
-        case (
-            ev.RequestFinished()
-            | ev.ShutdownRequested()
-            | ev.MemoryMeasured()
-            | ev.MemoryUnknown()
-            | ev.Tick()
-        ):
-            return ()
-        case _:
-            return (event.service,)

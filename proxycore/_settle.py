@@ -31,34 +31,42 @@ class Settler:
         self._specs = verbs.specs
         self._services: Mapping[ServiceId, ServiceBook] = verbs.books.services
         self._policy = policy
+        self._wanting = {book.id: book for book in self._services.values() if book.wants_room}
+        """Who was promised room or waits for it, in no order that means anything."""
 
     def settle(self) -> None:
-        """Do all that has become possible.
+        """Do all that has become possible, until nothing changes any more.
 
-        In this order one pass is a fixed point: void promises may let drained runs serve again,
-        serving can only end a drain (whose claim stays until the run is gone), and making room
-        never lets anybody be served.
+        Void promises are taken back first, which may let drained runs serve again; room is made
+        last, because serving may leave some.  Only services that were touched are looked at, and
+        room is made only if somebody wants it: what an event costs does not grow with what it
+        does not concern.
         """
-        while self._release_void():
-            pass
-        wanting = False
-        for book in self._services.values():
-            if book.state in (State.READY, State.DRAINING):
-                self._serve(book)
-            wanting |= book.state is State.RESERVED
-            wanting |= book.state is State.DOWN and bool(book.waiting)
-        self._verbs.books.reconsider_at = None
-        self._relieve()
-        while wanting:
-            now_free, promisable = self._verbs.rooms()
-            self._launch_reserved(now_free)
-            wanting = self._make_room(now_free, promisable)
+        verbs, wanting = self._verbs, self._wanting
+        while verbs.touched or verbs.room_changed:
+            while wanting and self._release_void():
+                pass
+            for book in verbs.touched.values():
+                self._serve(book)  # That touches no other service.
+                if book.wants_room:
+                    wanting[book.id] = book
+                else:
+                    wanting.pop(book.id, None)
+            verbs.touched.clear()
+            verbs.room_changed = False
+            verbs.books.reconsider_at = None
+            self._relieve()
+            if wanting:
+                now_free, promisable = verbs.rooms()
+                self._launch_reserved(now_free)
+                self._make_room(now_free, promisable)
 
     def _serve(self, book: ServiceBook) -> None:
         if book.state is State.READY:
-            self._admit(book)
+            if book.waiting:
+                self._admit(book)
             self._verbs.rest(book)
-        elif not book.in_flight:
+        elif book.state is State.DRAINING and not book.in_flight:
             self._verbs.stop(book, book.why)
 
     def _admit(self, book: ServiceBook) -> None:
@@ -74,7 +82,7 @@ class Settler:
 
     def _reserved(self) -> list[ServiceBook]:
         """Return those who were promised room, in the order of the promises."""
-        reserved = [book for book in self._services.values() if book.state is State.RESERVED]
+        reserved = [book for book in self._wanting.values() if book.state is State.RESERVED]
         return sorted(reserved, key=lambda book: book.reserved_order)
 
     def _release_void(self) -> bool:
@@ -134,19 +142,16 @@ class Settler:
                 why = f"only {measured.free / GIB:.1f} GiB free on {device}"
                 self._verbs.stop(self._services[cheapest.service], why)
 
-    def _make_room(self, now_free: Room, promisable: Room) -> bool:
+    def _make_room(self, now_free: Room, promisable: Room) -> None:
         """Promise room to those who wait for it, the first in line first.
-
-        Tell whether to begin again: who leaves for one may leave more room than that, for those
-        before him for whom he was spared.
 
         Who cannot be helped is passed over, nobody leaves for him, and others go ahead; but once
         his patience is over, they may not take what he will need.
         """
         wanting = [
             book
-            for book in self._services.values()
-            if book.state is State.DOWN and book.waiting and book.lost is None
+            for book in self._wanting.values()
+            if book.state is State.DOWN and book.lost is None
         ]
         for book in sorted(wanting, key=self._place_in_line):
             fitted = any(map(promisable.fits, self._verbs.placements(book)))
@@ -159,8 +164,9 @@ class Settler:
                 self._verbs.launch(book)
             now_free.take(placement)
             if not fitted:
-                return True
-        return False
+                # Who leaves for one may leave more room than that, for those before him for whom
+                # he was spared: settling begins again.
+                return
 
     def _find_place(self, book: ServiceBook, promisable: Room) -> Placement | None:
         """Return where a service may live, making room there if that may be."""

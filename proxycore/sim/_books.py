@@ -220,6 +220,14 @@ class Books:
             and (not waiting or waiting[0].ticket > run.batch_max)
         )
 
+    def idle_until(self, run: Run) -> float | None:
+        """Return when a run shall be stopped because nobody uses it; None: it shall not be."""
+        spec = self.specs[run.service]
+        rests = run.ready and run.stop_at is None and not run.draining and not spec.pinned
+        if not rests or spec.idle_s is None or not self.unused(run):
+            return None
+        return run.rested_at + spec.idle_s
+
     def surely_evictable(self, run: Run) -> bool:
         """Tell whether it may be stopped even for one who can wait: it is not soon back."""
         gap_max = self.gap_max.get(run.service, 0.0)
