@@ -73,4 +73,4 @@ def _stay(
         return fx.Stay.STUCK
     if verbs.specs[book.id].pinned and book.state in (State.READY, State.STARTING):
         return fx.Stay.PINNED
-    return _STAYS.get(book.state, fx.Stay.LEAVES)
+    return _STAYS.get(book.state, fx.Stay.LEAVING)

@@ -357,7 +357,7 @@ MUTANTS = (
         15,
         "who serves is not told of to those who want its room",
         "_explain.py",
-        "if other is book or claim is None or",
-        "if other is book or claim is None or other.in_flight or",
+        "if other is book or other.placement is None:",
+        "if other is book or other.placement is None or other.in_flight:",
     ),
 )
