@@ -25,6 +25,7 @@ from ._model import DeviceEntry, VramClaim
 from ._units import shown
 
 _ALIAS = re.compile(r"[!-~]{1,128}")
+_HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.:-]*(/[\w.:-]+)?", re.ASCII)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _VARIABLE = re.compile(r"[^=\0]+")
 
@@ -134,6 +135,7 @@ def make_converter(base: Path, environ: Mapping[str, str]) -> cattrs.Converter:
     read(shapes.Seconds, _units.seconds)
     read(shapes.Count, lambda value: _whole(value, 1, None))
     read(shapes.Natural, lambda value: _whole(value, 0, None))
+    read(shapes.Share, _share)
     read(shapes.Port, lambda value: _whole(value, 1, 65535))
     read(shapes.PortOrAny, lambda value: _whole(value, 0, 65535))
     read(shapes.Name, name)
@@ -147,6 +149,9 @@ def make_converter(base: Path, environ: Mapping[str, str]) -> cattrs.Converter:
     read(shapes.LoopbackHost, _loopback)
     read(shapes.HostPath, lambda value: str(host_path(_word(value), base)))
     read(shapes.ExistingFile, lambda value: _file(_word(value), base))
+    read(shapes.ExistingFolder, lambda value: _folder(_word(value), base))
+    read(shapes.Model, lambda value: _model(_word(value), base))
+    read(shapes.Models, lambda value: _models(value, base))
     # Last: what is made for a class fixes the readers of its fields.
     entry_of_device = converter.get_structure_hook(DeviceEntry)
     read(DeviceEntry, device)
@@ -240,6 +245,13 @@ def _number(value: Any) -> float:
         return float(value)
     except OverflowError:
         raise ValueError(f"{shown(value)} is too large") from None
+
+
+def _share(value: Any) -> float:
+    number = _number(value)
+    if not 0 < number <= 1:
+        raise ValueError(f"expected a number above 0 and up to 1, not {shown(value)}")
+    return number
 
 
 def _one_of(value: Any, choices: tuple[Any, ...]) -> Any:
@@ -343,6 +355,44 @@ def _file(text: str, base: Path) -> str:
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not a file")
     raise ValueError(f"no such file: {path}")
+
+
+def _folder(text: str, base: Path) -> str:
+    path = host_path(text, base)
+    try:
+        if path.is_dir():
+            return str(path)
+    except OSError as error:
+        raise ValueError(f"cannot look at {path}: {error.strerror}") from None
+    if path.exists():
+        raise ValueError(f"{path} is a file, not a folder")
+    raise ValueError(f"no such folder: {path}")
+
+
+def _model(text: str, base: Path) -> str:
+    """Tell names at the hub from paths: a path says so by how it starts, as in a shell."""
+    if text.startswith((".", "/", "~")):
+        path = host_path(text, base)
+        if not path.exists():
+            raise ValueError(f"no such file or folder: {path}")
+        return str(path)
+    if not _HUB_NAME.fullmatch(text):
+        raise ValueError(
+            f"expected a name at the model hub (Qwen/Qwen3-8B) or a path (./models/mine),"
+            f" not {shown(text)}"
+        )
+    if (base / text).exists():
+        raise ValueError(
+            f"{text!r} is read as a name at the model hub; write ./{text} for what is here"
+        )
+    return text
+
+
+def _models(value: Any, base: Path) -> tuple[str, ...]:
+    written = value if isinstance(value, list) else [value]
+    if not written:
+        raise ValueError("names no model")
+    return tuple(_model(_word(one), base) for one in written)
 
 
 def _mount(value: Any, base: Path) -> Mount:
