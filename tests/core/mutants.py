@@ -315,7 +315,8 @@ MUTANTS = (
         "a load need not serve those that it was made for",
         "_leavers.py",
         "may_leave = self._hosts.unused(book) or (\n                seeker is not None",
-        "may_leave = not self._has_served_batch(book) or (\n                seeker is not None",
+        "may_leave = self._hosts.unused(book) or not self._has_served_batch(book) or (\n"
+        "                seeker is not None",
     ),
     Mutant(
         15,
