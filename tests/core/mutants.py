@@ -314,9 +314,8 @@ MUTANTS = (
         14,
         "a load need not serve those that it was made for",
         "_leavers.py",
-        "may_leave = self._hosts.unused(book) or (\n                seeker is not None",
-        "may_leave = self._hosts.unused(book) or not self._has_served_batch(book) or (\n"
-        "                seeker is not None",
+        "return not book.waiting or book.first_in_line.id > book.batch_max",
+        "return True",
     ),
     Mutant(
         15,
