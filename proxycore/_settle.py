@@ -208,7 +208,7 @@ class Settler:
         for other in self._services.values():
             if other.placement is not None and self._must_stay(other, book):
                 room.take(other.placement)
-        for device, foreign in self._verbs.foreign().items():
+        for device, foreign in self._verbs.strangers().items():
             room.lose(device, foreign)
         return any(room.fits(placement) for placement in self._verbs.placements(book))
 
@@ -297,7 +297,7 @@ class Settler:
         least = min(lacks, key=lambda lack: sum(lack.values()))
         if not least:
             return "what could leave for it is likely to be wanted in a moment"
-        foreign = self._verbs.foreign()
+        foreign = self._verbs.strangers()
         return ", ".join(
             self._shown(device, amount)
             + (f" (others hold {foreign[device] / GIB:.1f} GiB)" if foreign.get(device) else "")
