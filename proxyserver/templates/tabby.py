@@ -7,7 +7,14 @@ from typing import Literal
 
 import attrs
 
-from proxyserver.runtime._protocol import FailurePattern, LiveProbe, Mount, Probe, ProcessSpec
+from proxyserver.runtime._protocol import (
+    FailurePattern,
+    LiveProbe,
+    Mount,
+    Probe,
+    ProcessSpec,
+    Ulimit,
+)
 from proxyserver.shapes import Command, Count, ExistingFolder, Word
 
 from ._parts import container, flags, torch_is_full
@@ -17,6 +24,8 @@ from ._weights import NotKnown, cache_values, weights
 IMAGE = "ghcr.io/theroyallab/tabbyapi"
 PORT = 5000
 SHM = 8 << 30
+LIMITS = (Ulimit("memlock", -1, -1), Ulimit("nofile", 1 << 20, 1 << 20))
+"""As the project's own compose file has them."""
 LOAD_RATE = 1 << 30
 LOAD_LEAST_S = 10.0
 MAX_SEQ_LEN = 4096
@@ -123,6 +132,7 @@ class Tabby:
                     for source, target in _inside(options).items()
                 ),
                 shm_size=SHM,
+                ulimits=LIMITS,
             ),
             process=ProcessSpec(
                 (options.binary, *_arguments(options, {}, "127.0.0.1", "${PORT}")),

@@ -57,8 +57,8 @@ MUTANTS = (
         1,
         "what a run takes beyond its claim is free",
         "_memory.py",
-        "over = max(0, seen - one.placement.on(device))",
-        "over = 0",
+        "over_now, over_later = min(over_now, rest), min(over_later, rest)",
+        "rest, over_now, over_later = max(0, rest - over_now), 0, 0",
     ),
     Mutant(
         1,
@@ -81,8 +81,8 @@ MUTANTS = (
         "_core.py",
         'self._leave(book, "restarted by hand", for_good=True)',
         'self._leave(book, "restarted by hand", for_good=True)\n'
-        "            if book.state is State.STOPPING:\n"
-        '                self._verbs.gone(book, "restarted by hand")',
+        "                if book.state is State.STOPPING:\n"
+        '                    self._measured.verified(book, "restarted by hand")',
     ),
     Mutant(
         3,
@@ -123,9 +123,9 @@ MUTANTS = (
         5,
         "a promise holds until somebody new comes",
         "_settle.py",
-        "        for book in sorted(wanting, key=self._place_in_line):\n",
+        "        for book in sorted(wanting, key=self._line.place):\n",
         "        now_free, _ = self._verbs.rooms()\n"
-        "        for book in sorted(wanting, key=self._place_in_line):\n",
+        "        for book in sorted(wanting, key=self._line.place):\n",
     ),
     Mutant(
         5,
@@ -139,29 +139,29 @@ MUTANTS = (
     Mutant(
         6,
         "a run that serves may be stopped for room",
-        "_settle.py",
-        "may_leave = book.unused or (serving",
-        "may_leave = not book.waiting or (serving",
+        "_leavers.py",
+        "may_leave = self._hosts.unused(book) or (\n                seeker is not None",
+        "may_leave = not book.waiting or (\n                seeker is not None",
     ),
     Mutant(
         6,
         "nobody is patient",
         "_settle.py",
-        "return self._verbs.books.now < self._patient_until(book)",
-        "return False",
+        "candidates = without(spared_until, self._leavers.candidates())",
+        "candidates = without(spared_until, self._leavers.candidates(seeker=book))",
     ),
     Mutant(
         6,
         "a stop by hand does not wait for those who are served",
         "_core.py",
-        "if force or not book.in_flight:",
+        "if force or not self._verbs.hosts.is_serving(book):",
         "if force or book.state is State.READY:",
     ),
     Mutant(
         6,
         "the idle timer runs on while a request is served",
         "_verbs.py",
-        "if not book.unused or spec.pinned or spec.idle_s is None:",
+        "if not self.hosts.unused(book) or spec.pinned or spec.idle_s is None:",
         "if spec.pinned or spec.idle_s is None:",
     ),
     Mutant(
@@ -261,7 +261,7 @@ MUTANTS = (
         11,
         "the order of a set decides",
         "_settle.py",
-        "for book in sorted(wanting, key=self._place_in_line):",
+        "for book in sorted(wanting, key=self._line.place):",
         "for book in (self._services[one] for one in {book.id for book in wanting}):",
     ),
     Mutant(
@@ -293,13 +293,13 @@ MUTANTS = (
         13,
         "who serves is never drained",
         "_settle.py",
-        "placement = self._evict_for(book, promisable, self._candidates(serving=True))",
+        "placement = self._evict_for(book, promisable, self._leavers.candidates(seeker=book))",
         "pass",
     ),
     Mutant(
         13,
         "patience never ends",
-        "_settle.py",
+        "_line.py",
         "return patient_from + patience_s(self._verbs.load_s(book))",
         "return patient_from + 1e9",
     ),
@@ -313,7 +313,7 @@ MUTANTS = (
     Mutant(
         14,
         "a load need not serve those that it was made for",
-        "_settle.py",
+        "_leavers.py",
         "return not book.waiting or book.first_in_line.id > book.batch_max",
         "return True",
     ),
@@ -349,9 +349,9 @@ MUTANTS = (
     Mutant(
         15,
         "who is pinned leaves too",
-        "_settle.py",
-        "if spec.pinned or book.lost is not None:",
-        "if book.lost is not None:",
+        "_leavers.py",
+        "if self._specs[book.id].pinned or book.lost is not None or",
+        "if book.lost is not None or",
     ),
     Mutant(
         15,
@@ -359,5 +359,56 @@ MUTANTS = (
         "_explain.py",
         "if other is book or other.placement is None:",
         "if other is book or other.placement is None or other.in_flight:",
+    ),
+    Mutant(
+        1,
+        "a model is placed where its host is not",
+        "_hosts.py",
+        "        return spec.placements_in(self._specs[host.id], host.placement)",
+        "        return spec.placements",
+    ),
+    Mutant(
+        6,
+        "a host rests while its models serve",
+        "_hosts.py",
+        "            model.unused and model.state not in _MOVING for model",
+        "            model.state not in _MOVING for model",
+    ),
+    Mutant(
+        9,
+        "who wants a model does not make its host start",
+        "_hosts.py",
+        "return any(one.waiting for one in self.with_models(book)) and self.is_open(book)",
+        "return bool(book.waiting) and self.is_open(book)",
+    ),
+    Mutant(
+        12,
+        "a host that does not unload a model is left in peace",
+        "_core.py",
+        '_verbs.stop_failed(host, Cause("stuck", f"it does not unload {book.id}"))',
+        "_verbs.arm(book, None)",
+    ),
+    Mutant(
+        16,
+        "a model that is not unloaded is killed",
+        "_core.py",
+        "case State.STOPPING if (host := self._verbs.hosts.host_of(book)) is not None:",
+        "case State.STOPPING if (host := self._verbs.hosts.host_of(book)) and not book.kills:\n"
+        "                self._verbs.kill(book)\n"
+        "            case State.STOPPING if host is not None:",
+    ),
+    Mutant(
+        16,
+        "a host that ends is told to unload its models",
+        "_verbs.py",
+        "            self.move(model, Step.STOP, why)",
+        "            self.stop(model, why)",
+    ),
+    Mutant(
+        16,
+        "a model is loaded into no run",
+        "_verbs.py",
+        "inside = None if host is None else run_of(host)",
+        "inside = None",
     ),
 )
