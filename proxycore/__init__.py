@@ -27,11 +27,13 @@ from .effects import Fact as Fact
 from .effects import KillRun as KillRun
 from .effects import Reason as Reason
 from .effects import Refuse as Refuse
+from .effects import SleepRun as SleepRun
 from .effects import Started as Started
 from .effects import StartRun as StartRun
 from .effects import StopRun as StopRun
 from .effects import Valued as Valued
 from .effects import Waiting as Waiting
+from .effects import WakeRun as WakeRun
 from .events import Cause as Cause
 from .events import Event as Event
 from .events import FoundRun as FoundRun
@@ -42,10 +44,13 @@ from .events import RunAlive as RunAlive
 from .events import RunGone as RunGone
 from .events import RunReady as RunReady
 from .events import RunsFound as RunsFound
+from .events import RunSlept as RunSlept
 from .events import RunStuck as RunStuck
 from .events import RuntimeFound as RuntimeFound
 from .events import RuntimeLost as RuntimeLost
+from .events import RunWoke as RunWoke
 from .events import ShutdownRequested as ShutdownRequested
+from .events import SleepRequested as SleepRequested
 from .events import StartRequested as StartRequested
 from .events import StopRequested as StopRequested
 from .events import Tick as Tick

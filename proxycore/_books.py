@@ -29,9 +29,13 @@ class ServiceBook:
     why: str = "not started yet"
     run: RunId | None = None
     placement: Placement | None = None
-    """Reserved in RESERVED, claimed in the states that hold memory, else None."""
-    reserved_order: int = 0
-    """Who reserved first launches first."""
+    """What it claims, in the states that hold memory, else None."""
+    home: Placement | None = None
+    """What the present run claims awake."""
+    promised: Placement | None = None
+    """Room that is promised to it beside its claim: in RESERVED and ROUSING, else None."""
+    promised_order: int = 0
+    """Who was promised room first launches first."""
     timer_at: float | None = None
     """The deadline of the present state; `_lifecycle` tells what it ends."""
     start_max_at: float = 0.0
@@ -42,6 +46,8 @@ class ServiceBook:
     """A load that was started by hand: it goes on even when nobody waits."""
     drains_for: ServiceId | None = None
     """Who shall have its room: should nobody need it any more, the drain is undone."""
+    drains_to_sleep: bool = False
+    """The drain ends in sleep, not in a stop."""
     leaves_for_good: bool = False
     """The drain ends in a restart or a shutdown: a start by hand does not undo it."""
     kills: int = 0
@@ -86,7 +92,7 @@ class Books:
     """A heap of the deadlines of waiting tickets; the first is always one that still waits."""
     ticket_max: TicketId = attrs.field(default=TicketId(0))
     run_max: RunId = attrs.field(default=RunId(0))
-    reserved_count: int = 0
+    promised_count: int = 0
     rent: float = 0.0
     """What a byte would have been charged from the beginning; see `Idle.rent`."""
     reconsider_at: float | None = None

@@ -10,11 +10,14 @@ from ._ids import ServiceId, TicketId
 from ._ledger import Room
 from ._lifecycle import State
 from ._settle import Settler
-from ._verbs import Verbs
+from ._verbs import Verbs, placement_of
 from .config import BACKOFF_S, STABLE_S, CoreConfig
 from .events import Cause
 from .policy import DEFAULT, EvictionPolicy
 from .view import CoreView, DeviceView, ServiceView
+
+STUCK = (State.READY, State.DRAINING, State.SLEEPING, State.ASLEEP, State.WAKING)
+"""The states in which a run may be told to be stuck: before, it was not ready; after, it leaves."""
 
 
 class Core:
@@ -97,8 +100,8 @@ class Core:
         now_free, promisable = self._verbs.rooms()
         reserved = Room.of(self.config.devices)
         for book in books:
-            if book.state is State.RESERVED and book.placement is not None:
-                reserved.take(book.placement)
+            if book.promised is not None:
+                reserved.take(book.promised)
         devices = tuple(
             DeviceView(
                 id=device.id,
@@ -121,6 +124,8 @@ class Core:
         for service in _services_of(event):
             if service not in books.services:
                 raise LocalError(f"unknown service {service!r}")
+        if isinstance(event, ev.RunEvent) and event.run > books.run_max:
+            raise LocalError(f"run {event.run} was never started")
         match event:
             case ev.RequestArrived() | ev.StartRequested() | ev.RestartRequested():
                 if event.ticket <= books.ticket_max:
@@ -128,9 +133,9 @@ class Core:
             case ev.RequestFinished():
                 if event.ticket > books.ticket_max:
                     raise LocalError(f"ticket {event.ticket} never arrived")
-            case ev.RunAlive() | ev.RunReady() | ev.RunStuck() | ev.RunGone():
-                if event.run > books.run_max:
-                    raise LocalError(f"run {event.run} was never started")
+            case ev.SleepRequested():
+                if not self._verbs.specs[event.service].asleep:
+                    raise LocalError(f"service {event.service!r} cannot sleep")
             case ev.RunsFound():
                 self._check_found(event)
             case _:
@@ -148,6 +153,8 @@ class Core:
                 raise LocalError(f"found run {found.run} is above run_max {event.run_max}")
             if not devices.issuperset(found.placement.devices):
                 raise LocalError(f"found run {found.run} is on an unknown device")
+            if found.asleep and self._verbs.specs[found.service].residue(found.placement) is None:
+                raise LocalError(f"found run {found.run} sleeps where it cannot")
 
     # Time
 
@@ -186,11 +193,21 @@ class Core:
                 message += "; raise start_s or start_max_s if it only needs longer"
                 self._verbs.stop_failed(book, Cause("start_timeout", message))
                 self._verbs.refuse_all(book, fx.Reason.START_TIMEOUT, message, BACKOFF_S)
-            case State.READY:
+            case State.READY if self._verbs.residue(book) is not None:
+                self._verbs.sleep(book, "idle")
+            case State.READY | State.ASLEEP:
                 self._verbs.stop(book, "idle")
+            case State.SLEEPING:
+                message = f"not asleep after {self.books.now - book.since_at:.0f} s"
+                self._verbs.stop_failed(book, Cause("sleep_timeout", message))
+            case State.WAKING:
+                message = f"not awake after {self.books.now - book.since_at:.0f} s"
+                self._verbs.stop_failed(book, Cause("wake_timeout", message))
             case State.DRAINING if book.drains_for is not None and not spec.drain_cuts:
                 why = f"its requests take too long; {book.drains_for} must wait on"
                 self._verbs.undrain(book, why)
+            case State.DRAINING if book.drains_to_sleep and book.drains_for is None:
+                self._verbs.undrain(book, "its requests take too long; it stays awake")
             case State.DRAINING:
                 self._verbs.stop(book, f"{book.why}; requests cut: {len(book.in_flight)}")
             case State.STOPPING:
@@ -204,6 +221,11 @@ class Core:
 
     def _note(self, event: ev.Event) -> None:
         books, verbs = self.books, self._verbs
+        if isinstance(event, ev.RunEvent):
+            book = books.services[event.service]
+            if book.run == event.run:  # An older run's answer changes nothing.
+                self._note_run(book, event)
+            return
         match event:
             case ev.Tick():
                 pass
@@ -219,6 +241,13 @@ class Core:
                 book = books.services[event.service]
                 verbs.refuse_all(book, fx.Reason.STOPPED, "stopped by hand")
                 self._leave(book, "stopped by hand", force=event.force)
+            case ev.SleepRequested():
+                book = books.services[event.service]
+                if book.state is State.READY and book.in_flight:
+                    verbs.drain(book, "put to sleep by hand")
+                    book.drains_to_sleep = True
+                elif book.state is State.READY:
+                    verbs.sleep(book, "put to sleep by hand")
             case ev.ShutdownRequested():
                 books.closing_at = event.deadline_at
                 now_or_never = event.deadline_at <= books.now  # A timer must be in the future.
@@ -227,17 +256,13 @@ class Core:
                     self._leave(book, "shutdown", for_good=True, force=now_or_never)
                     if book.state is State.DRAINING:
                         book.timer_at = event.deadline_at
-            case ev.RunAlive() | ev.RunReady() | ev.RunStuck() | ev.RunGone():
-                book = books.services[event.service]
-                if book.run == event.run:  # An older run's answer changes nothing.
-                    self._note_run(book, event)
             case ev.RunsFound():
                 books.run_max = max(books.run_max, event.run_max)
                 for found in event.found:
                     book = books.services[found.service]
                     _, promisable = verbs.rooms()  # Who was sent away just now will be gone.
-                    verbs.adopt(book, found.run, found.placement)
-                    if not promisable.fits(found.placement):
+                    verbs.adopt(book, found)
+                    if not promisable.fits(placement_of(book)):
                         verbs.stop(book, "found running, but there is no room for it any more")
             case ev.RuntimeLost():
                 for service in event.services:
@@ -294,7 +319,7 @@ class Core:
     def _waits_for(self, book: ServiceBook) -> str:
         if book.state is State.READY:
             return "every place is taken"
-        if book.state is State.DOWN:
+        if book.state in (State.DOWN, State.ASLEEP):
             return f"no room: {self._settler.lack(book)}"
         return str(book.state.value)
 
@@ -312,9 +337,9 @@ class Core:
         self, book: ServiceBook, why: str, *, for_good: bool = False, force: bool = False
     ) -> None:
         """Begin to end whatever lives of a service: at once where it serves nobody."""
-        if book.state is State.RESERVED:
+        if book.promised is not None:
             self._verbs.release(book, why)
-        elif book.state is State.STARTING:
+        if book.state in (State.STARTING, State.SLEEPING, State.ASLEEP, State.WAKING):
             self._verbs.stop(book, why)
         elif book.state in (State.READY, State.DRAINING):
             if force or not book.in_flight:
@@ -323,17 +348,25 @@ class Core:
                 self._verbs.drain(book, why)
         if book.state is State.DRAINING:
             book.leaves_for_good |= for_good
-            book.drains_for = None  # It leaves in any case now.
+            if book.drains_for is not None or book.drains_to_sleep:
+                # It leaves in any case now; those it serves have the whole time from here.
+                book.timer_at = self.books.now + self._verbs.specs[book.id].drain_s
+            book.drains_for = None
+            book.drains_to_sleep = False
 
-    def _note_run(
-        self, book: ServiceBook, event: ev.RunAlive | ev.RunReady | ev.RunStuck | ev.RunGone
-    ) -> None:
+    def _note_run(self, book: ServiceBook, event: ev.RunEvent) -> None:
+        if book.state is State.ROUSING and isinstance(event, ev.RunStuck | ev.RunGone):
+            self._verbs.release(book, event.cause.message)
         match event:
-            case ev.RunAlive() if book.state is State.STARTING:
+            case ev.RunAlive() if book.state in (State.STARTING, State.WAKING):
                 self._verbs.extend_start(book)
             case ev.RunReady() if book.state is State.STARTING:
                 self._verbs.ready(book)
-            case ev.RunStuck() if book.state in (State.READY, State.DRAINING):
+            case ev.RunSlept() if book.state is State.SLEEPING:
+                self._verbs.slept(book)
+            case ev.RunWoke() if book.state is State.WAKING:
+                self._verbs.woke(book)
+            case ev.RunStuck() if book.state in STUCK:
                 self._verbs.stop_failed(book, event.cause)
             case ev.RunGone():
                 self._gone(book, event.cause)
@@ -384,9 +417,10 @@ def _view(book: ServiceBook) -> ServiceView:
         why=book.why,
         since_at=book.since_at,
         placement=book.placement,
+        promised=book.promised,
         waiting=len(book.waiting),
         in_flight=len(book.in_flight),
-        idle_until=book.timer_at if book.state is State.READY else None,
+        idle_until=book.timer_at if book.state in (State.READY, State.ASLEEP) else None,
         retry_at=book.timer_at if book.state is State.BACKOFF else None,
         failures=book.failures,
         cause=book.cause,

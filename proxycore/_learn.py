@@ -23,6 +23,8 @@ class Learnt:
     """When it last went from serving somebody to serving nobody, if nobody has come since."""
     load_s: float | None = None
     """How long its last load took; None: it was never loaded."""
+    wake_s: float | None = None
+    """How long it last took to wake; None: it never did."""
     return_gap_s: float | None = None
     """From going idle to the next arrival, averaged; None: nobody has ever come back.
 

@@ -52,11 +52,18 @@ class Room:
 
 @attrs.frozen
 class Candidate:
-    """A run that may be stopped to make room, and what that would cost by the policy."""
+    """One way in which a run may leave to make room, and what that would cost by the policy.
+
+    A run that can sleep has two ways: to be stopped, and to sleep, which frees less.
+    """
 
     service: ServiceId
     placement: Placement
+    """What it would free."""
     value: float
+    load_s: float = 0.0
+    """What it would take to bring it back."""
+    sleeps: bool = False
 
 
 def cheapest_victims(
@@ -64,23 +71,31 @@ def cheapest_victims(
 ) -> tuple[Candidate, ...] | None:
     """Return the set with the least summed value that covers the shortfall.
 
-    Of sets that cost the same the smaller is taken, then the one first by service id.
+    A service is in it once, by one of its ways.  Of sets that cost the same the smaller is taken,
+    then the one first by service id, who sleeps before who is stopped.
     None if even all candidates together do not cover it: nobody shall leave in vain.
     """
     gains: list[tuple[Candidate, dict[DeviceId, int]]] = []
-    for candidate in sorted(candidates, key=lambda one: (one.value, one.service)):
+    for candidate in sorted(candidates, key=lambda one: (one.value, one.service, not one.sleeps)):
         gain = {device: n for device, n in candidate.placement.amounts if device in short}
         if gain:
             gains.append((candidate, gain))
-    # What the candidates from index i on give together: a branch that cannot succeed is cut.
+    # What the services from index i on give together at most, each by the way that gives most on
+    # that device: a branch that cannot succeed is cut.
     rest: list[dict[DeviceId, int]] = [dict.fromkeys(short, 0)]
-    for _, gain in reversed(gains):
-        rest.append({device: total + gain.get(device, 0) for device, total in rest[-1].items()})
+    given: dict[tuple[ServiceId, DeviceId], int] = {}
+    for candidate, gain in reversed(gains):
+        total = dict(rest[-1])
+        for device, amount in gain.items():
+            before = given.get((candidate.service, device), 0)
+            given[candidate.service, device] = max(before, amount)
+            total[device] += max(0, amount - before)
+        rest.append(total)
     rest.reverse()
     if any(rest[0][device] < amount for device, amount in short.items()):
         return None
 
-    best: tuple[float, int, tuple[ServiceId, ...]] | None = None
+    best: tuple[float, int, tuple[tuple[ServiceId, bool], ...]] | None = None
     chosen: tuple[Candidate, ...] = ()
     visited = 0
     # Depth first, taking before leaving out, so that the first set found is the greedy one.
@@ -96,7 +111,8 @@ def cheapest_victims(
             if visited > NODES_MAX:
                 break
         if all(amount <= 0 for amount in missing.values()):
-            rank = (value, len(taken), tuple(sorted(one.service for one in taken)))
+            ways = tuple(sorted((one.service, not one.sleeps) for one in taken))
+            rank = (value, len(taken), ways)
             if best is None or rank < best:
                 best, chosen = rank, taken
             continue
@@ -104,6 +120,8 @@ def cheapest_victims(
             continue
         candidate, gain = gains[index]
         stack.append((index + 1, value, taken, missing))
+        if any(one.service == candidate.service for one in taken):
+            continue
         less = {device: amount - gain.get(device, 0) for device, amount in missing.items()}
         stack.append((index + 1, value + candidate.value, (*taken, candidate), less))
     return tuple(sorted(_needed(chosen, short), key=lambda one: one.service))

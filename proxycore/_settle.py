@@ -1,14 +1,14 @@
 """What has become possible: admit who waits, end drains, make room for the first in line."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from . import effects as fx
 from ._books import ServiceBook
 from ._ids import ServiceId, TicketId
 from ._ledger import Candidate, Room, cheapest_victims
 from ._lifecycle import State
-from ._verbs import Verbs, placement_of, run_of
+from ._verbs import Verbs, placement_of, promised_to, run_of
 from .config import Placement
 from .policy import EvictionPolicy, Idle, safe_values
 
@@ -43,19 +43,24 @@ class Settler:
         for book in self._services.values():
             if book.state in (State.READY, State.DRAINING):
                 self._serve(book)
-            wanting |= book.state is State.RESERVED
-            wanting |= book.state is State.DOWN and bool(book.waiting)
+            wanting |= book.promised is not None
+            wanting |= book.state in (State.DOWN, State.ASLEEP) and bool(book.waiting)
         self._verbs.books.reconsider_at = None
         while wanting:
+            self._verbs.books.reconsider_at = None  # Who left meanwhile is waited for no more.
             now_free, promisable = self._verbs.rooms()
-            self._launch_reserved(now_free)
+            self._take_promised(now_free)
             wanting = self._make_room(now_free, promisable)
 
     def _serve(self, book: ServiceBook) -> None:
         if book.state is State.READY:
             self._admit(book)
             self._verbs.rest(book)
-        elif not book.in_flight:
+        elif book.in_flight:
+            pass
+        elif book.drains_to_sleep:
+            self._verbs.sleep(book, book.why)
+        else:
             self._verbs.stop(book, book.why)
 
     def _admit(self, book: ServiceBook) -> None:
@@ -69,32 +74,32 @@ class Settler:
         for ticket in list(itertools.islice(book.waiting.values(), places)):
             self._verbs.admit(book, ticket)
 
-    def _reserved(self) -> list[ServiceBook]:
+    def _promised(self) -> list[ServiceBook]:
         """Return those who were promised room, in the order of the promises."""
-        reserved = [book for book in self._services.values() if book.state is State.RESERVED]
-        return sorted(reserved, key=lambda book: book.reserved_order)
+        promised = [book for book in self._services.values() if book.promised is not None]
+        return sorted(promised, key=lambda book: book.promised_order)
 
     def _release_void(self) -> bool:
         """Take back one promise that nobody needs or that cannot be kept; tell if there was any."""
-        reserved = self._reserved()
-        if not reserved:
+        promised = self._promised()
+        if not promised:
             return False
         _, promisable = self._verbs.rooms()
-        for book in reversed(reserved):
+        for book in reversed(promised):
             if not book.waiting:
                 self._verbs.release(book, "nobody waits for it any more")
                 return True
-            if any(promisable.free[device] < 0 for device in placement_of(book).devices):
+            if any(promisable.free[device] < 0 for device in promised_to(book).devices):
                 self._verbs.release(book, "the room that it was promised does not come")
                 return True
         return False
 
-    def _launch_reserved(self, now_free: Room) -> None:
-        """Launch, in the order of the promises, those whose room has come."""
-        for book in self._reserved():
-            placement = placement_of(book)
+    def _take_promised(self, now_free: Room) -> None:
+        """Launch and wake, in the order of the promises, those whose room has come."""
+        for book in self._promised():
+            placement = promised_to(book)
             if now_free.fits(placement):
-                self._verbs.launch(book)
+                self._verbs.take_promised(book)
             # A later one must not take what an earlier one is still gathering.
             now_free.take(placement)
 
@@ -107,52 +112,68 @@ class Settler:
         Who cannot be helped is passed over, nobody leaves for him, and others go ahead; but once
         his patience is over, they may not take what he will need.
         """
-        wanting = [
-            book
-            for book in self._services.values()
-            if book.state is State.DOWN and book.waiting and book.lost is None
-        ]
+        wanting = [book for book in self._services.values() if book.waiting and _lacks_room(book)]
         for book in sorted(wanting, key=self._place_in_line):
-            fitted = any(map(promisable.fits, self._specs[book.id].placements))
+            fitted = any(map(promisable.fits, self._verbs.needs(book)))
             placement = self._find_place(book, promisable)
             if placement is None:
+                if book.state is State.STOPPING:
+                    return True
                 continue
             promisable.take(placement)
             self._verbs.reserve(book, placement)
             if now_free.fits(placement):
-                self._verbs.launch(book)
+                self._verbs.take_promised(book)
             now_free.take(placement)
             if not fitted:
                 return True
         return False
 
     def _find_place(self, book: ServiceBook, promisable: Room) -> Placement | None:
-        """Return where a service may live, making room there if that may be."""
-        placements = self._specs[book.id].placements
-        fitting = [one for one in placements if promisable.fits(one)]
+        """Return which room a service may have, making it if that may be."""
+        needs = self._verbs.needs(book)
+        fitting = [one for one in needs if promisable.fits(one)]
         if fitting:
             return min(fitting, key=promisable.left_by)
         if self._is_patient(book):
-            spared_until = self._spared_until(book)
-            candidates = [one for one in self._candidates() if one.service not in spared_until]
+            every = self._candidates()
+            spared_until = self._spared_until(book, every)
+            candidates = [one for one in every if (one.service, one.sleeps) not in spared_until]
             placement = self._evict_for(book, promisable, candidates)
-            if placement is None:
+            if placement is None and not self._is_moved(book, promisable, candidates):
                 self._reconsider(min([self._patient_until(book), *spared_until.values()]))
             return placement
         placement = self._evict_for(book, promisable, self._candidates())
-        if placement is None:
-            placement = self._evict_for(book, promisable, self._candidates(serving=True))
-        if placement is None and self._fits_some_day(book):
-            promisable.take(
-                min(placements, key=lambda one: sum(promisable.shortfall(one).values()))
-            )
-        return placement
+        if placement is not None:
+            return placement
+        candidates = [one for one in self._candidates(serving=True) if one.service != book.id]
+        placement = self._evict_for(book, promisable, candidates)
+        if placement is not None or self._is_moved(book, promisable, candidates):
+            return placement
+        if self._fits_some_day(book):
+            promisable.take(min(needs, key=lambda one: sum(promisable.shortfall(one).values())))
+        return None
+
+    def _is_moved(
+        self, book: ServiceBook, promisable: Room, candidates: Sequence[Candidate]
+    ) -> bool:
+        """Stop a run that cannot wake where it sleeps, if the service could start elsewhere."""
+        if book.state is not State.ASLEEP or book.lost is not None:
+            return False
+        room = promisable.copy()
+        room.give(placement_of(book))
+        short = map(room.shortfall, self._specs[book.id].placements)
+        if all(cheapest_victims(one, candidates) is None for one in short):
+            return False
+        self._verbs.stop(book, "there is no room to wake it, but some to start it elsewhere")
+        return True
 
     def _fits_some_day(self, book: ServiceBook) -> bool:
         """Tell whether a service would fit if all left that ever may."""
         room = Room.of(self._verbs.config.devices)
         for other in self._services.values():
-            if other.placement is not None and (self._specs[other.id].pinned or other.lost):
+            stays = other is not book and (self._specs[other.id].pinned or other.lost)
+            if other.placement is not None and stays:
                 room.take(other.placement)
         return any(room.fits(placement) for placement in self._specs[book.id].placements)
 
@@ -177,7 +198,7 @@ class Settler:
     ) -> Placement | None:
         """Let the cheapest set leave that makes room, and return where; None if no set does."""
         plans = []
-        for order, placement in enumerate(self._specs[book.id].placements):
+        for order, placement in enumerate(self._verbs.needs(book)):
             victims = cheapest_victims(promisable.shortfall(placement), candidates)
             if victims is not None:
                 value = sum(victim.value for victim in victims)
@@ -185,54 +206,77 @@ class Settler:
         if not plans:
             return None
         *_, placement, victims = min(plans, key=lambda plan: plan[:3])
-        valued = {
-            one.service: fx.Valued(one.service, run_of(self._services[one.service]), one.value)
-            for one in candidates
-        }
-        leaving = tuple(valued.pop(victim.service) for victim in victims)
-        self._verbs.out.append(fx.Explained(book.id, placement, leaving, tuple(valued.values())))
+        leaving = [victim.service for victim in victims]
+        spared = [one for one in candidates if one.service not in leaving]
+        self._verbs.out.append(
+            fx.Explained(
+                book.id,
+                placement,
+                tuple(map(self._valued, victims)),
+                tuple(map(self._valued, spared)),
+            )
+        )
         self._charge_rent(victims)
         for victim in victims:
             leaver = self._services[victim.service]
-            if leaver.unused:
-                self._verbs.stop(leaver, f"room for {book.id}")
+            if leaver.state is State.READY and not leaver.unused:
+                self._verbs.drain_for(leaver, book, to_sleep=victim.sleeps)
+            elif victim.sleeps:
+                self._verbs.sleep(leaver, f"room for {book.id}")
             else:
-                self._verbs.drain_for(leaver, book)
+                self._verbs.stop(leaver, f"room for {book.id}")
             promisable.give(victim.placement)
         return placement
 
-    def _candidates(self, *, serving: bool = False) -> list[Candidate]:
-        """Return what may leave to make room, valued by the policy.
+    def _valued(self, one: Candidate) -> fx.Valued:
+        run = run_of(self._services[one.service])
+        return fx.Valued(one.service, run, one.value, one.sleeps)
 
-        Idle runs, loads that nobody waits for any more, and, if asked for, runs that serve.
+    def _candidates(self, *, serving: bool = False) -> list[Candidate]:
+        """Return what may leave to make room, and how, valued by the policy.
+
+        Idle runs, awake or asleep, and loads that nobody waits for any more.  If asked for also
+        runs that serve, and those asleep for whom there is no room to wake.
         """
         books = self._verbs.books
-        found = []
+        found: list[tuple[Idle, bool]] = []
         for book in self._services.values():
-            spec = self._specs[book.id]
-            if spec.pinned or book.lost is not None:
-                continue
-            if book.state is State.READY:
-                may_leave = book.unused or (serving and self._has_served_batch(book))
-            else:
-                may_leave = book.state is State.STARTING and book.unused and not book.kept
-            if not may_leave:
-                continue
-            found.append(
-                Idle(
+            for placement, load_s, sleeps in self._ways(book, serving=serving):
+                idle = Idle(
                     service=book.id,
-                    placement=placement_of(book),
-                    load_s=spec.load_s,
+                    placement=placement,
+                    load_s=load_s,
                     requests=book.learnt.requests(books.now),
                     idle_s=0.0 if book.in_flight else books.now - book.rested_at,
                     rent=books.rent - book.learnt.rent,
                 )
-            )
-        values = safe_values(self._policy, found)
+                found.append((idle, sleeps))
+        values = safe_values(self._policy, [idle for idle, _ in found])
         return [
-            Candidate(idle.service, idle.placement, value)
-            for idle, value in zip(found, values, strict=True)
+            Candidate(idle.service, idle.placement, value, idle.load_s, sleeps)
+            for (idle, sleeps), value in zip(found, values, strict=True)
         ]
+
+    def _ways(self, book: ServiceBook, *, serving: bool) -> Iterator[tuple[Placement, float, bool]]:
+        """Yield how a run may leave: what that frees, what it takes to undo, whether it sleeps."""
+        spec = self._specs[book.id]
+        if spec.pinned or book.lost is not None:
+            return
+        match book.state:
+            case State.READY if book.unused or (serving and self._has_served_batch(book)):
+                residue = self._verbs.residue(book)
+                if residue is not None:
+                    yield placement_of(book).less(residue), self._wake_s(book), True
+                yield placement_of(book), spec.load_s, False
+            case State.STARTING | State.WAKING if book.unused and not book.kept:
+                yield placement_of(book), spec.load_s, False
+            case State.ASLEEP if book.unused or serving:
+                yield placement_of(book), max(0.0, spec.load_s - self._wake_s(book)), False
+            case _:
+                pass
+
+    def _wake_s(self, book: ServiceBook) -> float:
+        return book.learnt.wake_s or self._specs[book.id].wake_s
 
     def _charge_rent(self, victims: Iterable[Candidate]) -> None:
         """Let everybody pay as much for a byte as the dearest of the victims still had for his."""
@@ -240,7 +284,7 @@ class Settler:
         for victim in victims:
             size = sum(amount for _, amount in victim.placement.amounts)
             paid = self._services[victim.service].learnt.rent
-            books.rent = max(books.rent, paid + self._specs[victim.service].load_s / size)
+            books.rent = max(books.rent, paid + victim.load_s / size)
 
     def _has_served_batch(self, book: ServiceBook) -> bool:
         """Tell whether a load has served those it was made for.
@@ -250,36 +294,50 @@ class Settler:
         """
         return not book.waiting or book.first_in_line.id > book.batch_max
 
-    def _spared_until(self, patient: ServiceBook) -> dict[ServiceId, float]:
+    def _spared_until(
+        self, patient: ServiceBook, candidates: Iterable[Candidate]
+    ) -> dict[tuple[ServiceId, bool], float]:
         """Return the idle runs that are likely to be wanted again in a moment, and until when.
 
-        Two agents that take turns would else make it load for each of their questions.
+        Two agents that take turns would else make it load for each of their questions.  Who would
+        wake in a moment is not spared from sleeping.
         """
-        spared: dict[ServiceId, float] = {}
+        spared: dict[tuple[ServiceId, bool], float] = {}
         if not self._verbs.config.linger:
             return spared
-        for book in self._services.values():
+        for one in candidates:
+            book = self._services[one.service]
             gap_s = book.learnt.return_gap_s
-            if book.state is not State.READY or gap_s is None:
+            if book.state not in (State.READY, State.ASLEEP) or gap_s is None:
                 continue
             # What it really took counts here: the default for a service that declares nothing is
             # long, and who loads in a moment is not worth waiting for.
             load_s = book.learnt.load_s or self._specs[book.id].load_s
+            if one.sleeps:
+                load_s = self._wake_s(book)
+            elif book.state is State.ASLEEP:
+                load_s -= self._wake_s(book)
             until = book.rested_at + LINGER_GAPS * gap_s
             cost_s = gap_s * len(patient.waiting)
             if cost_s <= LINGER_LOADS * load_s and self._verbs.books.now < until:
-                spared[book.id] = until
+                spared[one.service, one.sleeps] = until
         return spared
 
     def lack(self, book: ServiceBook) -> str:
         """Say what the best placement would lack even if all that may be stopped were."""
         _, promisable = self._verbs.rooms()
         for candidate in self._candidates():
-            promisable.give(candidate.placement)
-        lacks = [promisable.shortfall(one) for one in self._specs[book.id].placements]
+            if not candidate.sleeps:
+                promisable.give(candidate.placement)
+        lacks = [promisable.shortfall(one) for one in self._verbs.needs(book)]
         least = min(lacks, key=lambda lack: sum(lack.values()))
         if not least:
             return "what could leave for it is likely to be wanted in a moment"
         return ", ".join(
             f"{amount / 2**30:.1f} GiB more needed on {device}" for device, amount in least.items()
         )
+
+
+def _lacks_room(book: ServiceBook) -> bool:
+    """Tell whether it is room that a service lacks to serve, and nothing else."""
+    return book.state is State.ASLEEP or (book.state is State.DOWN and book.lost is None)

@@ -9,13 +9,15 @@ from ._ids import RunId, ServiceId, TicketId
 from ._ledger import Room
 from ._lifecycle import HOLDING, State, Step, advance
 from .config import BACKOFF_MAX_S, BACKOFF_S, CoreConfig, Placement, ServiceSpec
-from .events import Cause
+from .events import Cause, FoundRun
 
 KILL_AFTER_S = 5.0
 """Beyond grace_s: so long the shell has to report that the polite stop worked, or forced it."""
 KILL_AGAIN_S = 10.0
 OVERDUE_KILLS = 2
 """A run that outlived so many kills is not counted on to leave: promises of its room are void."""
+SLEEP_S = 60.0
+"""How long a run may take to fall asleep: it copies its memory, and frees it."""
 LOST_RETRY_S = 5.0
 """When a client may ask again while what runs the service is away."""
 
@@ -39,63 +41,123 @@ class Verbs:
         now_free = Room.of(self.config.devices)
         promisable = Room.of(self.config.devices)
         for book in self.books.services.values():
+            if book.promised is not None:
+                promisable.take(book.promised)
             if book.placement is None:
                 continue
             if book.state in HOLDING:
                 now_free.take(book.placement)
-            leaves = book.state is State.DRAINING or (
-                book.state is State.STOPPING and book.kills < OVERDUE_KILLS
-            )
-            if not leaves:
-                promisable.take(book.placement)
+            promisable.take(self._stays(book))
         return now_free, promisable
+
+    def _stays(self, book: ServiceBook) -> Placement:
+        """Return what a run will still claim once it has left as it is about to."""
+        claim = placement_of(book)
+        match book.state:
+            case State.SLEEPING:
+                return self.residue(book) or claim
+            case State.DRAINING:
+                return (self.residue(book) or claim) if book.drains_to_sleep else Placement()
+            case State.STOPPING if book.kills < OVERDUE_KILLS:
+                return Placement()
+            case _:
+                return claim
+
+    def residue(self, book: ServiceBook) -> Placement | None:
+        """Return what the run of a service holds asleep; None: it cannot sleep."""
+        return None if book.home is None else self.specs[book.id].residue(book.home)
+
+    def needs(self, book: ServiceBook) -> tuple[Placement, ...]:
+        """Return the rooms of which a service that waits for room needs one, beside its claim."""
+        if book.state is State.ASLEEP and book.home is not None:
+            return (book.home.less(placement_of(book)),)
+        return self.specs[book.id].placements
 
     # A service from state to state
 
     def reserve(self, book: ServiceBook, placement: Placement) -> None:
-        self.books.reserved_count += 1
-        book.reserved_order = self.books.reserved_count
-        book.placement = placement
+        self.books.promised_count += 1
+        book.promised_order = self.books.promised_count
+        book.promised = placement
         self._move(book, Step.RESERVE, f"{len(book.waiting)} waiting")
 
     def release(self, book: ServiceBook, why: str) -> None:
         """Take a promise back; who drains for its sake alone goes on serving."""
         self._move(book, Step.RELEASE, why)
+        self._rest_asleep(book)
         for other in self.books.services.values():
             if other.drains_for == book.id and other.state is State.DRAINING:
                 self.undrain(other, f"{book.id} does not need its room any more")
 
+    def take_promised(self, book: ServiceBook) -> None:
+        """Begin what room was promised for, and has come: a start, or a wake."""
+        if book.state is State.ROUSING:
+            self.wake(book)
+        else:
+            self.launch(book)
+        book.kept = book.starts_waiting > 0
+        book.start_max_at = self.books.now + self.specs[book.id].start_max_s
+        self.extend_start(book)
+
     def launch(self, book: ServiceBook) -> None:
-        spec = self.specs[book.id]
         self.books.run_max = RunId(self.books.run_max + 1)
         book.run = self.books.run_max
+        book.home = book.placement = book.promised
         self._move(book, Step.LAUNCH, "there is room")
-        book.kept = book.starts_waiting > 0
-        book.start_max_at = self.books.now + spec.start_max_s
-        self.extend_start(book)
         self.out.append(fx.StartRun(book.id, book.run, placement_of(book)))
+
+    def wake(self, book: ServiceBook) -> None:
+        book.placement = book.home
+        self._move(book, Step.WAKE, "there is room")
+        self.out.append(fx.WakeRun(book.id, run_of(book)))
 
     def extend_start(self, book: ServiceBook) -> None:
         alive_until = self.books.now + self.specs[book.id].start_s
         book.timer_at = min(alive_until, book.start_max_at)
 
-    def adopt(self, book: ServiceBook, run: RunId, placement: Placement) -> None:
-        book.run, book.placement = run, placement
-        self._move(book, Step.ADOPT, "found running")
+    def adopt(self, book: ServiceBook, found: FoundRun) -> None:
+        book.run, book.home, book.placement = found.run, found.placement, found.placement
+        if found.asleep:
+            book.placement = self.residue(book)
+            self._move(book, Step.ADOPT_ASLEEP, "found asleep")
+            self._rest_asleep(book)
+        else:
+            self._move(book, Step.ADOPT, "found running")
 
     def ready(self, book: ServiceBook) -> None:
         book.learnt.load_s = self.books.now - book.since_at
         self._move(book, Step.READY, "it answers")
         book.batch_max = next(reversed(book.waiting), TicketId(0))
 
+    def woke(self, book: ServiceBook) -> None:
+        book.learnt.wake_s = self.books.now - book.since_at
+        self._move(book, Step.WOKE, "it is awake")
+        book.batch_max = next(reversed(book.waiting), TicketId(0))
+
+    def sleep(self, book: ServiceBook, why: str) -> None:
+        self._move(book, Step.SLEEP, why)
+        book.timer_at = self.books.now + SLEEP_S
+        self.out.append(fx.SleepRun(book.id, run_of(book)))
+
+    def slept(self, book: ServiceBook) -> None:
+        book.placement = self.residue(book)
+        self._move(book, Step.SLEPT, book.why)
+        self._rest_asleep(book)
+
+    def _rest_asleep(self, book: ServiceBook) -> None:
+        """Arm the idle timer of a run that is asleep now."""
+        spec = self.specs[book.id]
+        if book.state is State.ASLEEP and not spec.pinned and spec.idle_s is not None:
+            book.timer_at = self.books.now + spec.idle_s
+
     def drain(self, book: ServiceBook, why: str) -> None:
         self._move(book, Step.DRAIN, why)
         book.timer_at = self.books.now + self.specs[book.id].drain_s
 
-    def drain_for(self, book: ServiceBook, other: ServiceBook) -> None:
+    def drain_for(self, book: ServiceBook, other: ServiceBook, *, to_sleep: bool) -> None:
         """Drain a run that serves, to give its room to another."""
         self.drain(book, f"room for {other.id}")
-        book.drains_for = other.id
+        book.drains_for, book.drains_to_sleep = other.id, to_sleep
 
     def undrain(self, book: ServiceBook, why: str) -> None:
         if book.drains_for is not None:
@@ -148,21 +210,24 @@ class Verbs:
         old, run = book.state, book.run
         book.state = advance(old, step)
         book.since_at, book.why, book.timer_at = self.books.now, why, None
-        if step in (Step.READY, Step.ADOPT):
+        if step in (Step.READY, Step.ADOPT, Step.ADOPT_ASLEEP):
             book.ready_at = self.books.now
-        if step in (Step.LAUNCH, Step.READY, Step.ADOPT):
+        if step in (Step.LAUNCH, Step.READY, Step.ADOPT, Step.ADOPT_ASLEEP, Step.WOKE):
             book.rested_at = self.books.now
+        if book.state not in (State.RESERVED, State.ROUSING):
+            book.promised = None
         if book.state in (State.DOWN, State.BACKOFF, State.FAILED):
             for ticket in book.in_flight:
                 del self.books.tickets[ticket]
             book.in_flight.clear()
-            book.run = book.placement = book.ready_at = book.blame = None
+            book.run = book.placement = book.home = book.ready_at = book.blame = None
             book.kills = 0
             book.leaves_for_good = False
-        if book.state is not State.STARTING:
+        if book.state not in (State.STARTING, State.WAKING):
             book.kept = False
         if book.state is not State.DRAINING:
             book.drains_for = None
+            book.drains_to_sleep = False
         self.out.append(fx.Changed(book.id, run, old, book.state, why))
 
     # Tickets
@@ -172,7 +237,7 @@ class Verbs:
         self.books.tickets[ticket.id] = book.id
         heapq.heappush(self.books.deadlines, (ticket.deadline_at, ticket.id))
         book.starts_waiting += ticket.by_hand
-        book.kept |= ticket.by_hand and book.state is State.STARTING
+        book.kept |= ticket.by_hand and book.state in (State.STARTING, State.WAKING)
 
     def admit(self, book: ServiceBook, ticket: Ticket) -> None:
         """Let a ticket in; a start by hand is answered, and takes no place."""
@@ -258,3 +323,10 @@ def placement_of(book: ServiceBook) -> Placement:
     if book.placement is None:
         raise InvariantError(f"{book.id} is {book.state.value} without a placement")
     return book.placement
+
+
+def promised_to(book: ServiceBook) -> Placement:
+    """Return the room that is promised to a service that must have a promise."""
+    if book.promised is None:
+        raise InvariantError(f"{book.id} is {book.state.value} without a promise")
+    return book.promised

@@ -29,6 +29,8 @@ HEADROOM = 512 * MIB
 
 LOAD_S = 10.0
 """The load time of a service that says nothing about it."""
+WAKE_S = 2.0
+"""The time that a sleeping run takes to wake if nothing says more: memory is copied back."""
 IDLE_LOADS = 160.0
 IDLE_MIN_S = 300.0
 IDLE_MAX_S = 7200.0
@@ -97,6 +99,16 @@ class Placement:
     def devices(self) -> tuple[DeviceId, ...]:
         return tuple(device for device, _ in self.amounts)
 
+    def less(self, other: "Placement") -> "Placement":
+        """Return what remains of it when another, which is no larger, is taken away."""
+        taken = dict(other.amounts)
+        return Placement.of((device, n - taken.get(device, 0)) for device, n in self.amounts)
+
+    def within(self, other: "Placement") -> "Placement":
+        """Return as much of it as another has as well."""
+        most = dict(other.amounts)
+        return Placement.of((device, min(n, most.get(device, 0))) for device, n in self.amounts)
+
 
 @attrs.frozen
 class ModelSpec:
@@ -115,10 +127,12 @@ class ServiceSpec:
     """Every placement that would do, the best liked first.  Never empty."""
     aliases: tuple[str, ...] = ()
     models: tuple[ModelSpec, ...] = ()
-    asleep: Placement | None = None
-    """What a sleeping run still holds; None: this service cannot sleep."""
+    asleep: tuple[Placement, ...] = attrs.field(default=())
+    """What a sleeping run still holds, for each of the `placements`; (): it cannot sleep."""
     load_s: float = attrs.field(default=LOAD_S, validator=_positive)
     """The declared time from start to ready: a prior, until it is learnt."""
+    wake_s: float = attrs.field(default=WAKE_S, validator=_positive)
+    """The declared time from asleep to ready: a prior, until it is learnt."""
     concurrent_max: int | None = attrs.field(default=None, validator=_positive)
     """Requests that a run takes at once; None: as many as come."""
     queue_max: int = attrs.field(default=QUEUE_MAX, validator=_positive)
@@ -141,10 +155,30 @@ class ServiceSpec:
         """How long one who waits for it lets others pass, and spares those who serve."""
         return max(PATIENCE_S, PATIENCE_LOADS * self.load_s)
 
+    def residue(self, home: Placement) -> Placement | None:
+        """Return what a run that lives at `home` still holds asleep; None: it cannot sleep there.
+
+        Looked up by the devices: how much it claims there may have changed since it was started.
+        """
+        for placement, asleep in zip(self.placements, self.asleep, strict=False):
+            if placement.devices == home.devices:
+                return asleep.within(home)
+        return None
+
     @placements.validator
     def _check(self, _: object, placements: tuple[Placement, ...]) -> None:
         if not placements:
             raise LocalError(f"service {self.id!r} needs at least one placement")
+
+    @asleep.validator
+    def _check_asleep(self, _: object, asleep: tuple[Placement, ...]) -> None:
+        if not asleep:
+            return
+        if len(asleep) != len(self.placements):
+            raise LocalError(f"service {self.id!r} has as many residues as placements, or none")
+        for residue, placement in zip(asleep, self.placements, strict=True):
+            if residue.within(placement) != residue:
+                raise LocalError(f"service {self.id!r} claims more asleep than awake: {residue}")
 
 
 def idle_auto_s(load_s: float) -> float:

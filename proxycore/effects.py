@@ -37,6 +37,22 @@ class KillRun:
 
 
 @attrs.frozen
+class SleepRun:
+    """Let the run sleep.  Answer: `RunSlept`; `RunStuck` or `RunGone` if it cannot."""
+
+    service: ServiceId
+    run: RunId
+
+
+@attrs.frozen
+class WakeRun:
+    """Wake the run.  Answer: `RunWoke`; `RunStuck` or `RunGone` if it cannot."""
+
+    service: ServiceId
+    run: RunId
+
+
+@attrs.frozen
 class Admit:
     """Send the request to this run now."""
 
@@ -103,19 +119,22 @@ class Waiting:
 
 @attrs.frozen
 class Valued:
-    """What stopping one candidate would cost, by the policy."""
+    """What it would cost, by the policy, to let one candidate leave."""
 
     service: ServiceId
     run: RunId
     value: float
+    sleeps: bool = False
+    """It would be put to sleep, not stopped."""
 
 
 @attrs.frozen
 class Explained:
-    """Fact: room was made for a service, by stopping the cheapest set of candidates."""
+    """Fact: room was made for a service: the cheapest set of candidates stops, or sleeps."""
 
     service: ServiceId
     placement: Placement
+    """The room that is made: for a sleeping run only what it lacks."""
     victims: tuple[Valued, ...]
     spared: tuple[Valued, ...]
 
@@ -123,4 +142,4 @@ class Explained:
 Fact: TypeAlias = Refuse | Changed | Waiting | Explained
 """What is worth writing down: it tells why.  A refusal is an order as well."""
 
-Effect: TypeAlias = StartRun | StopRun | KillRun | Admit | Started | Fact
+Effect: TypeAlias = StartRun | StopRun | KillRun | SleepRun | WakeRun | Admit | Started | Fact

@@ -28,14 +28,16 @@ from .effects import (
     Explained,
     KillRun,
     Refuse,
+    SleepRun,
     Started,
     StartRun,
     StopRun,
     Waiting,
+    WakeRun,
 )
 from .policy import POLICIES, EvictionPolicy
 
-VERSION = 2
+VERSION = 3
 
 _EVENTS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(ev.Event)}
 
@@ -108,6 +110,10 @@ def _order(effect: Effect) -> str | None:
             return f"stop {service}#{run}"
         case KillRun(service, run):
             return f"kill {service}#{run}"
+        case SleepRun(service, run):
+            return f"let {service}#{run} sleep"
+        case WakeRun(service, run):
+            return f"wake {service}#{run}"
         case Admit(ticket, service, run):
             return f"admit {ticket} to {service}#{run}"
         case Started(ticket, service, run):

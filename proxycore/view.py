@@ -19,11 +19,13 @@ class ServiceView:
     """Why it is in this state."""
     since_at: float
     placement: Placement | None
-    """What it claims, or has reserved."""
+    """What it claims: asleep, what a sleeping run still holds."""
+    promised: Placement | None
+    """Room that is promised to it beside its claim."""
     waiting: int
     in_flight: int
     idle_until: float | None
-    """When it will be stopped for idleness, if nothing comes."""
+    """When it will sleep or be stopped for idleness, if nothing comes."""
     retry_at: float | None
     """When a failed service may start again."""
     failures: int

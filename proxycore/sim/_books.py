@@ -34,9 +34,23 @@ class Client:
     run: RunId | None = None
 
 
+class Sleep(enum.Enum):
+    """Whether a run sleeps, as far as the core was told."""
+
+    AWAKE = "awake"
+    FALLING = "falling"
+    """It was told to sleep."""
+    ASLEEP = "asleep"
+    WAKING = "waking"
+    """It was told to wake."""
+
+
 @attrs.define
 class Run:
-    """One process of the machine.  It uses its memory from `StartRun` until it no longer lives."""
+    """One process of the machine.  It uses its memory from `StartRun` until it no longer lives.
+
+    Asleep it uses a residue of that, from when it fell asleep until it is told to wake.
+    """
 
     service: ServiceId
     id: RunId
@@ -53,6 +67,17 @@ class Run:
     """It will never be ready by itself."""
     ready: bool = False
     """The core was told so, in time."""
+    sleep: Sleep = Sleep.AWAKE
+    residue: Placement | None = None
+    """What it uses asleep; None: it cannot sleep."""
+    dozes: bool = False
+    """It fell asleep, whether the core knows or not."""
+    sleep_until: float = 0.0
+    """When a core may lose its patience with it falling asleep."""
+    sleeps_by_hand: bool = False
+    """Somebody asked for that, and it is still awake."""
+    drains_to_sleep: bool = False
+    """It will sleep, and not stop, when it has served."""
     stuck: bool = False
     asked: bool = False
     """It heard a stop or a kill that it will obey, some time."""
@@ -77,14 +102,61 @@ class Run:
         return not self.ready and self.stop_at is None and not self.told_gone
 
     @property
-    def promised(self) -> bool:
-        """Its bytes may be promised to others: it drains, or was told to go and is not overdue."""
-        return self.draining if self.stop_at is None else self.kills < OVERDUE_KILLS
+    def waking(self) -> bool:
+        return self.sleep is Sleep.WAKING and self.stop_at is None and not self.told_gone
+
+    @property
+    def awake(self) -> bool:
+        """It answers requests, if it is not leaving."""
+        return self.ready and self.sleep is Sleep.AWAKE
+
+    @property
+    def asleep(self) -> bool:
+        return self.sleep is Sleep.ASLEEP and self.stop_at is None
+
+    @property
+    def falls_asleep(self) -> bool:
+        return self.sleep is Sleep.FALLING and self.stop_at is None
+
+    @property
+    def uses(self) -> Placement:
+        """What it physically uses while it lives."""
+        return self.residue if self.dozes and self.residue is not None else self.placement
+
+    @property
+    def claims(self) -> Placement:
+        """What it must be counted with, by what the core was told."""
+        asleep = self.sleep is Sleep.ASLEEP and self.residue is not None
+        return self.residue if asleep and self.residue is not None else self.placement
+
+    @property
+    def needs(self) -> Placement:
+        """What it lacks to wake where it is."""
+        return self.placement.less(self.claims)
+
+    @property
+    def stays(self) -> Placement:
+        """Of its bytes those that may not be promised to others.
+
+        All, unless it drains, falls asleep, or was told to go and is not overdue.
+        """
+        if self.stop_at is not None:
+            return Placement() if self.kills < OVERDUE_KILLS else self.claims
+        falls = self.sleep is Sleep.FALLING or (self.draining and self.drains_to_sleep)
+        if falls and self.residue is not None:
+            return self.residue
+        return Placement() if self.draining else self.claims
+
+    @property
+    def leaves(self) -> bool:
+        """Some of its bytes are about to be free."""
+        return self.stop_at is not None or self.draining or self.sleep is Sleep.FALLING
 
     @property
     def draining(self) -> bool:
         """It gets no new requests."""
-        return self.cut_at is not None or self.drains_for is not None
+        by_hand = self.sleeps_by_hand and self.awake
+        return self.cut_at is not None or self.drains_for is not None or by_hand
 
 
 @attrs.define
@@ -123,6 +195,9 @@ class Books:
             if client.stage is Stage.WAITING and service in (None, client.service)
         ]
 
+    def last_waiting(self, service: ServiceId) -> TicketId:
+        return max((client.ticket for client in self.waiting(service)), default=TicketId(0))
+
     def unused(self, run: Run) -> bool:
         return not run.in_flight and not self.waiting(run.service)
 
@@ -131,21 +206,26 @@ class Books:
 
     def free(self) -> dict[DeviceId, int]:
         """Return what physically is free now, less the headroom."""
-        return less(self.usable(), (run.placement for run in self.runs.values() if run.lives))
+        return less(self.usable(), (run.uses for run in self.runs.values() if run.lives))
 
-    def promisable(self, *, most: bool, without: Iterable[Run] = ()) -> dict[DeviceId, int]:
+    def promisable(
+        self, *, most: bool, without: Iterable[Run] = (), asleep: Iterable[Run] = ()
+    ) -> dict[DeviceId, int]:
         """Return what is free or leaving, not promised, if the runs in `without` left as well.
+
+        Those in `asleep` would only sleep.
 
         Which of its alternatives a service was promised is not always known from outside: `most`
         says whether to suppose that these are small ones.
         """
         leaving = [run.id for run in without]
+        sleeping = [run.id for run in asleep]
         room = less(
             self.usable(),
             (
-                run.placement
+                run.residue if run.id in sleeping and run.residue is not None else run.stays
                 for run in self.current.values()
-                if not run.promised and run.id not in leaving
+                if run.id not in leaving
             ),
         )
         for placements in self.reserved.values():
@@ -155,26 +235,30 @@ class Books:
         return room
 
     def evictable(self, run: Run) -> bool:
-        """Tell whether the core may stop this run to make room."""
+        """Tell whether the core may let this run leave to make room."""
         return (
             run.stop_at is None
             and not run.draining
-            and (run.ready or not run.kept)
+            and run.sleep is not Sleep.FALLING
+            and not ((run.starting or run.waking) and run.kept)
             and self.unused(run)
             and not self.specs[run.service].pinned
             and run.service not in self.lost
         )
 
     def drainable(self, run: Run) -> bool:
-        """Tell whether a run that serves may be drained for one whose patience is over."""
+        """Tell whether a run must leave for one whose patience is over, though it is wanted.
+
+        It serves, and served its batch, or those who want it cannot have it wake.
+        """
         waiting = self.waiting(run.service)
+        may_leave = run.awake and (not waiting or waiting[0].ticket > run.batch_max)
         return (
-            run.ready
+            (may_leave or (run.asleep and run.service not in self.reserved))
             and run.stop_at is None
             and not run.draining
             and not self.specs[run.service].pinned
             and run.service not in self.lost
-            and (not waiting or waiting[0].ticket > run.batch_max)
         )
 
     def surely_evictable(self, run: Run) -> bool:
@@ -192,19 +276,28 @@ class Books:
         """Return who is first in line for room of those whose patience is over."""
         for client in self.waiting():
             service = client.service
-            waits_for_room = service not in self.current and service not in self.lost
+            run = self.current.get(service)
+            down = run is None and service not in self.lost
+            waits_for_room = down or (run is not None and run.asleep)
             if waits_for_room and self.now >= self.patient_until(service):
                 return service
         return None
 
     def feasible(self, service: ServiceId) -> bool:
         """Tell whether there surely is room for a service, once all that may leave has left."""
-        idle = [run for run in self.current.values() if self.surely_evictable(run)]
+        runs = [run for run in self.current.values() if run.service != service]
+        idle = [run for run in runs if self.surely_evictable(run)]
         if self.first_impatient() == service:
-            idle = [
-                run for run in self.current.values() if self.evictable(run) or self.drainable(run)
-            ]
+            idle = [run for run in runs if self.evictable(run) or self.drainable(run)]
         room = self.promisable(most=False, without=idle)
+        own = self.current.get(service)
+        if own is not None and fits(own.needs, room):
+            return True
+        if own is not None and service not in self.lost:
+            # Where there is no room to wake it, there may be some to start it elsewhere.
+            room = self.promisable(most=False, without=[*idle, own])
+        elif own is not None:
+            return False
         return any(fits(placement, room) for placement in self.specs[service].placements)
 
 

@@ -10,8 +10,9 @@ from .. import effects as fx
 from .. import events as ev
 from .._ids import DeviceId, RunId, ServiceId
 from .._lifecycle import State
+from .._verbs import SLEEP_S
 from ..config import Placement
-from ._books import Books, Client, Run, Stage, fits, less
+from ._books import Books, Client, Run, Sleep, Stage, fits, less
 
 
 class Broken(AssertionError):
@@ -27,7 +28,8 @@ class Inspector:
 
     def __init__(self, books: Books) -> None:
         self.books = books
-        self._victims: dict[RunId, ServiceId] = {}
+        self._victims: dict[RunId, fx.Valued] = {}
+        self._beneficiaries: dict[RunId, ServiceId] = {}
         self._placements: dict[ServiceId, tuple[Placement, ...]] = {}
 
     def enter(self, event: ev.Event, effects: tuple[fx.Effect, ...]) -> None:
@@ -37,6 +39,7 @@ class Inspector:
             Broken: a promise.
         """
         self._victims.clear()
+        self._beneficiaries.clear()
         self._placements.clear()
         for effect in effects:
             match effect:
@@ -46,6 +49,10 @@ class Inspector:
                     self._stop(effect)
                 case fx.KillRun():
                     self._kill(effect)
+                case fx.SleepRun():
+                    self._sleep(effect)
+                case fx.WakeRun():
+                    self._wake(effect)
                 case fx.Admit() | fx.Started():
                     self._admit(effect)
                 case fx.Refuse():
@@ -58,8 +65,8 @@ class Inspector:
                     pass
                 case _:
                     assert_never(effect)
-        for run, service in self._victims.items():
-            broken(15, f"run {run} should make room for {service}, yet was never stopped")
+        for run, valued in self._victims.items():
+            broken(15, f"run {run} of {valued.service} should make room, yet does not leave")
         self._check_waiting()
 
     # Runs
@@ -79,7 +86,7 @@ class Inspector:
         spec = books.specs[effect.service]
         if effect.placement not in spec.placements:
             broken(1, f"run {effect.run} of {effect.service} claims what no placement says")
-        self._check_promised(effect, free)
+        self._check_promised(effect.service, effect.placement, free)
         books.reserved.pop(effect.service, None)
         books.runs[effect.run] = books.current[effect.service] = Run(
             effect.service,
@@ -89,44 +96,96 @@ class Inspector:
             start_max_at=books.now + spec.start_max_s,
             rested_at=books.now,
             kept=any(client.by_hand for client in books.waiting(effect.service)),
+            residue=spec.residue(effect.placement),
         )
 
-    def _check_promised(self, effect: fx.StartRun, free: dict[DeviceId, int]) -> None:
-        """Object to a start that takes bytes which somebody promised earlier still lacks."""
-        left = less(free, [effect.placement])
+    def _check_promised(self, who: ServiceId, taken: Placement, free: dict[DeviceId, int]) -> None:
+        """Object to one who takes bytes which somebody promised earlier still lacks."""
+        left = less(free, [taken])
         for service, placements in self.books.reserved.items():
-            if service == effect.service:
+            if service == who:
                 return
             if all(
                 any(
-                    device in effect.placement.devices and amount > left[device]
+                    device in taken.devices and amount > left[device]
                     for device, amount in placement.amounts
                 )
                 for placement in placements
             ):
-                broken(5, f"{effect.service} takes room that was promised to {service} before")
+                broken(5, f"{who} takes room that was promised to {service} before")
+
+    def _sleep(self, effect: fx.SleepRun) -> None:
+        books = self.books
+        run = self._known(effect)
+        spec = books.specs[run.service]
+        if not run.awake or run.stop_at is not None or run.residue is None:
+            broken(6, f"run {run.id} of {run.service} shall sleep, yet is not awake, or cannot")
+        if run.in_flight:
+            broken(6, f"run {run.id} of {run.service} shall sleep while it serves")
+        valued = self._victims.pop(run.id, None)
+        for_room = valued is not None and valued.sleeps
+        drained = run.draining and run.drains_to_sleep
+        if not for_room and not drained and not run.sleeps_by_hand:
+            self._check_idle(run)
+        if spec.pinned and not run.sleeps_by_hand:
+            broken(15, f"run {run.id} of {run.service} is pinned, yet shall sleep")
+        run.sleep, run.sleep_until = Sleep.FALLING, books.now + SLEEP_S
+        run.sleeps_by_hand = run.drains_to_sleep = False
+        run.drains_for = None
+
+    def _wake(self, effect: fx.WakeRun) -> None:
+        books = self.books
+        run = self._known(effect)
+        if not run.asleep:
+            broken(4, f"run {run.id} of {run.service} shall wake, yet is not asleep")
+        free = books.free()
+        for device, amount in run.needs.amounts:
+            if amount > free[device]:
+                broken(1, f"run {run.id} of {run.service} wakes, and overfills {device}")
+        self._check_promised(run.service, run.needs, free)
+        books.reserved.pop(run.service, None)
+        spec = books.specs[run.service]
+        run.sleep, run.dozes, run.hangs = Sleep.WAKING, False, False
+        run.start_until = books.now + min(spec.start_s, spec.start_max_s)
+        run.start_max_at = books.now + spec.start_max_s
+        run.kept = any(client.by_hand for client in books.waiting(run.service))
 
     def _stop(self, effect: fx.StopRun) -> None:
         books = self.books
         run = self._known(effect)
-        slow = run.starting and books.now >= run.start_until
-        for_room = self._victims.pop(run.id, None) is not None
+        slow = (run.starting or run.waking) and books.now >= run.start_until
+        slow |= run.falls_asleep and books.now >= run.sleep_until
+        valued = self._victims.pop(run.id, None)
+        for_room = valued is not None and not valued.sleeps
         if run.in_flight:
             cut = run.cut_at is not None and books.now >= run.cut_at
             cuts = books.specs[run.service].drain_cuts and run.drains_for is not None
             cut |= cuts and books.now >= run.drain_until
             if not cut and not run.stuck:
                 broken(6, f"run {run.id} of {run.service} is stopped while it serves")
+        elif run.draining and run.drains_to_sleep and run.cut_at is None and not run.stuck:
+            broken(6, f"run {run.id} of {run.service} shall stop, though it drained to sleep")
         elif not run.draining and not run.stuck and not slow and not for_room:
-            self._check_idle(run)
+            self._check_unasked(run)
         run.blamed |= run.stuck or slow
         run.stop_at = books.now if run.stop_at is None else run.stop_at
         run.asked |= run.service not in books.lost
 
+    def _check_unasked(self, run: Run) -> None:
+        """Object to the stop of a run that nothing but idleness or a better place could excuse."""
+        books = self.books
+        if run.asleep and books.waiting(run.service):
+            if fits(run.needs, books.promisable(most=False)):
+                broken(15, f"run {run.id} of {run.service} is stopped, though it could wake")
+        elif run.residue is not None and not run.asleep:
+            broken(15, f"run {run.id} of {run.service} is stopped, though it could sleep")
+        else:
+            self._check_idle(run)
+
     def _check_idle(self, run: Run) -> None:
-        """Object to the stop of a run that nothing but idleness could excuse."""
+        """Object to the end of a run that nothing but idleness could excuse."""
         spec = self.books.specs[run.service]
-        if not run.ready or spec.pinned or spec.idle_s is None:
+        if not (run.awake or run.asleep) or spec.pinned or spec.idle_s is None:
             broken(15, f"run {run.id} of {run.service} is stopped for no reason")
         if self.books.waiting(run.service):
             broken(15, f"run {run.id} of {run.service} is stopped though somebody waits for it")
@@ -141,7 +200,7 @@ class Inspector:
         run.kills += 1
         run.asked |= run.service not in self.books.lost
 
-    def _known(self, effect: fx.StopRun | fx.KillRun) -> Run:
+    def _known(self, effect: fx.StopRun | fx.KillRun | fx.SleepRun | fx.WakeRun) -> Run:
         run = self.books.runs.get(effect.run)
         if run is None or run.told_gone or run.service != effect.service:
             broken(10, f"{effect} is for a run that is gone")
@@ -153,7 +212,7 @@ class Inspector:
         books = self.books
         client = self._answered(effect)
         run = books.current.get(effect.service)
-        if run is None or run.id != effect.run or not run.ready:
+        if run is None or run.id != effect.run or not run.awake:
             broken(4, f"ticket {client.ticket} is sent to run {effect.run}, which is not ready")
         if run.stop_at is not None or run.draining:
             broken(4, f"ticket {client.ticket} is sent to run {run.id}, which is leaving")
@@ -216,7 +275,8 @@ class Inspector:
     def _explained(self, effect: fx.Explained) -> None:
         """Check that exactly those must leave who do, and that it helps."""
         books = self.books
-        victims = []
+        victims: list[Run] = []
+        falling: list[Run] = []
         for valued in effect.victims:
             run = books.current.get(valued.service)
             if run is None or run.id != valued.run:
@@ -225,13 +285,22 @@ class Inspector:
                 self._check_drain(run, effect.service)
             elif not books.evictable(run):
                 broken(15, f"run {run.id} of {run.service} is wanted, yet shall leave for room")
-            victims.append(run)
-            self._victims[run.id] = effect.service
-        if not fits(effect.placement, books.promisable(most=True, without=victims)):
-            broken(15, f"{len(victims)} runs leave in vain: {effect.service} will not fit")
-        for victim in victims:
-            others = [run for run in victims if run is not victim]
-            if fits(effect.placement, books.promisable(most=False, without=others)):
+            if valued.sleeps and (run.residue is None or not run.awake):
+                broken(15, f"run {run.id} of {run.service} shall sleep, yet cannot")
+            (falling if valued.sleeps else victims).append(run)
+            self._victims[run.id] = valued
+            self._beneficiaries[run.id] = effect.service
+        room = books.promisable(most=True, without=victims, asleep=falling)
+        if not fits(effect.placement, room):
+            left = len(effect.victims)
+            broken(15, f"{left} runs leave in vain: {effect.service} will not fit")
+        for victim in (*victims, *falling):
+            room = books.promisable(
+                most=False,
+                without=[run for run in victims if run is not victim],
+                asleep=[run for run in falling if run is not victim],
+            )
+            if fits(effect.placement, room):
                 broken(15, f"run {victim.id} of {victim.service} leaves for nothing")
         self._placements[effect.service] = (effect.placement,)
 
@@ -247,18 +316,26 @@ class Inspector:
         """Note who was promised room: the one thing that only the core can tell."""
         run = self.books.current.get(effect.service)
         if effect.new is State.DRAINING and run is not None:
-            if (service := self._victims.pop(run.id, None)) is not None:
-                run.drains_for = service
+            if (valued := self._victims.pop(run.id, None)) is not None:
+                run.drains_for = self._beneficiaries[run.id]
+                run.drains_to_sleep = valued.sleeps
                 run.drain_until = self.books.now + self.books.specs[run.service].drain_s
+            else:
+                run.drains_to_sleep = run.sleeps_by_hand
         elif effect.old is State.DRAINING and effect.new is State.READY and run is not None:
             if run.drains_for is not None:
                 self.books.patient_from[run.drains_for] = self.books.now
             run.drains_for = None
+            run.drains_to_sleep = run.sleeps_by_hand = False
         if effect.new is State.RESERVED:
             alternatives = self.books.specs[effect.service].placements
             placements = self._placements.pop(effect.service, alternatives)
             self.books.reserved[effect.service] = placements
-        elif effect.new is State.DOWN:
+        elif effect.new is State.ROUSING and run is not None:
+            self.books.reserved[effect.service] = (run.needs,)
+        elif effect.new is State.DOWN or (
+            effect.old is State.ROUSING and effect.new is not State.WAKING
+        ):
             self.books.reserved.pop(effect.service, None)
 
     # Waiting
@@ -272,17 +349,17 @@ class Inspector:
                 broken(3, f"ticket {client.ticket} had no answer when its time was over")
         for service in services:
             run = books.current.get(service)
-            if run is None:
+            if run is None or run.asleep:
                 self._check_waits_for_room(service)
-            elif run.ready and run.stop_at is None:
+            elif run.awake and run.stop_at is None:
                 self._check_waits_for_place(run)
 
     def _check_waits_for_room(self, service: ServiceId) -> None:
         books = self.books
         if service in books.reserved:
-            if not any(run.stop_at is not None or run.draining for run in books.current.values()):
+            if not any(run.leaves for run in books.current.values()):
                 broken(9, f"{service} was promised room, yet waits for nobody to leave")
-        elif service in books.lost:
+        elif service in books.lost and service not in books.current:
             return
         elif books.first_impatient() == service:
             if books.feasible(service):

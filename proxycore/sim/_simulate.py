@@ -29,7 +29,7 @@ class Machine:
     """How the simulated machine works."""
 
     unload_s: float = 2.0
-    """From the order to stop a run to its end."""
+    """From the order to stop a run to its end, and from that to sleep until it is asleep."""
     loads_at_once: int = 1
     """Loads read the same disk: the next begins when one is over."""
     instant: bool = False
@@ -84,6 +84,8 @@ class _Simulation:
         make = CheckedCore if checked else Core
         self._core: Decider = make(self._config, now=self.now, policy=policy)
         self._load_s = {spec.id: spec.load_s for spec in self._config.services}
+        self._wake_s = {spec.id: spec.wake_s for spec in self._config.services}
+        self._waking: dict[RunId, None] = {}
         self._due: list[_Due] = []
         self._order = count()
         self._service_s: dict[TicketId, float] = {}
@@ -129,6 +131,11 @@ class _Simulation:
                     return  # It was stopped before its load was over.
                 self._tally.ready(event.service, self.now)
                 self._loaded(event.run)
+            case ev.RunWoke():
+                if event.run not in self._waking:
+                    return  # As above.
+                del self._waking[event.run]
+                self._tally.ready(event.service, self.now)
             case ev.RequestFinished():
                 self._tally.finished(event.ticket, self.now)
             case _:
@@ -149,8 +156,17 @@ class _Simulation:
                 case fx.StopRun():
                     self._tally.stopped(effect.service, self.now)
                     self._loaded(effect.run)
+                    self._waking.pop(effect.run, None)
                     unload_s = 0.0 if self._machine.instant else self._machine.unload_s
                     self._after(unload_s, ev.RunGone(effect.service, effect.run, GONE))
+                case fx.SleepRun():
+                    self._tally.stopped(effect.service, self.now)
+                    unload_s = 0.0 if self._machine.instant else self._machine.unload_s
+                    self._after(unload_s, ev.RunSlept(effect.service, effect.run))
+                case fx.WakeRun():
+                    self._waking[effect.run] = None
+                    wake_s = 0.0 if self._machine.instant else self._wake_s[effect.service]
+                    self._after(wake_s, ev.RunWoke(effect.service, effect.run))
                 case fx.Refuse():
                     self._tally.refused(effect.ticket, self.now)
                 case fx.KillRun() | fx.Started() | fx.Changed() | fx.Waiting() | fx.Explained():

@@ -9,7 +9,7 @@ from .._core import Core
 from .._ids import RunId, ServiceId, TicketId
 from ..config import CoreConfig
 from ..policy import EvictionPolicy
-from ._books import Books, Client, Run, Stage, fits, less
+from ._books import Books, Client, Run, Sleep, Stage, fits, less
 from ._promises import Inspector, broken
 
 TICKS_MAX = 1000
@@ -73,6 +73,9 @@ class World:
     def stop(self, service: ServiceId, *, force: bool = False) -> None:
         self._tell(ev.StopRequested(service, force))
 
+    def sleep(self, service: ServiceId) -> None:
+        self._tell(ev.SleepRequested(service))
+
     def shut_down(self, within_s: float) -> None:
         self._tell(ev.ShutdownRequested(self.now + within_s))
 
@@ -86,6 +89,16 @@ class World:
 
     def be_stuck(self, run: Run) -> None:
         self._tell(ev.RunStuck(run.service, run.id, ev.Cause("stuck", "it answers no more")))
+
+    def doze(self, run: Run) -> None:
+        """Let a run fall asleep physically; the core does not know yet."""
+        run.dozes = True
+
+    def tell_slept(self, run: Run) -> None:
+        self._tell(ev.RunSlept(run.service, run.id))
+
+    def tell_woke(self, run: Run) -> None:
+        self._tell(ev.RunWoke(run.service, run.id))
 
     def die(self, run: Run) -> None:
         """End a run physically, asked or not; the core does not know yet."""
@@ -115,10 +128,13 @@ class World:
         self.check_replay()
         healthy = [run for run in self.books.runs.values() if run.lives and run.ready]
         healthy = [run for run in healthy if run.stop_at is None and not run.stuck]
+        healthy = [run for run in healthy if run.awake or run.asleep]
         self._boot(self.now, max(self.books.runs, default=self.run_max))
         self._tell(
             ev.RunsFound(
-                tuple(ev.FoundRun(run.service, run.id, run.placement) for run in healthy),
+                tuple(
+                    ev.FoundRun(run.service, run.id, run.placement, run.asleep) for run in healthy
+                ),
                 self.run_max,
             )
         )
@@ -172,7 +188,7 @@ class World:
                 break
             pauses = [deadline - self.now]
             for run in list(self.books.current.values()):
-                if run.starting:
+                if run.starting or run.waking:
                     pauses.append(self.books.specs[run.service].start_s / 2)
                     self.be_alive(run)
             self.wait(min(pauses))
@@ -190,6 +206,13 @@ class World:
             if run.starting and not run.hangs:
                 self.be_ready(run)
                 return True
+            if run.waking and not run.hangs:
+                self.tell_woke(run)
+                return True
+            if run.falls_asleep:
+                self.doze(run)
+                self.tell_slept(run)
+                return True
         for client in self.books.clients.values():
             if client.stage is not Stage.WAITING:
                 self.finish(client)
@@ -201,7 +224,7 @@ class World:
         pinned = [
             run.placement
             for run in self.books.current.values()
-            if self.books.specs[run.service].pinned and run.ready
+            if self.books.specs[run.service].pinned and run.ready and run.service != service
         ]
         room = less(self.books.usable(), pinned)
         return not any(fits(one, room) for one in self.books.specs[service].placements)
@@ -258,12 +281,10 @@ class World:
         self._check_deadline()
 
     def _is_stale(self, event: ev.Event) -> bool:
-        match event:
-            case ev.RunAlive() | ev.RunReady() | ev.RunStuck() | ev.RunGone():
-                current = self.books.current.get(event.service)
-                return current is None or current.id != event.run
-            case _:
-                return False
+        if isinstance(event, ev.RunEvent):
+            current = self.books.current.get(event.service)
+            return current is None or current.id != event.run
+        return False
 
     def _check_late_tick(self, event: ev.Event) -> None:
         """Whether a due `Tick` comes before an event, or not at all, is the same."""
@@ -307,12 +328,23 @@ class World:
                 run = books.current.get(event.service)
                 if run is not None and run.stop_at is None:
                     self._note_by_hand(run, event)
+            case ev.SleepRequested():
+                run = books.current.get(event.service)
+                if run is not None and run.awake and run.stop_at is None and not run.draining:
+                    run.sleeps_by_hand = True
             case ev.ShutdownRequested():
                 books.closing = True
                 for run in books.current.values():
                     run.cut_at, run.leaves_for_good = event.deadline_at, True
-                    run.drains_for = None
-            case ev.RunAlive() | ev.RunReady() | ev.RunStuck() | ev.RunGone():
+                    run.drains_for, run.drains_to_sleep = None, False
+            case (
+                ev.RunAlive()
+                | ev.RunReady()
+                | ev.RunSlept()
+                | ev.RunWoke()
+                | ev.RunStuck()
+                | ev.RunGone()
+            ):
                 run = books.current.get(event.service)
                 if run is not None and run.id == event.run:
                     self._note_run(run, event)
@@ -327,6 +359,9 @@ class World:
                         rested_at=self.now,
                         kept=False,
                         ready=True,
+                        sleep=Sleep.ASLEEP if found.asleep else Sleep.AWAKE,
+                        residue=books.specs[found.service].residue(found.placement),
+                        dozes=found.asleep,
                     )
                     books.runs[run.id] = books.current[run.service] = run
             case ev.RuntimeLost():
@@ -361,7 +396,7 @@ class World:
     ) -> None:
         drained_at = self.now + self.books.specs[run.service].drain_s
         if not isinstance(event, ev.StartRequested):
-            run.drains_for = None
+            run.drains_for, run.drains_to_sleep = None, False
         match event:
             case ev.StartRequested():
                 run.kept |= run.starting
@@ -375,17 +410,19 @@ class World:
                 if event.force:
                     run.cut_at = self.now
 
-    def _note_run(
-        self, run: Run, event: ev.RunAlive | ev.RunReady | ev.RunStuck | ev.RunGone
-    ) -> None:
+    def _note_run(self, run: Run, event: ev.RunEvent) -> None:
         match event:
-            case ev.RunAlive() if run.starting:
+            case ev.RunAlive() if run.starting or run.waking:
                 alive_until = self.now + self.books.specs[run.service].start_s
                 run.start_until = min(alive_until, run.start_max_at)
             case ev.RunReady() if run.starting:
                 run.ready, run.rested_at = True, self.now
-                waiting = self.books.waiting(run.service)
-                run.batch_max = waiting[-1].ticket if waiting else TicketId(0)
+                run.batch_max = self.books.last_waiting(run.service)
+            case ev.RunSlept() if run.falls_asleep:
+                run.sleep, run.rested_at = Sleep.ASLEEP, self.now
+            case ev.RunWoke() if run.waking:
+                run.sleep, run.rested_at = Sleep.AWAKE, self.now
+                run.batch_max = self.books.last_waiting(run.service)
             case ev.RunStuck() if run.ready:
                 run.stuck = True
             case ev.RunGone():
