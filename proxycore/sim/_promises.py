@@ -281,6 +281,7 @@ class Inspector:
             run = books.current.get(valued.service)
             if run is None or run.id != valued.run:
                 broken(15, f"{valued} is no living run, yet shall leave for {effect.service}")
+            self._check_progress(run)
             if not books.unused(run):
                 self._check_drain(run, effect.service)
             elif not books.evictable(run):
@@ -304,13 +305,21 @@ class Inspector:
                 broken(15, f"run {victim.id} of {victim.service} leaves for nothing")
         self._placements[effect.service] = (effect.placement,)
 
+    def _check_progress(self, run: Run) -> None:
+        """Object to a run that leaves for room before it served those that it was loaded for."""
+        waiting = self.books.waiting(run.service)
+        if waiting and run.starting:
+            broken(14, f"the load of {run.service} is given up though somebody waits for it")
+        if waiting and waiting[0].ticket <= run.batch_max:
+            broken(14, f"run {run.id} of {run.service} shall leave before it served its batch")
+
     def _check_drain(self, run: Run, service: ServiceId) -> None:
         """Object to the drain of a run that serves, if those who want its room could wait."""
         books = self.books
         if books.now < books.patient_until(service):
             broken(6, f"run {run.id} of {run.service} serves, and {service} can wait for its room")
         if not books.drainable(run):
-            broken(6, f"run {run.id} of {run.service} shall leave before it served its batch")
+            broken(6, f"run {run.id} of {run.service} serves, and may not be made to leave")
 
     def _changed(self, effect: fx.Changed) -> None:
         """Note who was promised room: the one thing that only the core can tell."""

@@ -84,6 +84,20 @@ MUTANTS = (
         "ahead >= spec.queue_max - 1 and",
     ),
     Mutant(
+        4,
+        "who is served takes no place",
+        "_settle.py",
+        "max(0, limit - len(book.in_flight))",
+        "limit",
+    ),
+    Mutant(
+        4,
+        "who came last is served first",
+        "_settle.py",
+        "for ticket in list(itertools.islice(book.waiting.values(), places)):",
+        "for ticket in list(itertools.islice(reversed(book.waiting.values()), places)):",
+    ),
+    Mutant(
         5,
         "a promise holds until somebody new comes",
         "_settle.py",
@@ -127,6 +141,20 @@ MUTANTS = (
         "_verbs.py",
         "if not book.unused or spec.pinned or spec.idle_s is None:",
         "if spec.pinned or spec.idle_s is None:",
+    ),
+    Mutant(
+        7,
+        "every look at an idle run gives it more time",
+        "_verbs.py",
+        "book.timer_at = book.rested_at + spec.idle_s",
+        "book.timer_at = (book.timer_at or book.rested_at) + spec.idle_s",
+    ),
+    Mutant(
+        7,
+        "to arm a timer that is armed disarms it",
+        "_verbs.py",
+        "if not book.unused or spec.pinned or spec.idle_s is None:",
+        "if not book.unused or spec.pinned or spec.idle_s is None or book.timer_at:",
     ),
     Mutant(
         8,
@@ -240,6 +268,20 @@ MUTANTS = (
         "_settle.py",
         "return patient_from + self._specs[book.id].patience_s",
         "return patient_from + 1e9",
+    ),
+    Mutant(
+        14,
+        "a load is given up though somebody waits for it",
+        "_books.py",
+        "return not self.in_flight and not self.waiting",
+        "return not self.in_flight",
+    ),
+    Mutant(
+        14,
+        "a load need not serve those that it was made for",
+        "_settle.py",
+        "return not book.waiting or book.first_in_line.id > book.batch_max",
+        "return True",
     ),
     Mutant(
         15,
