@@ -8,7 +8,7 @@ from typing import NoReturn, assert_never
 
 from .. import effects as fx
 from .. import events as ev
-from .._ids import DeviceId, RunId, ServiceId
+from .._ids import DeviceId, RunId, ServiceId, TicketId
 from .._lifecycle import State
 from .._verbs import SLEEP_S
 from ..config import Placement
@@ -131,7 +131,7 @@ class Inspector:
             broken(15, f"run {run.id} of {run.service} is pinned, yet shall sleep")
         run.sleep, run.sleep_until = Sleep.FALLING, books.now + SLEEP_S
         run.sleeps_by_hand = run.drains_to_sleep = False
-        run.drains_for = None
+        run.drains_for, run.batch_max = None, TicketId(0)
 
     def _wake(self, effect: fx.WakeRun) -> None:
         books = self.books
@@ -308,7 +308,7 @@ class Inspector:
     def _check_progress(self, run: Run) -> None:
         """Object to a run that leaves for room before it served those that it was loaded for."""
         waiting = self.books.waiting(run.service)
-        if waiting and run.starting:
+        if waiting and (run.starting or run.waking):
             broken(14, f"the load of {run.service} is given up though somebody waits for it")
         if waiting and waiting[0].ticket <= run.batch_max:
             broken(14, f"run {run.id} of {run.service} shall leave before it served its batch")

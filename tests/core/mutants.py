@@ -43,8 +43,31 @@ MUTANTS = (
         1,
         "what was found running claims nothing",
         "_verbs.py",
-        "book.run, book.placement = run, placement",
-        "book.run, book.placement = run, Placement()",
+        "book.run, book.home, book.placement = found.run, found.placement, found.placement",
+        "book.run, book.home, book.placement = found.run, found.placement, Placement()",
+    ),
+    Mutant(
+        1,
+        "who is told to sleep claims no more at once than when it sleeps",
+        "_verbs.py",
+        "    def sleep(self, book: ServiceBook, why: str) -> None:\n",
+        "    def sleep(self, book: ServiceBook, why: str) -> None:\n"
+        "        book.placement = self.residue(book)\n",
+    ),
+    Mutant(
+        1,
+        "who sleeps claims nothing",
+        "_verbs.py",
+        "    def slept(self, book: ServiceBook) -> None:\n"
+        "        book.placement = self.residue(book)\n",
+        "    def slept(self, book: ServiceBook) -> None:\n        book.placement = Placement()\n",
+    ),
+    Mutant(
+        1,
+        "who wakes claims no more than asleep",
+        "_verbs.py",
+        "        book.placement = book.home\n",
+        "",
     ),
     Mutant(
         2,
@@ -111,15 +134,14 @@ MUTANTS = (
         "_settle.py",
         "            # A later one must not take what an earlier one is still gathering.\n"
         "            now_free.take(placement)",
-        "            if book.state is not State.RESERVED:\n"
-        "                    now_free.take(placement)",
+        "            if book.promised is None:\n                now_free.take(placement)",
     ),
     Mutant(
         6,
         "a run that serves may be stopped for room",
         "_settle.py",
-        "may_leave = book.unused or (serving",
-        "may_leave = not book.waiting or (serving",
+        "case State.READY if book.unused or (serving",
+        "case State.READY if not book.waiting or (serving",
     ),
     Mutant(
         6,
@@ -134,6 +156,13 @@ MUTANTS = (
         "_core.py",
         "if force or not book.in_flight:",
         "if force or book.state is State.READY:",
+    ),
+    Mutant(
+        6,
+        "who is put to sleep by hand need not have served",
+        "_core.py",
+        "if book.state is State.READY and book.in_flight:",
+        "if book.state is State.READY and not book.in_flight:",
     ),
     Mutant(
         6,
@@ -197,6 +226,13 @@ MUTANTS = (
     ),
     Mutant(
         9,
+        "who sleeps need not wake for those who wait",
+        "_settle.py",
+        "return book.state is State.ASLEEP or (book",
+        "return bool(book.state is State.ASLEEP and book.starts_waiting) or (book",
+    ),
+    Mutant(
+        9,
         "nothing leaves for those who wait",
         "_settle.py",
         "            if victims is not None:",
@@ -235,11 +271,16 @@ MUTANTS = (
         "a counter outlives its core",
         "_verbs.py",
         "    def launch(self, book: ServiceBook) -> None:\n"
-        "        spec = self.specs[book.id]\n"
         "        self.books.run_max = RunId(self.books.run_max + 1)\n",
         "    def launch(self, book: ServiceBook, last: list[RunId] = [RunId(0)]) -> None:\n"
-        "        spec = self.specs[book.id]\n"
         "        last[0] = self.books.run_max = RunId(max(self.books.run_max, *last) + 1)\n",
+    ),
+    Mutant(
+        12,
+        "who does not fall asleep is waited for for ever",
+        "_verbs.py",
+        "        book.timer_at = self.books.now + SLEEP_S\n",
+        "",
     ),
     Mutant(
         12,
@@ -282,6 +323,28 @@ MUTANTS = (
         "_settle.py",
         "return not book.waiting or book.first_in_line.id > book.batch_max",
         "return True",
+    ),
+    Mutant(
+        13,
+        "who sleeps makes no room for others though it cannot wake",
+        "_settle.py",
+        "case State.ASLEEP if book.unused or serving:",
+        "case State.ASLEEP if book.unused:",
+    ),
+    Mutant(
+        15,
+        "who sleeps in vain, as what it still holds is in the way",
+        "_ledger.py",
+        "gain = {device: n for device, n in candidate.placement.amounts if device in short}",
+        "gain = {device: n + candidate.sleeps for device, n in candidate.placement.amounts}\n"
+        "        gain = {device: n for device, n in gain.items() if device in short}",
+    ),
+    Mutant(
+        15,
+        "who could sleep for idleness is stopped",
+        "_core.py",
+        "case State.READY if self._verbs.residue(book) is not None:",
+        "case State.READY if self._verbs.residue(book) is None and book.run is None:",
     ),
     Mutant(
         15,

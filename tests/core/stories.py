@@ -5,6 +5,7 @@ under each are the effects.  `python -m tests.core.stories` writes them anew: th
 
     gpu0 24                                  a device and its GiB; headroom 0 or as told
     service chat gpu0=14 | gpu1=14 idle=300  placements, then fields of ServiceSpec without their _s
+    service chat gpu0=14 ~ gpu0=1            after the tilde: what a sleeping run holds there
     @20 arrive 1 chat                        time, what, and with whom
 """
 
@@ -23,12 +24,15 @@ from proxycore import (
     RunId,
     RunReady,
     RunsFound,
+    RunSlept,
     RunStuck,
     RuntimeFound,
     RuntimeLost,
+    RunWoke,
     ServiceId,
     ServiceSpec,
     ShutdownRequested,
+    SleepRequested,
     StartRequested,
     StopRequested,
     Tick,
@@ -46,6 +50,7 @@ FIELDS: dict[str, tuple[str, Callable[[str], object]]] = {
     "drain": ("drain_s", float),
     "grace": ("grace_s", float),
     "load": ("load_s", float),
+    "wake": ("wake_s", float),
     "concurrent": ("concurrent_max", int),
     "queue": ("queue_max", int),
     "priority": ("priority", int),
@@ -98,8 +103,15 @@ def _service(name: str, words: list[str]) -> ServiceSpec:
     places = " ".join(word for word in words if word not in settings).split("|")
     pairs = [word.partition("=") for word in settings]
     fields = {FIELDS[key][0]: FIELDS[key][1](value) for key, _, value in pairs}
-    placements = tuple(_placement(place.split()) for place in places)
-    return ServiceSpec(ServiceId(name), placements, **fields)  # type: ignore[arg-type]
+    awake, asleep = zip(*(place.partition("~")[::2] for place in places), strict=True)
+    can_sleep = any("~" in place for place in places)
+    residues = tuple(_placement(place.split()) for place in asleep) if can_sleep else ()
+    return ServiceSpec(
+        ServiceId(name),
+        tuple(_placement(place.split()) for place in awake),
+        asleep=residues,
+        **fields,  # type: ignore[arg-type]
+    )
 
 
 def _event(words: list[str], now: float) -> ev.Event:
@@ -117,12 +129,18 @@ def _event(words: list[str], now: float) -> ev.Event:
             return ev.RestartRequested(TicketId(int(ticket)), ServiceId(service), now + WAIT_S)
         case ["stop", service, *force]:
             return StopRequested(ServiceId(service), force == ["force"])
+        case ["sleep", service]:
+            return SleepRequested(ServiceId(service))
         case ["shutdown", within]:
             return ShutdownRequested(now + float(within))
         case ["alive", service, run]:
             return RunAlive(ServiceId(service), RunId(int(run)))
         case ["ready", service, run]:
             return RunReady(ServiceId(service), RunId(int(run)))
+        case ["slept", service, run]:
+            return RunSlept(ServiceId(service), RunId(int(run)))
+        case ["woke", service, run]:
+            return RunWoke(ServiceId(service), RunId(int(run)))
         case ["stuck", service, run]:
             return RunStuck(ServiceId(service), RunId(int(run)), Cause("stuck", "no answer"))
         case ["gone", service, run, *why]:
@@ -134,7 +152,9 @@ def _event(words: list[str], now: float) -> ev.Event:
         case ["back", *services]:
             return RuntimeFound(tuple(map(ServiceId, services)))
         case ["found", service, run, *place]:
-            found = ev.FoundRun(ServiceId(service), RunId(int(run)), _placement(place))
+            asleep = place[-1:] == ["asleep"]
+            where = _placement(place[:-1] if asleep else place)
+            found = ev.FoundRun(ServiceId(service), RunId(int(run)), where, asleep)
             return RunsFound((found,), found.run)
     raise ValueError(f"no such happening: {words}")
 
@@ -148,6 +168,10 @@ def _lines(effect: fx.Effect) -> list[str]:
             return [f"=> StopRun {service} {run} within {grace_s:g}"]
         case fx.KillRun(service, run):
             return [f"=> KillRun {service} {run}"]
+        case fx.SleepRun(service, run):
+            return [f"=> SleepRun {service} {run}"]
+        case fx.WakeRun(service, run):
+            return [f"=> WakeRun {service} {run}"]
         case fx.Admit(ticket, service, run):
             return [f"=> Admit {ticket} {service} {run}"]
         case fx.Started(ticket, service, run):
@@ -162,8 +186,16 @@ def _lines(effect: fx.Effect) -> list[str]:
             return [f"ticket {ticket} waits at {position}: {why}"]
         case fx.Explained(service, _, victims, spared):
             lines = [f"room for {service}:"]
-            lines += [f"  leaves {one.service}, worth {one.value:.3g}" for one in victims]
-            return lines + [f"  stays {one.service}, worth {one.value:.3g}" for one in spared]
+            lines += [f"  {_leaves(one)}, worth {one.value:.3g}" for one in victims]
+            return lines + [f"  {_stays(one)}, worth {one.value:.3g}" for one in spared]
+
+
+def _leaves(one: fx.Valued) -> str:
+    return f"{one.service} sleeps" if one.sleeps else f"leaves {one.service}"
+
+
+def _stays(one: fx.Valued) -> str:
+    return f"{one.service} does not sleep" if one.sleeps else f"stays {one.service}"
 
 
 if __name__ == "__main__":
