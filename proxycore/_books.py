@@ -75,6 +75,13 @@ class ServiceBook:
         return not self.in_flight and not self.waiting
 
     @property
+    def holds(self) -> Placement | None:
+        """What it claims and what is promised to it, together."""
+        if self.promised is None:
+            return self.placement
+        return self.promised if self.home is None else self.home
+
+    @property
     def first_in_line(self) -> Ticket:
         """Return who has waited longest; somebody must wait."""
         return next(iter(self.waiting.values()))

@@ -176,7 +176,8 @@ class Core:
             ticket = books.deadlines[0][1]
             book = books.services[books.tickets[ticket]]
             message = f"waited too long for {book.id}: {self._waits_for(book)}"
-            self._verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, message)
+            want = self._want(book)
+            self._verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, message, want=want)
         elif books.reconsider_at is not None and books.reconsider_at <= books.now:
             books.reconsider_at = None  # What it was for is done by settling.
         else:
@@ -314,7 +315,12 @@ class Core:
             self._verbs.refuse(book, ticket, fx.Reason.QUEUE_FULL, message, spec.load_s)
             self._settler.settle()  # How many wait decides who is spared for them.
             return
-        self._verbs.out.append(fx.Waiting(ticket, book.id, ahead + 1, self._waits_for(book)))
+        why, want = self._waits_for(book), self._want(book)
+        self._verbs.out.append(fx.Waiting(ticket, book.id, ahead + 1, why, book.state, want))
+
+    def _want(self, book: ServiceBook) -> fx.Want | None:
+        lacks_room = book.state in (State.DOWN, State.ASLEEP)
+        return self._settler.want(book) if lacks_room else None
 
     def _waits_for(self, book: ServiceBook) -> str:
         if book.state is State.READY:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from . import _explain
 from . import effects as fx
 from ._books import ServiceBook
 from ._ids import ServiceId, TicketId
@@ -214,6 +215,7 @@ class Settler:
                 placement,
                 tuple(map(self._valued, victims)),
                 tuple(map(self._valued, spared)),
+                self._want(book, placement, promisable, candidates),
             )
         )
         self._charge_rent(victims)
@@ -322,6 +324,42 @@ class Settler:
             if cost_s <= LINGER_LOADS * load_s and self._verbs.books.now < until:
                 spared[one.service, one.sleeps] = until
         return spared
+
+    def want(self, book: ServiceBook) -> fx.Want:
+        """Tell why a service that waits for room has none."""
+        _, promisable = self._verbs.rooms()
+        candidates = self._candidates()
+        room = promisable.copy()
+        for candidate in candidates:
+            if not candidate.sleeps:
+                room.give(candidate.placement)
+        needs = self._verbs.needs(book)
+        placement = min(needs, key=lambda one: sum(room.shortfall(one).values()))
+        return self._want(book, placement, promisable, candidates)
+
+    def _want(
+        self,
+        book: ServiceBook,
+        placement: Placement,
+        promisable: Room,
+        candidates: Iterable[Candidate],
+    ) -> fx.Want:
+        every = self._candidates() if self._is_patient(book) else []
+        spared_until = self._spared_until(book, every)
+        may_leave = {one.service for one in every if (one.service, one.sleeps) not in spared_until}
+        return _explain.want(
+            self._verbs,
+            book,
+            placement,
+            promisable,
+            candidates=candidates,
+            spared_until={
+                service: until
+                for (service, _), until in spared_until.items()
+                if service not in may_leave
+            },
+            patient_until=self._patient_until(book),
+        )
 
     def lack(self, book: ServiceBook) -> str:
         """Say what the best placement would lack even if all that may be stopped were."""

@@ -271,9 +271,10 @@ class Verbs:
         reason: fx.Reason,
         message: str,
         retry_after_s: float | None = None,
+        want: fx.Want | None = None,
     ) -> None:
         self._unqueue(book, ticket)
-        self.out.append(fx.Refuse(ticket, book.id, reason, message, retry_after_s))
+        self.out.append(fx.Refuse(ticket, book.id, reason, message, retry_after_s, want))
 
     def refuse_all(
         self,

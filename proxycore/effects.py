@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 import attrs
 
-from ._ids import RunId, ServiceId, TicketId
+from ._ids import DeviceId, RunId, ServiceId, TicketId
 from ._lifecycle import State
 from .config import Placement
 
@@ -83,6 +83,60 @@ class Reason(enum.Enum):
     SHUTTING_DOWN = "shutting_down"
 
 
+class Stay(enum.Enum):
+    """Why one who holds room that another wants does not leave for it."""
+
+    SERVES = "serves"
+    """Somebody is served, or waits to be."""
+    LOADS = "loads"
+    """Somebody waits for it, or it was started by hand."""
+    WANTED_SOON = "wanted_soon"
+    """It is likely to be wanted again in a moment."""
+    PINNED = "pinned"
+    PROMISED = "promised"
+    """It does not run yet, or sleeps: the room is promised to it."""
+    LEAVES = "leaves"
+    """It leaves already, and its room counts as free."""
+    STUCK = "stuck"
+    """It was told to leave and does not."""
+    LOST = "lost"
+    """What runs it is out of reach."""
+
+
+@attrs.frozen
+class Holder:
+    """Who holds room that another wants, and what speaks for it."""
+
+    service: ServiceId
+    run: RunId | None
+    claim: Placement
+    stays: Stay | None
+    """None: it may leave."""
+    until_at: float | None = None
+    """Of `WANTED_SOON`: it may leave from then on."""
+    value: float | None = None
+    """What its leaving would cost, by the policy; None: the policy was not asked."""
+    load_s: float = 0.0
+    requests: float = 0.0
+    """As the policy sees them: `Idle.requests`."""
+    idle_s: float = 0.0
+    """Since when it has served nobody; 0 while it serves."""
+
+
+@attrs.frozen
+class Want:
+    """Room that a service wants and does not have: what it needs, and who is where it could be."""
+
+    placement: Placement
+    """Of all that would do, the one that lacks least."""
+    free: tuple[tuple[DeviceId, int], ...]
+    """Bytes on the devices of the placement that are free, or about to be, and not promised."""
+    holders: tuple[Holder, ...]
+    """All who hold something on these devices."""
+    patient_until: float
+    """Until then who serves is left alone, and who is wanted soon; then they leave as well."""
+
+
 @attrs.frozen
 class Refuse:
     """Answer the ticket with an error."""
@@ -93,6 +147,8 @@ class Refuse:
     message: str
     retry_after_s: float | None = None
     """When another try may do better; None: not before somebody changes something."""
+    want: Want | None = None
+    """The room that it waited for in vain, if that is what it waited for."""
 
 
 @attrs.frozen
@@ -115,6 +171,10 @@ class Waiting:
     position: int
     """1 is next, counted within the service."""
     why: str
+    state: State
+    """Of the service that it waits for."""
+    want: Want | None = None
+    """The room that is missing, if that is what it waits for."""
 
 
 @attrs.frozen
@@ -137,6 +197,8 @@ class Explained:
     """The room that is made: for a sleeping run only what it lacks."""
     victims: tuple[Valued, ...]
     spared: tuple[Valued, ...]
+    want: Want
+    """As it was before anybody left."""
 
 
 Fact: TypeAlias = Refuse | Changed | Waiting | Explained

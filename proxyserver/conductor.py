@@ -33,6 +33,7 @@ from proxycore import (
     RuntimeLost,
     ServiceId,
     ShutdownRequested,
+    SleepRun,
     Started,
     StartRequested,
     StartRun,
@@ -41,6 +42,7 @@ from proxycore import (
     Tick,
     TicketId,
     Waiting,
+    WakeRun,
     journal,
 )
 
@@ -282,6 +284,8 @@ class Conductor(Generic[C]):
                 self._runs[effect.run].stop(effect.grace_s)
             case KillRun():
                 self._runs[effect.run].kill()
+            case SleepRun() | WakeRun():
+                raise AssertionError("no service can sleep yet")
             case Admit() | Started():
                 if (answer := self._answers.get(effect.ticket)) is not None:
                     answer.say(run=self._runs[effect.run])

@@ -62,7 +62,8 @@ class Inspector:
                 case fx.Changed():
                     self._changed(effect)
                 case fx.Waiting():
-                    pass
+                    if effect.want is not None:
+                        self._wanted(effect.service, effect.want)
                 case _:
                     assert_never(effect)
         for run, valued in self._victims.items():
@@ -304,6 +305,22 @@ class Inspector:
             if fits(effect.placement, room):
                 broken(15, f"run {victim.id} of {victim.service} leaves for nothing")
         self._placements[effect.service] = (effect.placement,)
+        self._wanted(effect.service, effect.want)
+        may_leave = {one.service for one in effect.want.holders if one.stays is None}
+        if not may_leave.issuperset(victim.service for victim in (*victims, *falling)):
+            broken(15, f"who leaves for {effect.service} is told to stay: {effect.want}")
+        if all(
+            amount <= dict(effect.want.free)[device] for device, amount in effect.placement.amounts
+        ):
+            broken(15, f"{effect.service} is said to have room, yet others leave: {effect.want}")
+
+    def _wanted(self, service: ServiceId, want: fx.Want) -> None:
+        """Check that all who hold something where somebody wants room are told of."""
+        told = {one.service for one in want.holders}
+        for run in self.books.current.values():
+            in_the_way = set(run.claims.devices) & set(want.placement.devices)
+            if in_the_way and run.service not in (service, *told):
+                broken(15, f"run {run.id} of {run.service} is in the way, yet not told of: {want}")
 
     def _check_progress(self, run: Run) -> None:
         """Object to a run that leaves for room before it served those that it was loaded for."""

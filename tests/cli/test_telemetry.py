@@ -21,6 +21,7 @@ from proxycore import (
     TicketId,
     Valued,
     Waiting,
+    Want,
 )
 from proxyserver.http._exchange import Outcome, RequestRecord
 from proxyserver.telemetry import configure_logs, log_fact, log_request
@@ -47,10 +48,13 @@ FACTS: list[tuple[Fact, str]] = [
         "INFO    a#3  starting -> ready: answers",
     ),
     (Changed(A, RUN, State.STARTING, State.FAILED, "x"), "ERROR   a#3  starting -> failed: x"),
-    (Waiting(TICKET, A, 2, "full"), "DEBUG   a  a request waits, number 2 in line: full"),
+    (
+        Waiting(TICKET, A, 2, "full", State.READY),
+        "DEBUG   a  a request waits, number 2 in line: full",
+    ),
     (Refuse(TICKET, A, Reason.QUEUE_FULL, "no"), "DEBUG   a  refused (queue_full): no"),
     (
-        Explained(A, Placement(), (Valued(B, RUN, 1.5),), ()),
+        Explained(A, Placement(), (Valued(B, RUN, 1.5),), (), Want(Placement(), (), (), 0.0)),
         "INFO    a  room is made by stopping b#3 (worth 1.5)",
     ),
 ]

@@ -369,4 +369,11 @@ MUTANTS = (
         "if spec.pinned or book.lost is not None:",
         "if book.lost is not None:",
     ),
+    Mutant(
+        15,
+        "who serves is not told of to those who want its room",
+        "_explain.py",
+        "if other is book or claim is None or",
+        "if other is book or claim is None or other.in_flight or",
+    ),
 )

@@ -178,24 +178,44 @@ def _lines(effect: fx.Effect) -> list[str]:
             return [f"=> Started {ticket} {service} {run}"]
         case fx.Refuse(ticket, service, reason, message, retry_after_s):
             again = "" if retry_after_s is None else f" (again in {retry_after_s:g} s)"
-            return [f"=> Refuse {ticket} {service} {reason.value}: {message}{again}"]
+            said = f"=> Refuse {ticket} {service} {reason.value}: {message}{again}"
+            return [said, *_want_lines(effect.want)]
         case fx.Changed(service, run, old, new, why):
             number = "" if run is None else f"#{run}"
             return [f"{service}{number} {old.value} -> {new.value}: {why}"]
         case fx.Waiting(ticket, _, position, why):
-            return [f"ticket {ticket} waits at {position}: {why}"]
-        case fx.Explained(service, _, victims, spared):
+            return [f"ticket {ticket} waits at {position}: {why}", *_want_lines(effect.want)]
+        case fx.Explained(service, _, victims, spared, want):
             lines = [f"room for {service}:"]
             lines += [f"  {_leaves(one)}, worth {one.value:.3g}" for one in victims]
-            return lines + [f"  {_stays(one)}, worth {one.value:.3g}" for one in spared]
+            lines += [f"  {_remains(one)}, worth {one.value:.3g}" for one in spared]
+            valued = {one.service for one in (*victims, *spared)}
+            return lines + [_stays(one) for one in want.holders if one.service not in valued]
 
 
 def _leaves(one: fx.Valued) -> str:
     return f"{one.service} sleeps" if one.sleeps else f"leaves {one.service}"
 
 
-def _stays(one: fx.Valued) -> str:
+def _remains(one: fx.Valued) -> str:
     return f"{one.service} does not sleep" if one.sleeps else f"stays {one.service}"
+
+
+def _want_lines(want: fx.Want | None) -> list[str]:
+    if want is None:
+        return []
+    free = dict(want.free)
+    need = ", ".join(
+        f"{device}={amount / GIB:g} of {free[device] / GIB:g}"
+        for device, amount in want.placement.amounts
+    )
+    return [f"  wants {need}, patient until {want.patient_until:g}", *map(_stays, want.holders)]
+
+
+def _stays(holder: fx.Holder) -> str:
+    until = "" if holder.until_at is None else f" until {holder.until_at:g}"
+    why = "too little" if holder.stays is None else holder.stays.value
+    return f"  stays {holder.service}: {why}{until}"
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from proxycore import (
     Event,
     Explained,
     FoundRun,
+    Holder,
     LocalError,
     Reason,
     Refuse,
@@ -33,6 +34,7 @@ from proxycore import (
     TicketId,
     Valued,
     Waiting,
+    Want,
 )
 
 from .shapes import (
@@ -61,7 +63,7 @@ def test_a_request_starts_its_service() -> None:
         Changed(CODER, None, State.DOWN, State.RESERVED, "1 waiting"),
         Changed(CODER, RUN1, State.RESERVED, State.STARTING, "there is room"),
         StartRun(CODER, RUN1, on(gpu0=16)),
-        Waiting(TicketId(1), CODER, 1, "starting"),
+        Waiting(TicketId(1), CODER, 1, "starting", State.STARTING),
     )
 
 
@@ -82,12 +84,14 @@ def test_an_idle_run_leaves_for_who_waits() -> None:
     """The choice is explained, and its claim stays until it is gone."""
     core = serving(big(), small())
     core.handle(RequestFinished(TicketId(1)), T0)
+    holder = Holder(CODER, RUN1, on(gpu0=16), None, value=10.0, load_s=10.0, requests=1.0)
+    want = Want(on(gpu0=14), ((GPU0, 7),), (holder,), T0 + 40.0)
     assert core.handle(arrived(2, CHAT), T0) == (
-        Explained(CHAT, on(gpu0=14), (Valued(CODER, RUN1, 10.0),), ()),
+        Explained(CHAT, on(gpu0=14), (Valued(CODER, RUN1, 10.0),), (), want),
         Changed(CODER, RUN1, State.READY, State.STOPPING, "room for chat"),
         StopRun(CODER, RUN1, 10.0),
         Changed(CHAT, None, State.DOWN, State.RESERVED, "1 waiting"),
-        Waiting(TicketId(2), CHAT, 1, "reserved"),
+        Waiting(TicketId(2), CHAT, 1, "reserved", State.RESERVED),
     )
     assert core.handle(RunGone(CODER, RUN1, EXIT), T0 + 2) == (
         Changed(CODER, RUN1, State.STOPPING, State.DOWN, "room for chat"),
@@ -108,7 +112,8 @@ def test_of_two_idle_runs_the_less_wanted_leaves() -> None:
         core.handle(RequestFinished(TicketId(ticket)), T0)
     explained, *_ = core.handle(arrived(5, CHAT), T0)
     victim, spared = Valued(EMBED, RUN2, 10.0), Valued(CODER, RUN1, 10.0 * math.sqrt(3))
-    assert explained == Explained(CHAT, on(gpu0=14), (victim,), (spared,))
+    assert isinstance(explained, Explained)
+    assert (explained.victims, explained.spared) == ((victim,), (spared,))
 
 
 def test_a_priority_is_served_first() -> None:

@@ -78,7 +78,7 @@ def test_the_cheapest_set_is_found(short: dict[DeviceId, int], candidates: list[
     assert cheapest_victims(short, candidates) == brute_force(short, candidates)
 
 
-@given(shortfalls, ways)
+@given(shortfalls, sleepers)
 def test_the_cheapest_ways_are_found(
     short: dict[DeviceId, int], candidates: list[Candidate]
 ) -> None:

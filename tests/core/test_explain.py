@@ -1,0 +1,143 @@
+"""Who wants room is told what it lacks and what keeps each holder where it is."""
+
+from proxycore import (
+    Core,
+    Effect,
+    Explained,
+    Holder,
+    Refuse,
+    RequestFinished,
+    RunId,
+    RunReady,
+    RuntimeLost,
+    ServiceSpec,
+    Stay,
+    StopRequested,
+    Tick,
+    TicketId,
+    Waiting,
+    Want,
+)
+from proxycore._verbs import KILL_AFTER_S, KILL_AGAIN_S
+
+from .shapes import CHAT, CODER, EMBED, GPU0, T0, arrived, big, machine, on, serving, small
+
+RUN1 = RunId(1)
+
+
+def wanted(effects: tuple[Effect, ...]) -> Want:
+    """Return what the only wait among the effects is for."""
+    [want] = [one.want for one in effects if isinstance(one, Waiting)]
+    assert want is not None
+    return want
+
+
+def why_it_stays(core: Core, now: float = T0) -> tuple[Stay | None, float | None]:
+    """Let a request for chat wait; return why the only one in its way stays, and until when."""
+    [one] = wanted(core.handle(arrived(99, CHAT), now)).holders
+    return one.stays, one.until_at
+
+
+def test_a_wait_for_room_is_told_whole() -> None:
+    """Need, what is free, who is in the way, and until when it lets them be."""
+    core = serving(big(), small())
+    holder = Holder(CODER, RUN1, on(gpu0=16), Stay.SERVES, load_s=10.0, requests=1.0)
+    assert wanted(core.handle(arrived(2, CHAT), T0)) == Want(
+        on(gpu0=14), ((GPU0, 7),), (holder,), T0 + 40
+    )
+
+
+def test_a_wait_for_anything_else_wants_no_room() -> None:
+    """The state says it."""
+    core = Core(machine(small()), now=T0)
+    *_, waiting = core.handle(arrived(1, CHAT), T0)
+    assert isinstance(waiting, Waiting)
+    assert waiting.want is None
+
+
+def test_who_loads_for_somebody_stays() -> None:
+    core = Core(machine(big(), small()), now=T0)
+    core.handle(arrived(1, CODER), T0)
+    assert why_it_stays(core) == (Stay.LOADS, None)
+
+
+def test_who_is_pinned_stays() -> None:
+    core = serving(ServiceSpec(CODER, (on(gpu0=16),), pinned=True), small())
+    core.handle(RequestFinished(TicketId(1)), T0)
+    assert why_it_stays(core) == (Stay.PINNED, None)
+
+
+def test_who_is_out_of_reach_stays() -> None:
+    core = serving(big(), small())
+    core.handle(RequestFinished(TicketId(1)), T0)
+    core.handle(RuntimeLost((CODER,), "away"), T0)
+    assert why_it_stays(core) == (Stay.LOST, None)
+
+
+def test_who_is_wanted_soon_stays_until_a_point_in_time() -> None:
+    """Two of its usual return gaps after it went idle."""
+    core = serving(ServiceSpec(CODER, (on(gpu0=16),), load_s=60.0), small())
+    core.handle(RequestFinished(TicketId(1)), T0 + 100)
+    core.handle(arrived(2, CODER), T0 + 104)
+    core.handle(RequestFinished(TicketId(2)), T0 + 110)
+    core.books.services[CODER].learnt.load_s = 60.0
+    assert why_it_stays(core, T0 + 111) == (Stay.WANTED_SOON, T0 + 118)
+
+
+def test_who_does_not_end_is_stuck() -> None:
+    """Its room is not counted on any more."""
+    core = serving(big(), small())
+    core.handle(StopRequested(CODER, force=True), T0)
+    core.handle(Tick(), T0 + 10 + KILL_AFTER_S)
+    core.handle(Tick(), T0 + 10 + KILL_AFTER_S + KILL_AGAIN_S)
+    assert why_it_stays(core, T0 + 30) == (Stay.STUCK, None)
+
+
+def test_who_leaves_counts_as_room_and_is_told_of() -> None:
+    """So that nobody wonders where a promise comes from."""
+    both = ServiceSpec(EMBED, (on(gpu0=20),))
+    core = serving(big(), small(), both)
+    core.handle(RequestFinished(TicketId(1)), T0)
+    core.handle(arrived(2, CHAT), T0)
+    want = wanted(core.handle(arrived(3, EMBED), T0))
+    assert [(one.service, one.stays) for one in want.holders] == [
+        (CODER, Stay.LEAVES),
+        (CHAT, Stay.PROMISED),
+    ]
+    assert want.free == ((GPU0, 9),)
+
+
+def test_what_cannot_help_may_leave_but_does_not() -> None:
+    """Of the idle, the value is told."""
+    pinned = ServiceSpec(CODER, (on(gpu0=12),), pinned=True)
+    idle = ServiceSpec(EMBED, (on(gpu0=4),))
+    core = serving(pinned, idle, small())
+    core.handle(arrived(2, EMBED), T0)
+    core.handle(RunReady(EMBED, RunId(2)), T0)
+    core.handle(RequestFinished(TicketId(2)), T0)
+    want = wanted(core.handle(arrived(3, CHAT), T0))
+    assert [(one.stays, one.value) for one in want.holders] == [(Stay.PINNED, None), (None, 10.0)]
+
+
+def test_who_waited_in_vain_is_told_what_for() -> None:
+    """A refusal after the wait has the same figures."""
+    core = serving(big(), small())
+    core.handle(arrived(2, CHAT), T0)
+    refused = core.handle(Tick(), T0 + 600.0)
+    [want] = [one.want for one in refused if isinstance(one, Refuse)]
+    assert want is not None
+    assert [(one.service, one.stays) for one in want.holders] == [(CODER, Stay.SERVES)]
+
+
+def test_an_eviction_tells_who_is_no_candidate() -> None:
+    """Whoever asks why it was this one sees why it was not the other."""
+    idle = ServiceSpec(EMBED, (on(gpu0=7),))
+    core = serving(big(), idle, ServiceSpec(CHAT, (on(gpu0=7),)))
+    core.handle(arrived(2, EMBED), T0)
+    core.handle(RunReady(EMBED, RunId(2)), T0)
+    core.handle(RequestFinished(TicketId(2)), T0)
+    [explained] = [one for one in core.handle(arrived(3, CHAT), T0) if isinstance(one, Explained)]
+    assert [(one.service, one.stays) for one in explained.want.holders] == [
+        (CODER, Stay.SERVES),
+        (EMBED, None),
+    ]
