@@ -21,13 +21,18 @@ class Figure:
     value: float
     at_most: float | None = None
     """The promise, where there is one."""
+    at_least: float | None = None
+    """The same, for what should be large."""
 
     @property
     def kept(self) -> bool:
-        return self.at_most is None or self.value <= self.at_most
+        too_large = self.at_most is not None and self.value > self.at_most
+        too_small = self.at_least is not None and self.value < self.at_least
+        return not too_large and not too_small
 
     def __str__(self) -> str:
         promise = "" if self.at_most is None else f"   at most {self.at_most:g}"
+        promise += "" if self.at_least is None else f"   at least {self.at_least:g}"
         return f"{self.name:40} {self.value:12.4g}{promise}{'' if self.kept else '   BROKEN'}"
 
 

@@ -12,6 +12,7 @@ from proxycore.sim import Machine, least_load_s, simulate
 from proxycore.sim.traffic import GB, Request, Traffic, drawn_traffic, read_trace
 
 from ._harness import ROOT, Figure
+from ._sessions import rare_b, two_agents_over_eager
 
 TRACES = ROOT / "benchmarks" / "traces"
 BOUNDS = TRACES / "bounds.json"
@@ -23,13 +24,16 @@ HOW = "exact: proxycore.sim.least_load_s"
 
 
 def measure() -> Sequence[Figure]:
-    """Return the figures of the policies."""
+    """Return the figures of the policies, and of the rules of admission."""
+    rare_wait_s, promised_s = rare_b()
     return (
         Figure("cost_rate_over_bound_48", over_bound("cost_rate", 48), at_most=1.45),
         Figure("cost_rate_over_bound_24", over_bound("cost_rate", 24), at_most=1.08),
         Figure("landlord_over_bound_48", over_bound("landlord", 48)),
         Figure("lru_over_bound_48", over_bound("lru", 48)),
         Figure("mean_wait_over_lru_48", mean_wait_over_lru(48), at_most=0.8),
+        Figure("two_agents_over_eager", two_agents_over_eager(), at_least=5.0),
+        Figure("rare_b_longest_wait_s", rare_wait_s, at_most=promised_s),
     )
 
 

@@ -12,6 +12,8 @@ from ._ids import NodeId as NodeId
 from ._ids import RunId as RunId
 from ._ids import ServiceId as ServiceId
 from ._ids import TicketId as TicketId
+from ._learn import Experience as Experience
+from ._learn import Peak as Peak
 from ._lifecycle import State as State
 from .config import CoreConfig as CoreConfig
 from .config import DeviceSpec as DeviceSpec
@@ -19,6 +21,7 @@ from .config import ModelSpec as ModelSpec
 from .config import Placement as Placement
 from .config import ServiceSpec as ServiceSpec
 from .config import idle_auto_s as idle_auto_s
+from .config import patience_s as patience_s
 from .effects import Admit as Admit
 from .effects import Changed as Changed
 from .effects import Effect as Effect
@@ -26,6 +29,7 @@ from .effects import Explained as Explained
 from .effects import Fact as Fact
 from .effects import Holder as Holder
 from .effects import KillRun as KillRun
+from .effects import MeasureMemory as MeasureMemory
 from .effects import Reason as Reason
 from .effects import Refuse as Refuse
 from .effects import SleepRun as SleepRun
@@ -39,7 +43,10 @@ from .effects import WakeRun as WakeRun
 from .effects import Want as Want
 from .events import Cause as Cause
 from .events import Event as Event
+from .events import ExperienceFound as ExperienceFound
 from .events import FoundRun as FoundRun
+from .events import MemoryMeasured as MemoryMeasured
+from .events import MemoryUnknown as MemoryUnknown
 from .events import RequestArrived as RequestArrived
 from .events import RequestFinished as RequestFinished
 from .events import RestartRequested as RestartRequested

@@ -2,9 +2,10 @@
 
 import attrs
 
-from ._ids import RunId, ServiceId, TicketId
+from ._ids import DeviceId, RunId, ServiceId, TicketId
 from ._learn import Learnt
 from ._lifecycle import State
+from ._memory import DeviceBook
 from .config import Placement
 from .events import Cause
 
@@ -56,6 +57,16 @@ class ServiceBook:
     """Why we stop a run that failed us: it counts as a failure once it is gone."""
     failures: int = 0
     cause: Cause | None = None
+    slept: bool = False
+    """It said that it sleeps; its memory is awaited."""
+    fails: bool = False
+    """Its memory is awaited after a failure: then it backs off."""
+    retries: bool = False
+    """Its last start ran out of memory, and the next one is the second and last try."""
+    seen: dict[DeviceId, int] = attrs.field(factory=dict)
+    """What the present run was seen to hold at most."""
+    served: bool = False
+    """Whether the present run has finished a request: before that it may not have grown."""
     lost: str | None = None
     waiting: dict[TicketId, Ticket] = attrs.field(factory=dict)
     """In order of arrival."""
@@ -100,6 +111,8 @@ class Books:
     ticket_max: TicketId = attrs.field(default=TicketId(0))
     run_max: RunId = attrs.field(default=RunId(0))
     promised_count: int = 0
+    measured: dict[DeviceId, DeviceBook] = attrs.field(factory=dict)
+    """The devices whose memory is known."""
     rent: float = 0.0
     """What a byte would have been charged from the beginning; see `Idle.rent`."""
     reconsider_at: float | None = None

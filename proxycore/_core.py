@@ -5,13 +5,16 @@ from typing import assert_never
 from . import effects as fx
 from . import events as ev
 from ._books import Books, ServiceBook, Ticket
-from ._errors import InvariantError, LocalError
-from ._ids import ServiceId, TicketId
+from ._check import check
+from ._errors import InvariantError
+from ._ids import TicketId
 from ._ledger import Room
 from ._lifecycle import State
+from ._measured import Measured
+from ._memory import DeviceBook
 from ._settle import Settler
 from ._verbs import Verbs, placement_of
-from .config import BACKOFF_S, STABLE_S, CoreConfig
+from .config import BACKOFF_S, STABLE_S, CoreConfig, Placement
 from .events import Cause
 from .policy import DEFAULT, EvictionPolicy
 from .view import CoreView, DeviceView, ServiceView
@@ -59,6 +62,7 @@ class Core:
         """All that it remembers.  For `journal`; others read `view`."""
         self.policy = policy
         self._verbs = Verbs(config, books)
+        self._measured = Measured(self._verbs)
         self._settler = Settler(self._verbs, policy)
 
     def handle(self, event: ev.Event, now: float) -> tuple[fx.Effect, ...]:
@@ -72,7 +76,7 @@ class Core:
             LocalError: the event cannot be: an unknown service, a ticket used twice, a run that
                 was never started, a clock that ran backwards.  Nothing changed.
         """
-        self._check(event, now)
+        check(self.config, self._verbs.specs, self.books, event, now)
         self.books.now = now
         while self._fire_due():
             self._settler.settle()
@@ -98,63 +102,45 @@ class Core:
         """Return a picture of everything."""
         books = self.books.services.values()
         now_free, promisable = self._verbs.rooms()
-        reserved = Room.of(self.config.devices)
+        claimed, reserved = Room.of(self.config.devices), Room.of(self.config.devices)
         for book in books:
-            if book.promised is not None:
-                reserved.take(book.promised)
+            claimed.take(book.placement or Placement())
+            reserved.take(book.promised or Placement())
+        measured, foreign = self.books.measured, self._verbs.foreign()
         devices = tuple(
             DeviceView(
                 id=device.id,
                 capacity=device.capacity,
                 headroom=device.headroom,
-                claimed=device.usable - now_free.free[device.id],
+                claimed=device.usable - claimed.free[device.id],
+                measured_free=measured[device.id].free if device.id in measured else None,
+                foreign=foreign.get(device.id),
                 reserved=device.usable - reserved.free[device.id],
                 free=max(0, min(now_free.free[device.id], promisable.free[device.id])),
             )
             for device in self.config.devices
         )
-        return CoreView(tuple(map(_view, books)), devices)
+        return CoreView(tuple(map(self._view, books)), devices)
 
-    # Check
-
-    def _check(self, event: ev.Event, now: float) -> None:
-        books = self.books
-        if not now >= books.now:
-            raise LocalError(f"the clock ran backwards: {now!r} after {books.now!r}")
-        for service in _services_of(event):
-            if service not in books.services:
-                raise LocalError(f"unknown service {service!r}")
-        if isinstance(event, ev.RunEvent) and event.run > books.run_max:
-            raise LocalError(f"run {event.run} was never started")
-        match event:
-            case ev.RequestArrived() | ev.StartRequested() | ev.RestartRequested():
-                if event.ticket <= books.ticket_max:
-                    raise LocalError(f"ticket {event.ticket} is not above {books.ticket_max}")
-            case ev.RequestFinished():
-                if event.ticket > books.ticket_max:
-                    raise LocalError(f"ticket {event.ticket} never arrived")
-            case ev.SleepRequested():
-                if not self._verbs.specs[event.service].asleep:
-                    raise LocalError(f"service {event.service!r} cannot sleep")
-            case ev.RunsFound():
-                self._check_found(event)
-            case _:
-                pass
-
-    def _check_found(self, event: ev.RunsFound) -> None:
-        if any(book.run is not None for book in self.books.services.values()):
-            raise LocalError("runs are found before any is started")
-        services = [found.service for found in event.found]
-        if len(set(services)) != len(services):
-            raise LocalError(f"two found runs of one service: {services}")
-        devices = {device.id for device in self.config.devices}
-        for found in event.found:
-            if found.run > event.run_max:
-                raise LocalError(f"found run {found.run} is above run_max {event.run_max}")
-            if not devices.issuperset(found.placement.devices):
-                raise LocalError(f"found run {found.run} is on an unknown device")
-            if found.asleep and self._verbs.specs[found.service].residue(found.placement) is None:
-                raise LocalError(f"found run {found.run} sleeps where it cannot")
+    def _view(self, book: ServiceBook) -> ServiceView:
+        return ServiceView(
+            id=book.id,
+            state=book.state,
+            run=book.run,
+            why=book.why,
+            since_at=book.since_at,
+            placement=book.placement,
+            promised=book.promised,
+            estimates=self._verbs.placements(book),
+            experience=book.learnt.experience,
+            waiting=len(book.waiting),
+            in_flight=len(book.in_flight),
+            idle_until=book.timer_at if book.state in (State.READY, State.ASLEEP) else None,
+            retry_at=book.timer_at if book.state is State.BACKOFF else None,
+            failures=book.failures,
+            cause=book.cause,
+            lost=book.lost,
+        )
 
     # Time
 
@@ -198,6 +184,8 @@ class Core:
                 self._verbs.sleep(book, "idle")
             case State.READY | State.ASLEEP:
                 self._verbs.stop(book, "idle")
+            case State.SLEEPING if book.slept:
+                self._verbs.slept(book)  # What did not come back is in nobody's claim.
             case State.SLEEPING:
                 message = f"not asleep after {self.books.now - book.since_at:.0f} s"
                 self._verbs.stop_failed(book, Cause("sleep_timeout", message))
@@ -213,6 +201,8 @@ class Core:
                 self._verbs.stop(book, f"{book.why}; requests cut: {len(book.in_flight)}")
             case State.STOPPING:
                 self._verbs.kill(book)
+            case State.VERIFYING:
+                self._measured.verified(book, f"{book.why}; not all of its memory came back")
             case State.BACKOFF:
                 self._verbs.retry(book, "it may be tried again")
             case _:
@@ -272,6 +262,15 @@ class Core:
             case ev.RuntimeFound():
                 for service in event.services:
                     books.services[service].lost = None
+            case ev.MemoryMeasured():
+                measured = DeviceBook(event.total, event.free, dict(event.by_run), event.complete)
+                self._measured.note(event.device, measured)
+            case ev.MemoryUnknown():
+                for device in event.devices:
+                    self._measured.forget(device)
+            case ev.ExperienceFound():
+                for service, experience in event.experiences:
+                    books.services[service].learnt.recall(experience)
             case _:
                 assert_never(event)
 
@@ -287,7 +286,7 @@ class Core:
             verbs.refuse(book, ticket, fx.Reason.SHUTTING_DOWN, "shutting down")
         elif event.deadline_at <= books.now:
             verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, "its time was over on arrival")
-        elif book.state in (State.BACKOFF, State.FAILED):
+        elif book.fails or book.state in (State.BACKOFF, State.FAILED):
             verbs.refuse_failed(book)
         else:
             self._refuse_hopeless(book)
@@ -296,8 +295,8 @@ class Core:
         """Refuse everybody who waits for what cannot be: a start without room or runtime."""
         self._verbs.refuse_lost(book)
         empty = Room.of(self.config.devices)
-        placements = self._verbs.specs[book.id].placements
-        if book.state is State.DOWN and not any(map(empty.fits, placements)):
+        placements = self._verbs.placements(book)
+        if book.state in (State.DOWN, State.VERIFYING) and not any(map(empty.fits, placements)):
             message = f"{book.id} claims more than there is: {self._settler.lack(book)}"
             self._verbs.refuse_all(book, fx.Reason.NEVER_FITS, message)
 
@@ -331,7 +330,7 @@ class Core:
 
     def _wanted_by_hand(self, event: ev.StartRequested | ev.RestartRequested) -> None:
         book = self.books.services[event.service]
-        book.failures, book.cause = 0, None
+        book.failures, book.cause, book.fails, book.retries = 0, None, False, False
         if book.state in (State.BACKOFF, State.FAILED):
             self._verbs.retry(book, "started by hand")
         if isinstance(event, ev.RestartRequested):
@@ -368,8 +367,8 @@ class Core:
                 self._verbs.extend_start(book)
             case ev.RunReady() if book.state is State.STARTING:
                 self._verbs.ready(book)
-            case ev.RunSlept() if book.state is State.SLEEPING:
-                self._verbs.slept(book)
+            case ev.RunSlept() if book.state is State.SLEEPING and not book.slept:
+                self._measured.slept(book)
             case ev.RunWoke() if book.state is State.WAKING:
                 self._verbs.woke(book)
             case ev.RunStuck() if book.state in STUCK:
@@ -381,54 +380,32 @@ class Core:
 
     def _gone(self, book: ServiceBook, cause: Cause) -> None:
         """A run has ended: learn why, and what that means for those who wait."""
-        verbs = self._verbs
+        self._measured.learn(book, cause)
         if book.state is State.STOPPING and book.blame is None:
             book.failures, book.cause = 0, None
-            verbs.gone(book, book.why)
+            self._measured.verify(book, book.why)
         elif book.lost is not None:
             # What runs it went away and took it along: not the service's fault.
-            verbs.gone(book, book.lost)
+            self._measured.verify(book, book.lost)
+        elif cause.out_of_memory and book.state is State.STARTING and not book.retries:
+            book.retries, where = True, placement_of(book)
+            self._measured.verify(book, f"once more, with more room: {cause.message}")
+            self._settler.clear(book, where)
         else:
-            was_ready_s = None if book.ready_at is None else self.books.now - book.ready_at
-            book.cause = book.blame or cause
-            book.failures += 1
-            if was_ready_s is not None and was_ready_s >= STABLE_S:
-                book.failures = 1
-            if book.cause.heals and was_ready_s is not None and book.failures == 1:
-                # The first crash of a run that had worked: start again for those who wait.
-                verbs.gone(book, f"it ended by itself: {book.cause.message}")
-            else:
-                verbs.fail(book, book.cause)
-                verbs.refuse_failed(book)
+            self._failed(book, book.blame or cause)
         self._refuse_hopeless(book)
 
-
-def _services_of(event: ev.Event) -> tuple[ServiceId, ...]:
-    match event:
-        case ev.RuntimeLost() | ev.RuntimeFound():
-            return event.services
-        case ev.RunsFound():
-            return tuple(found.service for found in event.found)
-        case ev.RequestFinished() | ev.ShutdownRequested() | ev.Tick():
-            return ()
-        case _:
-            return (event.service,)
-
-
-def _view(book: ServiceBook) -> ServiceView:
-    return ServiceView(
-        id=book.id,
-        state=book.state,
-        run=book.run,
-        why=book.why,
-        since_at=book.since_at,
-        placement=book.placement,
-        promised=book.promised,
-        waiting=len(book.waiting),
-        in_flight=len(book.in_flight),
-        idle_until=book.timer_at if book.state in (State.READY, State.ASLEEP) else None,
-        retry_at=book.timer_at if book.state is State.BACKOFF else None,
-        failures=book.failures,
-        cause=book.cause,
-        lost=book.lost,
-    )
+    def _failed(self, book: ServiceBook, cause: Cause) -> None:
+        """A run has failed us: start it again, or keep it down for a while."""
+        was_ready_s = None if book.ready_at is None else self.books.now - book.ready_at
+        book.cause = cause
+        book.failures += 1
+        if was_ready_s is not None and was_ready_s >= STABLE_S:
+            book.failures = 1
+        if cause.heals and was_ready_s is not None and book.failures == 1:
+            # The first crash of a run that had worked: start again for those who wait.
+            self._measured.verify(book, f"it ended by itself: {cause.message}")
+        else:
+            book.fails, book.retries = True, False
+            self._measured.verify(book, cause.message)
+            self._verbs.refuse_failed(book)

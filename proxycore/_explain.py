@@ -40,8 +40,10 @@ def want(
         values[one.service] = min(one.value, values.get(one.service, one.value))
     holders = []
     for other in verbs.books.services.values():
-        claim = other.holds
-        if other is book or claim is None or not set(claim.devices) & set(placement.devices):
+        if other is book or other.holds is None:
+            continue
+        claim = verbs.takes(other)
+        if not set(claim.devices) & set(placement.devices):
             continue
         until = spared_until.get(other.id)
         holders.append(
@@ -52,13 +54,15 @@ def want(
                 stays=_stay(verbs, other, is_candidate=other.id in values, spared=until),
                 until_at=until,
                 value=values.get(other.id),
-                load_s=verbs.specs[other.id].load_s,
+                load_s=verbs.load_s(other),
                 requests=other.learnt.requests(verbs.books.now),
                 idle_s=verbs.books.now - other.rested_at if other.unused else 0.0,
             )
         )
     free = tuple((device, max(0, promisable.free[device])) for device in placement.devices)
-    return fx.Want(placement, free, tuple(holders), patient_until)
+    foreign = verbs.foreign()
+    strangers = tuple((one, foreign[one]) for one in placement.devices if foreign.get(one))
+    return fx.Want(placement, free, tuple(holders), patient_until, strangers)
 
 
 def _stay(

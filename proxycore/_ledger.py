@@ -34,6 +34,9 @@ class Room:
         for device, amount in placement.amounts:
             self.free[device] += amount
 
+    def lose(self, device: DeviceId, amount: int) -> None:
+        self.free[device] -= amount
+
     def fits(self, placement: Placement) -> bool:
         return all(amount <= self.free[device] for device, amount in placement.amounts)
 

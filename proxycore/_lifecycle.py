@@ -27,18 +27,17 @@ What each state waits for, and the deadline that ends the wait (none waits for e
     STARTING    RunReady or RunGone          start_s, extended by RunAlive, at most start_max_s
     READY       requests, or idleness        idle_s, counted from ready or from the last finish
     DRAINING    its requests                 drain_s, then they are cut, or it is ready again
-    SLEEPING    RunSlept or RunGone          a minute; then it is stopped as having failed
+    SLEEPING    RunSlept, then its memory    a minute, then it has failed; 5 s for its memory
     ASLEEP      requests, or idleness        idle_s once more, then it is stopped
     ROUSING     victims leaving              asleep again when nobody waits, or no room comes
     WAKING      RunWoke or RunGone           as STARTING; then it is stopped as having failed
     STOPPING    RunGone                      grace_s and some; then KillRun, again and again
+    VERIFYING   MemoryMeasured, as it should 5 s; what is missing then counts as a stranger's
     BACKOFF     time                         10 s, doubled at each failure, at most 300 s
 
 The table does not show that a service with waiting tickets leaves DOWN and ASLEEP by itself as
-soon as there is room, nor that claims are counted from STARTING to the end of STOPPING (`HOLDING`):
-in full, but for ASLEEP and ROUSING, which claim what a sleeping run still holds.
-VERIFYING has its row because the life of a run is one table; the events that lead there come with
-measured memory.
+soon as there is room, nor that claims are counted from STARTING to the end of VERIFYING
+(`HOLDING`), in full but for ASLEEP and ROUSING, which claim what a sleeping run still holds.
 """
 
 import enum

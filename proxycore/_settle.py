@@ -9,8 +9,9 @@ from ._books import ServiceBook
 from ._ids import ServiceId, TicketId
 from ._ledger import Candidate, Room, cheapest_victims
 from ._lifecycle import State
-from ._verbs import Verbs, placement_of, promised_to, run_of
-from .config import Placement
+from ._memory import LEAVING, LOW_S, is_verifiable
+from ._verbs import Verbs, promised_to, run_of
+from .config import GIB, Placement, patience_s
 from .policy import EvictionPolicy, Idle, safe_values
 
 LINGER_GAPS = 2.0
@@ -46,12 +47,14 @@ class Settler:
                 self._serve(book)
             wanting |= book.promised is not None
             wanting |= book.state in (State.DOWN, State.ASLEEP) and bool(book.waiting)
-        self._verbs.books.reconsider_at = None
-        while wanting:
+        again = True
+        while again:
             self._verbs.books.reconsider_at = None  # Who left meanwhile is waited for no more.
-            now_free, promisable = self._verbs.rooms()
-            self._take_promised(now_free)
-            wanting = self._make_room(now_free, promisable)
+            self._relieve()
+            if again := wanting:
+                now_free, promisable = self._verbs.rooms()
+                self._take_promised(now_free)
+                again = self._make_room(now_free, promisable)
 
     def _serve(self, book: ServiceBook) -> None:
         if book.state is State.READY:
@@ -85,6 +88,9 @@ class Settler:
         promised = self._promised()
         if not promised:
             return False
+        for book in promised:
+            if book.state is State.ROUSING:
+                [book.promised] = self._verbs.needs(book)  # What it holds asleep may have changed.
         _, promisable = self._verbs.rooms()
         for book in reversed(promised):
             if not book.waiting:
@@ -99,10 +105,44 @@ class Settler:
         """Launch and wake, in the order of the promises, those whose room has come."""
         for book in self._promised():
             placement = promised_to(book)
-            if now_free.fits(placement):
+            if self._may_begin(book, now_free):
                 self._verbs.take_promised(book)
             # A later one must not take what an earlier one is still gathering.
             now_free.take(placement)
+
+    def _may_begin(self, book: ServiceBook, now_free: Room) -> bool:
+        placement = promised_to(book)
+        if not now_free.fits(placement):
+            return False
+        # Who ran out of memory waits for all who leave for his sake.
+        return not book.retries or not any(
+            other.state in LEAVING
+            and other.placement is not None
+            and shares(other.placement, placement)
+            for other in self._services.values()
+        )
+
+    def clear(self, book: ServiceBook, where: Placement) -> None:
+        """Let every idle run leave that is where a service ran out of memory."""
+        for candidate in self._candidates():
+            if shares(candidate.placement, where) and not candidate.sleeps:
+                why = f"room for {book.id}, which ran out of memory"
+                self._verbs.stop(self._services[candidate.service], why)
+
+    def _relieve(self) -> None:
+        """Stop the cheapest idle run of a device that has been short of memory for long."""
+        for device, measured in self._verbs.books.measured.items():
+            if measured.low_since is None:
+                continue
+            if self._verbs.books.now < measured.low_since + LOW_S:
+                self._reconsider(measured.low_since + LOW_S)
+                continue
+            candidates = [one for one in self._candidates() if one.placement.on(device)]
+            if candidates:
+                cheapest = min(candidates, key=lambda one: (one.value, one.service, not one.sleeps))
+                why = f"only {measured.free / GIB:.1f} GiB free on {device}"
+                leave = self._verbs.sleep if cheapest.sleeps else self._verbs.stop
+                leave(self._services[cheapest.service], why)
 
     def _make_room(self, now_free: Room, promisable: Room) -> bool:
         """Promise room to those who wait for it, the first in line first.
@@ -123,7 +163,7 @@ class Settler:
                 continue
             promisable.take(placement)
             self._verbs.reserve(book, placement)
-            if now_free.fits(placement):
+            if self._may_begin(book, now_free):
                 self._verbs.take_promised(book)
             now_free.take(placement)
             if not fitted:
@@ -162,8 +202,8 @@ class Settler:
         if book.state is not State.ASLEEP or book.lost is not None:
             return False
         room = promisable.copy()
-        room.give(placement_of(book))
-        short = map(room.shortfall, self._specs[book.id].placements)
+        room.give(self._verbs.takes(book))
+        short = map(room.shortfall, self._verbs.placements(book))
         if all(cheapest_victims(one, candidates) is None for one in short):
             return False
         self._verbs.stop(book, "there is no room to wake it, but some to start it elsewhere")
@@ -176,11 +216,13 @@ class Settler:
             stays = other is not book and (self._specs[other.id].pinned or other.lost)
             if other.placement is not None and stays:
                 room.take(other.placement)
-        return any(room.fits(placement) for placement in self._specs[book.id].placements)
+        for device, foreign in self._verbs.foreign().items():
+            room.lose(device, foreign)
+        return any(room.fits(placement) for placement in self._verbs.placements(book))
 
     def _patient_until(self, book: ServiceBook) -> float:
         patient_from = max(book.first_in_line.arrived_at, book.patient_from)
-        return patient_from + self._specs[book.id].patience_s
+        return patient_from + patience_s(self._verbs.load_s(book))
 
     def _is_patient(self, book: ServiceBook) -> bool:
         return self._verbs.books.now < self._patient_until(book)
@@ -261,24 +303,22 @@ class Settler:
 
     def _ways(self, book: ServiceBook, *, serving: bool) -> Iterator[tuple[Placement, float, bool]]:
         """Yield how a run may leave: what that frees, what it takes to undo, whether it sleeps."""
-        spec = self._specs[book.id]
-        if spec.pinned or book.lost is not None:
+        if self._specs[book.id].pinned or book.lost is not None:
             return
+        takes = self._verbs.takes(book)
+        load_s, wake_s = self._verbs.load_s(book), self._verbs.wake_s(book)
         match book.state:
             case State.READY if book.unused or (serving and self._has_served_batch(book)):
                 residue = self._verbs.residue(book)
                 if residue is not None:
-                    yield placement_of(book).less(residue), self._wake_s(book), True
-                yield placement_of(book), spec.load_s, False
+                    yield takes.less(residue), wake_s, True
+                yield takes, load_s, False
             case State.STARTING | State.WAKING if book.unused and not book.kept:
-                yield placement_of(book), spec.load_s, False
+                yield takes, load_s, False
             case State.ASLEEP if book.unused or serving:
-                yield placement_of(book), max(0.0, spec.load_s - self._wake_s(book)), False
+                yield takes, max(0.0, load_s - wake_s), False
             case _:
                 pass
-
-    def _wake_s(self, book: ServiceBook) -> float:
-        return book.learnt.wake_s or self._specs[book.id].wake_s
 
     def _charge_rent(self, victims: Iterable[Candidate]) -> None:
         """Let everybody pay as much for a byte as the dearest of the victims still had for his."""
@@ -299,7 +339,7 @@ class Settler:
     def _spared_until(
         self, patient: ServiceBook, candidates: Iterable[Candidate]
     ) -> dict[tuple[ServiceId, bool], float]:
-        """Return the idle runs that are likely to be wanted again in a moment, and until when.
+        """Return who is likely to be wanted again in a moment, by which way, and until when.
 
         Two agents that take turns would else make it load for each of their questions.  Who would
         wake in a moment is not spared from sleeping.
@@ -312,16 +352,9 @@ class Settler:
             gap_s = book.learnt.return_gap_s
             if book.state not in (State.READY, State.ASLEEP) or gap_s is None:
                 continue
-            # What it really took counts here: the default for a service that declares nothing is
-            # long, and who loads in a moment is not worth waiting for.
-            load_s = book.learnt.load_s or self._specs[book.id].load_s
-            if one.sleeps:
-                load_s = self._wake_s(book)
-            elif book.state is State.ASLEEP:
-                load_s -= self._wake_s(book)
             until = book.rested_at + LINGER_GAPS * gap_s
             cost_s = gap_s * len(patient.waiting)
-            if cost_s <= LINGER_LOADS * load_s and self._verbs.books.now < until:
+            if cost_s <= LINGER_LOADS * one.load_s and self._verbs.books.now < until:
                 spared[one.service, one.sleeps] = until
         return spared
 
@@ -371,9 +404,21 @@ class Settler:
         least = min(lacks, key=lambda lack: sum(lack.values()))
         if not least:
             return "what could leave for it is likely to be wanted in a moment"
+        foreign = self._verbs.foreign()
         return ", ".join(
-            f"{amount / 2**30:.1f} GiB more needed on {device}" for device, amount in least.items()
+            f"{amount / GIB:.1f} GiB more needed on {device}"
+            + (f" (others hold {foreign[device] / GIB:.1f} GiB)" if foreign.get(device) else "")
+            for device, amount in least.items()
         )
+
+
+def shares(one: Placement, other: Placement) -> bool:
+    """Tell whether two placements have a device in common: a GPU, if they use any.
+
+    Everything uses main memory, so it counts only where nothing else is used.
+    """
+    devices = [device for device in other.devices if is_verifiable(device)] or other.devices
+    return any(one.on(device) for device in devices)
 
 
 def _lacks_room(book: ServiceBook) -> bool:

@@ -5,9 +5,10 @@ import heapq
 from . import effects as fx
 from ._books import Books, ServiceBook, Ticket
 from ._errors import InvariantError
-from ._ids import RunId, ServiceId, TicketId
+from ._ids import DeviceId, RunId, ServiceId, TicketId
 from ._ledger import Room
-from ._lifecycle import HOLDING, State, Step, advance
+from ._lifecycle import State, Step, advance
+from ._memory import Holding, unclaimed
 from .config import BACKOFF_MAX_S, BACKOFF_S, CoreConfig, Placement, ServiceSpec
 from .events import Cause, FoundRun
 
@@ -43,35 +44,94 @@ class Verbs:
         for book in self.books.services.values():
             if book.promised is not None:
                 promisable.take(book.promised)
-            if book.placement is None:
-                continue
-            if book.state in HOLDING:
+            if book.placement is not None:
                 now_free.take(book.placement)
-            promisable.take(self._stays(book))
+                promisable.take(self._stays(book))
+        if self.books.measured:
+            holding = self.holding()
+            for device in self.config.devices:
+                if (measured := self.books.measured.get(device.id)) is not None:
+                    lacks = device.capacity - measured.total
+                    rest = unclaimed(device.id, measured, holding)
+                    now_free.lose(device.id, max(0, lacks + rest.now))
+                    promisable.lose(device.id, max(0, lacks + rest.later))
         return now_free, promisable
+
+    def foreign(self) -> dict[DeviceId, int]:
+        """Return what strangers hold, and will once all that leaves has left, where known."""
+        holding = self.holding()
+        return {
+            device: unclaimed(device, measured, holding).foreign_later
+            for device, measured in self.books.measured.items()
+        }
+
+    def takes(self, book: ServiceBook) -> Placement:
+        """Return what the end of a run would free: what it claims, and what it took beyond."""
+        return self._held(book, book.holds or Placement())
+
+    def _held(self, book: ServiceBook, claim: Placement) -> Placement:
+        """Return a claim of a service, raised to what its run was seen to hold."""
+        amounts = dict(claim.amounts)
+        for device, measured in self.books.measured.items():
+            if book.run is not None and (seen := measured.by_run.get(book.run, 0)):
+                amounts[device] = max(seen, amounts.get(device, 0))
+        return Placement.of(amounts.items())
+
+    def holding(self) -> list[Holding]:
+        """Return all runs that have memory."""
+        return [
+            Holding(
+                book.state,
+                book.ready_at is not None,
+                book.run,
+                book.placement,
+                self._leaves(book),
+            )
+            for book in self.books.services.values()
+            if book.placement is not None
+        ]
+
+    def _leaves(self, book: ServiceBook) -> bool:
+        """Tell whether a run is counted on to leave, if only to sleep."""
+        return book.state in (State.DRAINING, State.SLEEPING, State.VERIFYING) or (
+            book.state is State.STOPPING and book.kills < OVERDUE_KILLS
+        )
 
     def _stays(self, book: ServiceBook) -> Placement:
         """Return what a run will still claim once it has left as it is about to."""
-        claim = placement_of(book)
-        match book.state:
-            case State.SLEEPING:
-                return self.residue(book) or claim
-            case State.DRAINING:
-                return (self.residue(book) or claim) if book.drains_to_sleep else Placement()
-            case State.STOPPING if book.kills < OVERDUE_KILLS:
-                return Placement()
-            case _:
-                return claim
+        if not self._leaves(book):
+            return placement_of(book)
+        sleeps = book.state is State.SLEEPING or book.drains_to_sleep
+        return (self.residue(book) if sleeps else None) or Placement()
 
     def residue(self, book: ServiceBook) -> Placement | None:
-        """Return what the run of a service holds asleep; None: it cannot sleep."""
+        """Return what the run of a service claims asleep; None: it cannot sleep."""
         return None if book.home is None else self.specs[book.id].residue(book.home)
 
     def needs(self, book: ServiceBook) -> tuple[Placement, ...]:
-        """Return the rooms of which a service that waits for room needs one, beside its claim."""
-        if book.state is State.ASLEEP and book.home is not None:
-            return (book.home.less(placement_of(book)),)
-        return self.specs[book.id].placements
+        """Return the rooms of which a service that waits for room needs one.
+
+        A run that sleeps needs what it lacks beside all that it holds, in its place alone.
+        """
+        if book.home is None:
+            return self.placements(book)
+        return (book.home.less(self._held(book, placement_of(book))),)
+
+    def placements(self, book: ServiceBook) -> tuple[Placement, ...]:
+        """Return where a service may live, with what it is expected to take there."""
+        declared = self.specs[book.id].placements
+        if not book.learnt.peaks:
+            return declared
+        usable = {device.id: device.usable for device in self.config.devices}
+        return tuple(book.learnt.estimate(placement, usable) for placement in declared)
+
+    def load_s(self, book: ServiceBook) -> float:
+        """Return how long a load of the service is expected to take."""
+        return book.learnt.load_s or self.specs[book.id].load_s
+
+    def wake_s(self, book: ServiceBook) -> float:
+        """Return how long the service is expected to take to wake."""
+        return book.learnt.wake_s or self.specs[book.id].wake_s
 
     # A service from state to state
 
@@ -79,11 +139,11 @@ class Verbs:
         self.books.promised_count += 1
         book.promised_order = self.books.promised_count
         book.promised = placement
-        self._move(book, Step.RESERVE, f"{len(book.waiting)} waiting")
+        self.move(book, Step.RESERVE, f"{len(book.waiting)} waiting")
 
     def release(self, book: ServiceBook, why: str) -> None:
         """Take a promise back; who drains for its sake alone goes on serving."""
-        self._move(book, Step.RELEASE, why)
+        self.move(book, Step.RELEASE, why)
         self._rest_asleep(book)
         for other in self.books.services.values():
             if other.drains_for == book.id and other.state is State.DRAINING:
@@ -103,12 +163,12 @@ class Verbs:
         self.books.run_max = RunId(self.books.run_max + 1)
         book.run = self.books.run_max
         book.home = book.placement = book.promised
-        self._move(book, Step.LAUNCH, "there is room")
+        self.move(book, Step.LAUNCH, "there is room")
         self.out.append(fx.StartRun(book.id, book.run, placement_of(book)))
 
     def wake(self, book: ServiceBook) -> None:
         book.placement = book.home
-        self._move(book, Step.WAKE, "there is room")
+        self.move(book, Step.WAKE, "there is room")
         self.out.append(fx.WakeRun(book.id, run_of(book)))
 
     def extend_start(self, book: ServiceBook) -> None:
@@ -119,29 +179,31 @@ class Verbs:
         book.run, book.home, book.placement = found.run, found.placement, found.placement
         if found.asleep:
             book.placement = self.residue(book)
-            self._move(book, Step.ADOPT_ASLEEP, "found asleep")
+            self.move(book, Step.ADOPT_ASLEEP, "found asleep")
             self._rest_asleep(book)
         else:
-            self._move(book, Step.ADOPT, "found running")
+            self.move(book, Step.ADOPT, "found running")
 
     def ready(self, book: ServiceBook) -> None:
-        book.learnt.load_s = self.books.now - book.since_at
-        self._move(book, Step.READY, "it answers")
+        book.learnt.note_load(self.books.now - book.since_at)
+        book.retries = False
+        self.move(book, Step.READY, "it answers")
         book.batch_max = next(reversed(book.waiting), TicketId(0))
 
     def woke(self, book: ServiceBook) -> None:
-        book.learnt.wake_s = self.books.now - book.since_at
-        self._move(book, Step.WOKE, "it is awake")
+        book.learnt.note_wake(self.books.now - book.since_at)
+        self.move(book, Step.WOKE, "it is awake")
         book.batch_max = next(reversed(book.waiting), TicketId(0))
 
     def sleep(self, book: ServiceBook, why: str) -> None:
-        self._move(book, Step.SLEEP, why)
+        self._count_anew(placement_of(book))
+        self.move(book, Step.SLEEP, why)
         book.timer_at = self.books.now + SLEEP_S
         self.out.append(fx.SleepRun(book.id, run_of(book)))
 
     def slept(self, book: ServiceBook) -> None:
         book.placement = self.residue(book)
-        self._move(book, Step.SLEPT, book.why)
+        self.move(book, Step.SLEPT, book.why)
         self._rest_asleep(book)
 
     def _rest_asleep(self, book: ServiceBook) -> None:
@@ -151,7 +213,7 @@ class Verbs:
             book.timer_at = self.books.now + spec.idle_s
 
     def drain(self, book: ServiceBook, why: str) -> None:
-        self._move(book, Step.DRAIN, why)
+        self.move(book, Step.DRAIN, why)
         book.timer_at = self.books.now + self.specs[book.id].drain_s
 
     def drain_for(self, book: ServiceBook, other: ServiceBook, *, to_sleep: bool) -> None:
@@ -163,13 +225,20 @@ class Verbs:
         if book.drains_for is not None:
             # Who had hoped for its room begins to be patient anew: else it would drain at once.
             self.books.services[book.drains_for].patient_from = self.books.now
-        self._move(book, Step.UNDRAIN, why)
+        self.move(book, Step.UNDRAIN, why)
 
     def stop(self, book: ServiceBook, why: str) -> None:
-        self._move(book, Step.STOP, why)
+        self._count_anew(placement_of(book))
+        self.move(book, Step.STOP, why)
         grace_s = self.specs[book.id].grace_s
         book.timer_at = self.books.now + grace_s + KILL_AFTER_S
         self.out.append(fx.StopRun(book.id, run_of(book), grace_s))
+
+    def _count_anew(self, placement: Placement) -> None:
+        """Be content with little memory on the devices of one that leaves, until it has left."""
+        for device in placement.devices:
+            if (measured := self.books.measured.get(device)) is not None:
+                measured.low_since = None
 
     def stop_failed(self, book: ServiceBook, cause: Cause) -> None:
         """Stop a run that failed us; once it is gone that counts as its failure."""
@@ -182,18 +251,17 @@ class Verbs:
         book.timer_at = self.books.now + KILL_AGAIN_S * book.kills
         self.out.append(fx.KillRun(book.id, run_of(book)))
 
-    def gone(self, book: ServiceBook, why: str) -> None:
-        self._move(book, Step.GONE, why)
-
     def fail(self, book: ServiceBook, cause: Cause) -> None:
         """Keep the service down: for a while, or, if the cause does not heal, for good."""
-        self._move(book, Step.BACK_OFF if cause.heals else Step.FAIL, cause.message)
+        self.move(book, Step.BACK_OFF if cause.heals else Step.FAIL, cause.message)
         if cause.heals:
-            wait_s = min(BACKOFF_S * 2.0 ** (book.failures - 1), BACKOFF_MAX_S)
-            book.timer_at = self.books.now + wait_s
+            book.timer_at = self.books.now + self._backoff_s(book)
+
+    def _backoff_s(self, book: ServiceBook) -> float:
+        return float(min(BACKOFF_S * 2.0 ** (book.failures - 1), BACKOFF_MAX_S))
 
     def retry(self, book: ServiceBook, why: str) -> None:
-        self._move(book, Step.RETRY, why)
+        self.move(book, Step.RETRY, why)
 
     def rest(self, book: ServiceBook) -> None:
         """Arm the idle timer of a ready run that nobody uses; disarm it otherwise."""
@@ -205,24 +273,30 @@ class Verbs:
         else:
             book.timer_at = book.rested_at + spec.idle_s
 
-    def _move(self, book: ServiceBook, step: Step, why: str) -> None:
+    def move(self, book: ServiceBook, step: Step, why: str) -> None:
         """Take one step of the table, with all that belongs to the state entered."""
         old, run = book.state, book.run
         book.state = advance(old, step)
         book.since_at, book.why, book.timer_at = self.books.now, why, None
+        book.slept = False
         if step in (Step.READY, Step.ADOPT, Step.ADOPT_ASLEEP):
             book.ready_at = self.books.now
         if step in (Step.LAUNCH, Step.READY, Step.ADOPT, Step.ADOPT_ASLEEP, Step.WOKE):
             book.rested_at = self.books.now
         if book.state not in (State.RESERVED, State.ROUSING):
             book.promised = None
-        if book.state in (State.DOWN, State.BACKOFF, State.FAILED):
+        if book.state in (State.VERIFYING, State.DOWN, State.BACKOFF, State.FAILED):
             for ticket in book.in_flight:
                 del self.books.tickets[ticket]
             book.in_flight.clear()
-            book.run = book.placement = book.home = book.ready_at = book.blame = None
+            book.run = book.ready_at = book.blame = None
             book.kills = 0
             book.leaves_for_good = False
+            book.served = False
+        if book.state in (State.DOWN, State.BACKOFF, State.FAILED):
+            book.placement = book.home = None
+            book.fails = False
+            book.seen.clear()
         if book.state not in (State.STARTING, State.WAKING):
             book.kept = False
         if book.state is not State.DRAINING:
@@ -260,6 +334,7 @@ class Verbs:
         else:
             del book.in_flight[ticket]
             del self.books.tickets[ticket]
+            book.served = True
             book.rested_at = self.books.now
             if book.unused:
                 book.learnt.note_idle(self.books.now)
@@ -288,7 +363,11 @@ class Verbs:
 
     def refuse_failed(self, book: ServiceBook) -> None:
         """Refuse everybody with the reason why the last run failed."""
-        retry_s = None if book.timer_at is None else book.timer_at - self.books.now
+        retry_s = None
+        if book.state is State.BACKOFF and book.timer_at is not None:
+            retry_s = book.timer_at - self.books.now
+        elif book.state is State.VERIFYING and book.cause is not None and book.cause.heals:
+            retry_s = self._backoff_s(book)
         message = book.cause.message if book.cause else book.why
         self.refuse_all(book, fx.Reason.SERVICE_FAILED, message, retry_s)
 

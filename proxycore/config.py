@@ -99,10 +99,15 @@ class Placement:
     def devices(self) -> tuple[DeviceId, ...]:
         return tuple(device for device, _ in self.amounts)
 
+    def on(self, device: DeviceId) -> int:
+        """Return the bytes claimed on a device, 0 if it is none of these."""
+        return dict(self.amounts).get(device, 0)
+
     def less(self, other: "Placement") -> "Placement":
-        """Return what remains of it when another, which is no larger, is taken away."""
+        """Return what remains of it when as much as another has is taken away."""
         taken = dict(other.amounts)
-        return Placement.of((device, n - taken.get(device, 0)) for device, n in self.amounts)
+        left = ((device, n - taken.get(device, 0)) for device, n in self.amounts)
+        return Placement.of((device, max(0, n)) for device, n in left)
 
     def within(self, other: "Placement") -> "Placement":
         """Return as much of it as another has as well."""
@@ -150,20 +155,18 @@ class ServiceSpec:
     """What a drain for room does when `drain_s` is over: cut what still runs, or go on serving."""
     grace_s: float = attrs.field(default=GRACE_S, validator=_positive)
 
-    @property
-    def patience_s(self) -> float:
-        """How long one who waits for it lets others pass, and spares those who serve."""
-        return max(PATIENCE_S, PATIENCE_LOADS * self.load_s)
-
     def residue(self, home: Placement) -> Placement | None:
         """Return what a run that lives at `home` still holds asleep; None: it cannot sleep there.
 
-        Looked up by the devices: how much it claims there may have changed since it was started.
+        Looked up by the devices: how much it claims there is learnt, and may have changed.
         """
-        for placement, asleep in zip(self.placements, self.asleep, strict=False):
+        residues = tuple(zip(self.placements, self.asleep, strict=False))
+        for placement, asleep in residues:
             if placement.devices == home.devices:
                 return asleep.within(home)
-        return None
+        # It claims what was learnt, where the configuration says nothing.
+        nothing = any(not placement.amounts for placement, _ in residues)
+        return Placement() if nothing else None
 
     @placements.validator
     def _check(self, _: object, placements: tuple[Placement, ...]) -> None:
@@ -179,6 +182,11 @@ class ServiceSpec:
         for residue, placement in zip(asleep, self.placements, strict=True):
             if residue.within(placement) != residue:
                 raise LocalError(f"service {self.id!r} claims more asleep than awake: {residue}")
+
+
+def patience_s(load_s: float) -> float:
+    """Return how long one who waits for such a load lets others pass, and spares who serves."""
+    return max(PATIENCE_S, PATIENCE_LOADS * load_s)
 
 
 def idle_auto_s(load_s: float) -> float:

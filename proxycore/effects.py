@@ -53,6 +53,16 @@ class WakeRun:
 
 
 @attrs.frozen
+class MeasureMemory:
+    """Measure these devices soon and often: a run is gone, and its memory is awaited.
+
+    Answer: `MemoryMeasured`, again and again.
+    """
+
+    devices: tuple[DeviceId, ...]
+
+
+@attrs.frozen
 class Admit:
     """Send the request to this run now."""
 
@@ -135,6 +145,8 @@ class Want:
     """All who hold something on these devices."""
     patient_until: float
     """Until then who serves is left alone, and who is wanted soon; then they leave as well."""
+    foreign: tuple[tuple[DeviceId, int], ...] = ()
+    """Bytes that programs hold there which are none of our runs, where that is measured."""
 
 
 @attrs.frozen
@@ -204,4 +216,6 @@ class Explained:
 Fact: TypeAlias = Refuse | Changed | Waiting | Explained
 """What is worth writing down: it tells why.  A refusal is an order as well."""
 
-Effect: TypeAlias = StartRun | StopRun | KillRun | SleepRun | WakeRun | Admit | Started | Fact
+Effect: TypeAlias = (
+    StartRun | StopRun | KillRun | SleepRun | WakeRun | MeasureMemory | Admit | Started | Fact
+)

@@ -4,7 +4,8 @@ from typing import TypeAlias
 
 import attrs
 
-from ._ids import ModelId, RunId, ServiceId, TicketId
+from ._ids import DeviceId, ModelId, RunId, ServiceId, TicketId
+from ._learn import Experience
 from .config import Placement
 
 
@@ -17,6 +18,8 @@ class Cause:
     message: str
     heals: bool = True
     """False: trying again cannot help until somebody changes something (a missing model)."""
+    out_of_memory: bool = False
+    """True: it wanted more memory than was there, so its claim was too small."""
 
 
 @attrs.frozen
@@ -170,6 +173,33 @@ class RuntimeFound:
 
 
 @attrs.frozen
+class MemoryMeasured:
+    """The memory of one device, in bytes.  Told whenever it has changed; trusted until then."""
+
+    device: DeviceId
+    total: int
+    free: int
+    by_run: tuple[tuple[RunId, int], ...]
+    """What our runs hold, as far as it is known."""
+    complete: bool = True
+    """Whether a run that is not in `by_run` holds nothing; False: of some it is not known."""
+
+
+@attrs.frozen
+class MemoryUnknown:
+    """These devices cannot be measured any more: what was measured is forgotten."""
+
+    devices: tuple[DeviceId, ...]
+
+
+@attrs.frozen
+class ExperienceFound:
+    """What earlier lives of the daemon have learnt of services.  Told before any request."""
+
+    experiences: tuple[tuple[ServiceId, Experience], ...]
+
+
+@attrs.frozen
 class Tick:
     """Nothing, but the time: `Core.deadline` has come."""
 
@@ -189,5 +219,8 @@ Event: TypeAlias = (
     | RunsFound
     | RuntimeLost
     | RuntimeFound
+    | MemoryMeasured
+    | MemoryUnknown
+    | ExperienceFound
     | Tick
 )

@@ -27,6 +27,7 @@ from .effects import (
     Effect,
     Explained,
     KillRun,
+    MeasureMemory,
     Refuse,
     SleepRun,
     Started,
@@ -37,7 +38,7 @@ from .effects import (
 )
 from .policy import POLICIES, EvictionPolicy
 
-VERSION = 3
+VERSION = 4
 
 _EVENTS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(ev.Event)}
 
@@ -114,6 +115,8 @@ def _order(effect: Effect) -> str | None:
             return f"let {service}#{run} sleep"
         case WakeRun(service, run):
             return f"wake {service}#{run}"
+        case MeasureMemory(devices):
+            return f"measure {', '.join(devices)}"
         case Admit(ticket, service, run):
             return f"admit {ticket} to {service}#{run}"
         case Started(ticket, service, run):

@@ -3,6 +3,7 @@
 import attrs
 
 from ._ids import DeviceId, RunId, ServiceId
+from ._learn import Experience
 from ._lifecycle import State
 from .config import Placement
 from .events import Cause
@@ -34,6 +35,9 @@ class ServiceView:
     """Why the last run failed."""
     lost: str | None
     """Why what runs it cannot be reached."""
+    estimates: tuple[Placement, ...] = ()
+    """What it would claim at each place where it may live: as learnt, else as declared."""
+    experience: Experience = attrs.field(factory=Experience)
 
 
 @attrs.frozen
@@ -49,6 +53,10 @@ class DeviceView:
     """Promised to services that wait for it."""
     free: int
     """For new claims, now."""
+    measured_free: int | None = None
+    """What is free by the last measurement; None: unknown, and claims alone count."""
+    foreign: int | None = None
+    """What programs hold that are none of our runs; None: unknown."""
 
 
 @attrs.frozen

@@ -21,6 +21,9 @@ from proxycore import (
     Fact,
     FoundRun,
     KillRun,
+    MeasureMemory,
+    MemoryMeasured,
+    MemoryUnknown,
     ModelId,
     Refuse,
     RequestArrived,
@@ -116,6 +119,8 @@ class Conductor(Generic[C]):
         tell: is told every fact (changes, refusals, explanations); it must return at once.
         journal_file: where events are written down; None: nowhere.
         policy: who values what could be stopped; None: the default.
+        measure: is told that the memory of a run that is gone is awaited; it returns at once, and
+            `note_memory` is told what was measured.
         judge: who says whether a server answers.
     """
 
@@ -129,6 +134,7 @@ class Conductor(Generic[C]):
         tell: Callable[[Fact], None],
         journal_file: JournalFile | None = None,
         policy: EvictionPolicy | None = None,
+        measure: Callable[[], None] = lambda: None,
         judge: Judge = readiness,
     ) -> None:
         self._core = Core(config, now=trio.current_time(), policy=policy)
@@ -137,6 +143,7 @@ class Conductor(Generic[C]):
         self._connect = connect
         self._judge = judge
         self._tell = tell
+        self._measure = measure
         self._journal = journal_file
         self._runs: dict[RunId, Run[C]] = {}
         self._answers: dict[TicketId, _Answer[C]] = {}
@@ -225,6 +232,10 @@ class Conductor(Generic[C]):
         while self._runs:
             await self._moved.park()
 
+    def note_memory(self, event: MemoryMeasured | MemoryUnknown) -> None:
+        """Take note of what a gauge measured, or that it can measure no more."""
+        self._handle(event)
+
     def view(self) -> CoreView:
         """Return the core's picture; points in time are on `trio.current_time`."""
         return self._core.view()
@@ -282,6 +293,8 @@ class Conductor(Generic[C]):
                 self._nursery.start_soon(self._live, run)
             case StopRun():
                 self._runs[effect.run].stop(effect.grace_s)
+            case MeasureMemory():
+                self._measure()
             case KillRun():
                 self._runs[effect.run].kill()
             case SleepRun() | WakeRun():

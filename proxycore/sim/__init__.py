@@ -11,6 +11,7 @@ from ._walk import random_config as random_config
 from ._walk import walk as walk
 from .report import Report as Report
 from .traffic import Request as Request
+from .traffic import Session as Session
 from .traffic import TraceError as TraceError
 from .traffic import Traffic as Traffic
 from .traffic import drawn_traffic as drawn_traffic

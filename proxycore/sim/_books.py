@@ -6,9 +6,11 @@ from collections.abc import Iterable
 import attrs
 
 from .._ids import DeviceId, RunId, ServiceId, TicketId
+from .._memory import VERIFY_S
 from .._settle import LINGER_GAPS
 from .._verbs import OVERDUE_KILLS
-from ..config import CoreConfig, Placement, ServiceSpec
+from ..config import CoreConfig, Placement, ServiceSpec, patience_s
+from ._memory import Memory, Taken
 
 
 class Stage(enum.Enum):
@@ -41,6 +43,7 @@ class Sleep(enum.Enum):
     FALLING = "falling"
     """It was told to sleep."""
     ASLEEP = "asleep"
+    """It said that it sleeps, and the core has given its claim back."""
     WAKING = "waking"
     """It was told to wake."""
 
@@ -62,7 +65,16 @@ class Run:
     """Since when it serves nobody, if it serves nobody."""
     kept: bool
     """Started by hand: it may not be taken for room before it is ready."""
+    started_at: float = 0.0
     lives: bool = True
+    uses: dict[DeviceId, int] = attrs.field(factory=dict)
+    """What it physically uses now."""
+    seen: dict[DeviceId, int] = attrs.field(factory=dict)
+    """What the core was told at most that it uses."""
+    served: bool = False
+    """It has finished a request."""
+    gone_at: float | None = None
+    """When its end was told."""
     hangs: bool = False
     """It will never be ready by itself."""
     ready: bool = False
@@ -72,6 +84,8 @@ class Run:
     """What it uses asleep; None: it cannot sleep."""
     dozes: bool = False
     """It fell asleep, whether the core knows or not."""
+    slept_at: float | None = None
+    """When the core was told so."""
     sleep_until: float = 0.0
     """When a core may lose its patience with it falling asleep."""
     sleeps_by_hand: bool = False
@@ -119,8 +133,8 @@ class Run:
         return self.sleep is Sleep.FALLING and self.stop_at is None
 
     @property
-    def uses(self) -> Placement:
-        """What it physically uses while it lives."""
+    def may_use(self) -> Placement:
+        """What it may physically use while it lives."""
         return self.residue if self.dozes and self.residue is not None else self.placement
 
     @property
@@ -130,27 +144,30 @@ class Run:
         return self.residue if asleep and self.residue is not None else self.placement
 
     @property
-    def needs(self) -> Placement:
-        """What it lacks to wake where it is."""
-        return self.placement.less(self.claims)
-
-    @property
     def stays(self) -> Placement:
         """Of its bytes those that may not be promised to others.
 
         All, unless it drains, falls asleep, or was told to go and is not overdue.
         """
-        if self.stop_at is not None:
-            return Placement() if self.kills < OVERDUE_KILLS else self.claims
-        falls = self.sleep is Sleep.FALLING or (self.draining and self.drains_to_sleep)
-        if falls and self.residue is not None:
-            return self.residue
-        return Placement() if self.draining else self.claims
+        if not self.promised:
+            return self.claims
+        sleeps = self.stop_at is None and (self.sleep is Sleep.FALLING or self.drains_to_sleep)
+        return (self.residue if sleeps else None) or Placement()
+
+    @property
+    def promised(self) -> bool:
+        """Bytes of it may be promised to others: it drains, falls asleep, or was told to go.
+
+        Not if it is overdue.
+        """
+        if self.stop_at is None:
+            return self.draining or self.sleep is Sleep.FALLING
+        return self.kills < OVERDUE_KILLS
 
     @property
     def leaves(self) -> bool:
         """Some of its bytes are about to be free."""
-        return self.stop_at is not None or self.draining or self.sleep is Sleep.FALLING
+        return self.stop_at is not None or self.promised
 
     @property
     def draining(self) -> bool:
@@ -183,10 +200,12 @@ class Books:
     """The longest that a service ever took to be wanted again."""
     lost: dict[ServiceId, None] = attrs.field(factory=dict)
     closing: bool = False
+    memory: Memory = attrs.field(init=False)
     specs: dict[ServiceId, ServiceSpec] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.specs = {spec.id: spec for spec in self.config.services}
+        self.memory = Memory(self.config)
 
     def waiting(self, service: ServiceId | None = None) -> list[Client]:
         return [
@@ -206,7 +225,7 @@ class Books:
 
     def free(self) -> dict[DeviceId, int]:
         """Return what physically is free now, less the headroom."""
-        return less(self.usable(), (run.uses for run in self.runs.values() if run.lives))
+        return less(self.usable(), (run.may_use for run in self.runs.values() if run.lives))
 
     def promisable(
         self, *, most: bool, without: Iterable[Run] = (), asleep: Iterable[Run] = ()
@@ -228,11 +247,54 @@ class Books:
                 if run.id not in leaving
             ),
         )
-        for placements in self.reserved.values():
+        staying = [
+            _taken(run)
+            for run in self.current.values()
+            if not run.promised and run.id not in (*leaving, *sleeping)
+        ]
+        for device, lack in self.memory.lacks(self.taken(), staying, most=most).items():
+            room[device] -= lack
+        for placements in self.promises().values():
             for device in room:
                 amounts = [dict(placement.amounts).get(device, 0) for placement in placements]
                 room[device] -= min(amounts) if most else max(amounts)
         return room
+
+    def promises(self) -> dict[ServiceId, tuple[Placement, ...]]:
+        """Return who was promised room, in that order, and what that may be."""
+        return {
+            service: (self.needs(run),)
+            if (run := self.current.get(service)) is not None and run.asleep
+            else placements
+            for service, placements in self.reserved.items()
+        }
+
+    def needs(self, run: Run) -> Placement:
+        """Return what a run that sleeps lacks to wake where it is, by all that was told."""
+        return run.placement.less(self.memory.holds(_taken(run)))
+
+    def taken(self) -> list[Taken]:
+        return [_taken(run) for run in self.current.values()]
+
+    def placements(self, service: ServiceId) -> tuple[Placement, ...]:
+        """Return where a service may live, with what it is expected to take."""
+        declared = self.specs[service].placements
+        return tuple(self.memory.expected(service, placement) for placement in declared)
+
+    def declared(self, run: Run) -> Placement | None:
+        """Return what the configuration says of the place where a run is; None: nothing."""
+        declared = self.specs[run.service].placements
+        same = [one for one in declared if one.devices == run.placement.devices]
+        return next(iter([*same, *(one for one in declared if not one.amounts)]), None)
+
+    def verifying(self, service: ServiceId | None = None) -> bool:
+        """Tell whether the memory of a run that is gone may still be awaited."""
+        return any(
+            run.gone_at is not None
+            and self.now < run.gone_at + VERIFY_S
+            and service in (None, run.service)
+            for run in self.runs.values()
+        )
 
     def evictable(self, run: Run) -> bool:
         """Tell whether the core may let this run leave to make room."""
@@ -270,7 +332,8 @@ class Books:
         """Return when those who wait for a service need not let others pass any more."""
         arrived_at = self.waiting(service)[0].arrived_at
         patient_from = max(arrived_at, self.patient_from.get(service, arrived_at))
-        return patient_from + self.specs[service].patience_s
+        load_s = self.memory.load_s(service, self.specs[service].load_s)
+        return patient_from + patience_s(load_s)
 
     def first_impatient(self) -> ServiceId | None:
         """Return who is first in line for room of those whose patience is over."""
@@ -291,14 +354,18 @@ class Books:
             idle = [run for run in runs if self.evictable(run) or self.drainable(run)]
         room = self.promisable(most=False, without=idle)
         own = self.current.get(service)
-        if own is not None and fits(own.needs, room):
+        if own is not None and fits(self.needs(own), room):
             return True
-        if own is not None and service not in self.lost:
+        if own is not None:
+            if service in self.lost:
+                return False
             # Where there is no room to wake it, there may be some to start it elsewhere.
             room = self.promisable(most=False, without=[*idle, own])
-        elif own is not None:
-            return False
-        return any(fits(placement, room) for placement in self.specs[service].placements)
+        return any(fits(placement, room) for placement in self.placements(service))
+
+
+def _taken(run: Run) -> Taken:
+    return Taken(run.id, run.claims, run.ready)
 
 
 def less(room: dict[DeviceId, int], placements: Iterable[Placement]) -> dict[DeviceId, int]:

@@ -8,8 +8,9 @@ from typing import NoReturn, assert_never
 
 from .. import effects as fx
 from .. import events as ev
-from .._ids import DeviceId, RunId, ServiceId, TicketId
+from .._ids import RAM, DeviceId, RunId, ServiceId, TicketId
 from .._lifecycle import State
+from .._memory import LOW_S
 from .._verbs import SLEEP_S
 from ..config import Placement
 from ._books import Books, Client, Run, Sleep, Stage, fits, less
@@ -46,11 +47,11 @@ class Inspector:
                 case fx.StartRun():
                     self._start(effect)
                 case fx.StopRun():
-                    self._stop(effect)
+                    self._stop(effect, event)
                 case fx.KillRun():
                     self._kill(effect)
                 case fx.SleepRun():
-                    self._sleep(effect)
+                    self._sleep(effect, event)
                 case fx.WakeRun():
                     self._wake(effect)
                 case fx.Admit() | fx.Started():
@@ -64,6 +65,8 @@ class Inspector:
                 case fx.Waiting():
                     if effect.want is not None:
                         self._wanted(effect.service, effect.want)
+                case fx.MeasureMemory():
+                    pass
                 case _:
                     assert_never(effect)
         for run, valued in self._victims.items():
@@ -84,8 +87,12 @@ class Inspector:
             if amount > free[device]:
                 over = amount - free[device]
                 broken(1, f"run {effect.run} of {effect.service} overfills {device} by {over}")
+        lacks = books.memory.lacks(books.taken(), books.taken(), most=False)
+        for device, lack in lacks.items():
+            if 0 < effect.placement.on(device) > free[device] - lack:
+                broken(1, f"run {effect.run} of {effect.service} needs more than is measured free")
         spec = books.specs[effect.service]
-        if effect.placement not in spec.placements:
+        if effect.placement not in books.placements(effect.service):
             broken(1, f"run {effect.run} of {effect.service} claims what no placement says")
         self._check_promised(effect.service, effect.placement, free)
         books.reserved.pop(effect.service, None)
@@ -96,6 +103,7 @@ class Inspector:
             start_until=books.now + min(spec.start_s, spec.start_max_s),
             start_max_at=books.now + spec.start_max_s,
             rested_at=books.now,
+            started_at=books.now,
             kept=any(client.by_hand for client in books.waiting(effect.service)),
             residue=spec.residue(effect.placement),
         )
@@ -103,7 +111,7 @@ class Inspector:
     def _check_promised(self, who: ServiceId, taken: Placement, free: dict[DeviceId, int]) -> None:
         """Object to one who takes bytes which somebody promised earlier still lacks."""
         left = less(free, [taken])
-        for service, placements in self.books.reserved.items():
+        for service, placements in self.books.promises().items():
             if service == who:
                 return
             if all(
@@ -115,7 +123,7 @@ class Inspector:
             ):
                 broken(5, f"{who} takes room that was promised to {service} before")
 
-    def _sleep(self, effect: fx.SleepRun) -> None:
+    def _sleep(self, effect: fx.SleepRun, event: ev.Event) -> None:
         books = self.books
         run = self._known(effect)
         spec = books.specs[run.service]
@@ -127,12 +135,12 @@ class Inspector:
         for_room = valued is not None and valued.sleeps
         drained = run.draining and run.drains_to_sleep
         if not for_room and not drained and not run.sleeps_by_hand:
-            self._check_idle(run)
+            self._check_idle(run, event)
         if spec.pinned and not run.sleeps_by_hand:
             broken(15, f"run {run.id} of {run.service} is pinned, yet shall sleep")
         run.sleep, run.sleep_until = Sleep.FALLING, books.now + SLEEP_S
         run.sleeps_by_hand = run.drains_to_sleep = False
-        run.drains_for, run.batch_max = None, TicketId(0)
+        run.drains_for, run.slept_at, run.batch_max = None, None, TicketId(0)
 
     def _wake(self, effect: fx.WakeRun) -> None:
         books = self.books
@@ -140,10 +148,14 @@ class Inspector:
         if not run.asleep:
             broken(4, f"run {run.id} of {run.service} shall wake, yet is not asleep")
         free = books.free()
-        for device, amount in run.needs.amounts:
+        for device, amount in run.placement.less(run.may_use).amounts:
             if amount > free[device]:
                 broken(1, f"run {run.id} of {run.service} wakes, and overfills {device}")
-        self._check_promised(run.service, run.needs, free)
+        needs = books.needs(run)
+        for device, lack in books.memory.lacks(books.taken(), books.taken(), most=False).items():
+            if 0 < needs.on(device) > free[device] - lack:
+                broken(1, f"run {run.id} of {run.service} needs more than is measured free")
+        self._check_promised(run.service, needs, free)
         books.reserved.pop(run.service, None)
         spec = books.specs[run.service]
         run.sleep, run.dozes, run.hangs = Sleep.WAKING, False, False
@@ -151,7 +163,7 @@ class Inspector:
         run.start_max_at = books.now + spec.start_max_s
         run.kept = any(client.by_hand for client in books.waiting(run.service))
 
-    def _stop(self, effect: fx.StopRun) -> None:
+    def _stop(self, effect: fx.StopRun, event: ev.Event) -> None:
         books = self.books
         run = self._known(effect)
         slow = (run.starting or run.waking) and books.now >= run.start_until
@@ -167,24 +179,43 @@ class Inspector:
         elif run.draining and run.drains_to_sleep and run.cut_at is None and not run.stuck:
             broken(6, f"run {run.id} of {run.service} shall stop, though it drained to sleep")
         elif not run.draining and not run.stuck and not slow and not for_room:
-            self._check_unasked(run)
+            self._check_unasked(run, event)
         run.blamed |= run.stuck or slow
         run.stop_at = books.now if run.stop_at is None else run.stop_at
         run.asked |= run.service not in books.lost
 
-    def _check_unasked(self, run: Run) -> None:
-        """Object to the stop of a run that nothing but idleness or a better place could excuse."""
+    def _relieves(self, run: Run) -> bool:
+        """Tell whether a device of an idle run has been short of memory for long."""
+        return self.books.evictable(run) and any(
+            self.books.now >= since + LOW_S and (run.placement.on(device) or run.seen.get(device))
+            for device, since in self.books.memory.low_from.items()
+        )
+
+    def _clears(self, run: Run, event: ev.Event) -> bool:
+        """Tell whether an idle run leaves where another could not be loaded for want of memory."""
+        if not isinstance(event, ev.RunGone) or not event.cause.out_of_memory:
+            return False
+        where = self.books.runs[event.run].placement
+        gpus = [device for device in where.devices if device != RAM]
+        return self.books.evictable(run) and any(
+            run.placement.on(device) for device in gpus or where.devices
+        )
+
+    def _check_unasked(self, run: Run, event: ev.Event) -> None:
+        """Object to the stop of a run that nobody asked to leave, unless there is a good reason."""
         books = self.books
         if run.asleep and books.waiting(run.service):
-            if fits(run.needs, books.promisable(most=False)):
+            if fits(books.needs(run), books.promisable(most=False)):
                 broken(15, f"run {run.id} of {run.service} is stopped, though it could wake")
-        elif run.residue is not None and not run.asleep:
+        elif run.residue is None or run.asleep or not run.ready:
+            self._check_idle(run, event)
+        elif not self._relieves(run) and not self._clears(run, event):
             broken(15, f"run {run.id} of {run.service} is stopped, though it could sleep")
-        else:
-            self._check_idle(run)
 
-    def _check_idle(self, run: Run) -> None:
-        """Object to the end of a run that nothing but idleness could excuse."""
+    def _check_idle(self, run: Run, event: ev.Event) -> None:
+        """Object to the end of a run that nothing but idleness or scarcity could excuse."""
+        if self._relieves(run) or self._clears(run, event):
+            return
         spec = self.books.specs[run.service]
         if not (run.awake or run.asleep) or spec.pinned or spec.idle_s is None:
             broken(15, f"run {run.id} of {run.service} is stopped for no reason")
@@ -257,7 +288,7 @@ class Inspector:
             case fx.Reason.QUEUE_TIMEOUT:
                 return client.deadline_at <= books.now
             case fx.Reason.NEVER_FITS:
-                return not any(fits(placement, books.usable()) for placement in spec.placements)
+                return not any(fits(one, books.usable()) for one in books.placements(service))
             case fx.Reason.START_TIMEOUT:
                 return run is not None and run.blamed
             case fx.Reason.SERVICE_FAILED:
@@ -353,12 +384,16 @@ class Inspector:
                 self.books.patient_from[run.drains_for] = self.books.now
             run.drains_for = None
             run.drains_to_sleep = run.sleeps_by_hand = False
+        elif effect.old is State.SLEEPING and effect.new is State.ASLEEP and run is not None:
+            if run.slept_at is None:
+                broken(1, f"the claim of {run.service} is given back before it sleeps")
+            run.sleep, run.rested_at = Sleep.ASLEEP, self.books.now
         if effect.new is State.RESERVED:
-            alternatives = self.books.specs[effect.service].placements
+            alternatives = self.books.placements(effect.service)
             placements = self._placements.pop(effect.service, alternatives)
             self.books.reserved[effect.service] = placements
         elif effect.new is State.ROUSING and run is not None:
-            self.books.reserved[effect.service] = (run.needs,)
+            self.books.reserved[effect.service] = ()
         elif effect.new is State.DOWN or (
             effect.old is State.ROUSING and effect.new is not State.WAKING
         ):
@@ -383,9 +418,12 @@ class Inspector:
     def _check_waits_for_room(self, service: ServiceId) -> None:
         books = self.books
         if service in books.reserved:
-            if not any(run.leaves for run in books.current.values()):
+            leaving = any(run.leaves for run in books.current.values())
+            if not leaving and not books.verifying():
                 broken(9, f"{service} was promised room, yet waits for nobody to leave")
-        elif service in books.lost and service not in books.current:
+        elif service in books.current:
+            pass
+        elif service in books.lost or books.verifying(service):
             return
         elif books.first_impatient() == service:
             if books.feasible(service):

@@ -15,7 +15,7 @@ from ..config import CoreConfig
 from ..policy import EvictionPolicy
 from ._checked import CheckedCore
 from .report import Report, Tally
-from .traffic import Request, Traffic
+from .traffic import Request, Session, Traffic
 
 FOR_EVER_S = 1e9
 """Nobody gives up and no queue is ever full: who is refused would count as served at once."""
@@ -44,7 +44,7 @@ class Decider(Protocol):
     def deadline(self) -> float | None: ...
 
 
-_Due: TypeAlias = tuple[float, int, ev.Event]
+_Due: TypeAlias = tuple[float, int, ev.Event | Session]
 
 
 def simulate(
@@ -54,7 +54,7 @@ def simulate(
     machine: Machine = Machine(),
     checked: bool = False,
 ) -> Report:
-    """Let a core serve all requests of a trace; return what that took.
+    """Let a core serve all requests of a trace, and all sessions; return what that took.
 
     Args:
         traffic: the services and their requests.
@@ -78,9 +78,11 @@ class _Simulation:
         checked: bool,
     ) -> None:
         self._config = _patient(traffic.config, linger=not machine.instant)
-        self._requests = traffic.requests
+        self._traffic = traffic
         self._machine = machine
-        self.now = self._requests[0].at if self._requests else 0.0
+        begins = [session.begins_at for session in traffic.sessions]
+        begins += [request.at for request in traffic.requests[:1]]
+        self.now = min(begins, default=0.0)
         make = CheckedCore if checked else Core
         self._core: Decider = make(self._config, now=self.now, policy=policy)
         self._load_s = {spec.id: spec.load_s for spec in self._config.services}
@@ -88,17 +90,22 @@ class _Simulation:
         self._waking: dict[RunId, None] = {}
         self._due: list[_Due] = []
         self._order = count()
+        self._ticket_max = TicketId(0)
         self._service_s: dict[TicketId, float] = {}
+        self._asks: dict[TicketId, Session] = {}
+        """Which session waits for the answer."""
         self._loads: dict[RunId, ServiceId] = {}
         """Told to start and not ready, in that order: the first of them are loading."""
         self._loading: dict[RunId, None] = {}
         self._tally = Tally(self._config, self.now)
 
     def run(self) -> Report:
-        for ticket, request in enumerate(self._requests, start=1):
+        for session in self._traffic.sessions:
+            self._after(session.begins_at - self.now, session)
+        for request in self._traffic.requests:
             self._let_happen(request.at)
             self.now = request.at
-            self._arrive(TicketId(ticket), request)
+            self._arrive(request)
         self._let_happen(None)
         return self._tally.report(self.now)
 
@@ -108,18 +115,28 @@ class _Simulation:
         while True:
             deadline = self._core.deadline()
             if due and (deadline is None or due[0][0] <= deadline):
-                at, _, event = due[0]
+                at, _, happening = due[0]
                 if until is not None and at > until:
                     return
                 heapq.heappop(due)
             elif deadline is not None and (deadline <= until if until is not None else due):
-                at, event = deadline, ev.Tick()
+                at, happening = deadline, ev.Tick()
             else:
                 return
             self.now = at
-            self._tell(event)
+            if isinstance(happening, Session):
+                self._ask(happening)
+            else:
+                self._tell(happening)
 
-    def _arrive(self, ticket: TicketId, request: Request) -> None:
+    def _ask(self, session: Session) -> None:
+        request = session.next_request(self.now)
+        if request is not None:
+            self._asks[TicketId(self._ticket_max + 1)] = session
+            self._arrive(request)
+
+    def _arrive(self, request: Request) -> None:
+        ticket = self._ticket_max = TicketId(self._ticket_max + 1)
         self._service_s[ticket] = 0.0 if self._machine.instant else request.service_s
         self._tally.arrived(ticket, request.service, self.now)
         self._tell(ev.RequestArrived(ticket, request.service, self.now + FOR_EVER_S))
@@ -138,6 +155,7 @@ class _Simulation:
                 self._tally.ready(event.service, self.now)
             case ev.RequestFinished():
                 self._tally.finished(event.ticket, self.now)
+                self._answered(event.ticket)
             case _:
                 pass
         self._obey(self._core.handle(event, self.now))
@@ -169,10 +187,18 @@ class _Simulation:
                     self._after(wake_s, ev.RunWoke(effect.service, effect.run))
                 case fx.Refuse():
                     self._tally.refused(effect.ticket, self.now)
+                    self._answered(effect.ticket)
+                case fx.MeasureMemory():
+                    pass  # It has no gauge.
                 case fx.KillRun() | fx.Started() | fx.Changed() | fx.Waiting() | fx.Explained():
                     pass  # A run ends when it is told to, so a kill comes too late.
                 case _:
                     assert_never(effect)
+
+    def _answered(self, ticket: TicketId) -> None:
+        session = self._asks.pop(ticket, None)
+        if session is not None:
+            self._after(session.think_s, session)
 
     def _load_next(self) -> None:
         for run, service in self._loads.items():
@@ -189,8 +215,8 @@ class _Simulation:
             self._loading.pop(run, None)
             self._load_next()
 
-    def _after(self, seconds: float, event: ev.Event) -> None:
-        heapq.heappush(self._due, (self.now + seconds, next(self._order), event))
+    def _after(self, seconds: float, happening: ev.Event | Session) -> None:
+        heapq.heappush(self._due, (self.now + seconds, next(self._order), happening))
 
 
 def _patient(config: CoreConfig, *, linger: bool) -> CoreConfig:
@@ -198,4 +224,4 @@ def _patient(config: CoreConfig, *, linger: bool) -> CoreConfig:
         attrs.evolve(spec, queue_max=QUEUE_MAX, start_s=FOR_EVER_S, start_max_s=FOR_EVER_S)
         for spec in config.services
     )
-    return attrs.evolve(config, services=services, linger=linger)
+    return attrs.evolve(config, services=services, linger=linger and config.linger)

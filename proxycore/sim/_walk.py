@@ -158,7 +158,7 @@ def _begins(run: Run) -> bool:
 
 
 def _obey(world: World, run: Run, random: Random) -> None:
-    world.die(run)
+    world.die(run, late=random.random() < 0.5)
     if random.random() < 0.8:
         world.tell_gone(run)
 
@@ -166,7 +166,7 @@ def _obey(world: World, run: Run, random: Random) -> None:
 def _crash(world: World, run: Run, random: Random) -> None:
     world.die(run)
     if random.random() < 0.8:
-        world.tell_gone(run, heals=random.random() < 0.8)
+        world.tell_gone(run, heals=random.random() < 0.8, out_of_memory=random.random() < 0.4)
 
 
 def _tell_again(world: World, random: Random) -> None:
@@ -196,7 +196,36 @@ def _find(world: World, random: Random) -> None:
 
 def _kill_core(world: World, random: Random) -> None:
     if random.random() < 0.5 or world.books.closing:
-        world.kill_core()
+        world.kill_core(remembers=random.random() < 0.5)
+
+
+def _device(world: World, random: Random) -> DeviceId:
+    return random.choice(world.config.devices).id
+
+
+def _use(world: World, run: Run, random: Random) -> None:
+    """Let a run take a part of what it claims, or more, or what it never said."""
+    device = _device(world, random)
+    claim = run.may_use.on(device) if random.random() < 0.9 else 4
+    world.use(run, device, int(claim * random.choice((0.0, 0.5, 1.0, 1.0, 1.5))))
+
+
+def _intrude(world: World, random: Random) -> None:
+    world.intrude(_device(world, random), random.choice((0, 0, 1, 5, 20)))
+
+
+def _measure(world: World, random: Random) -> None:
+    for device in world.config.devices:
+        if random.random() < 0.7:
+            world.measure(device.id, complete=random.random() < 0.8)
+
+
+def _be_blind(world: World, random: Random) -> None:
+    world.be_blind(_device(world, random))
+
+
+def _give_back(world: World, _: Random) -> None:
+    world.give_back()
 
 
 def _wait(world: World, random: Random) -> None:
@@ -236,6 +265,11 @@ _WEIGHTS: dict[_Happening, int] = {
     _find: 4,
     _kill_core: 1,
     _rotate_journal: 1,
+    _of(lambda run: run.lives, _use): 6,
+    _intrude: 2,
+    _measure: 10,
+    _be_blind: 1,
+    _give_back: 4,
     _wait: 10,
     _oversleep: 2,
 }

@@ -1,6 +1,6 @@
 """What a simulation took: starts, waits, idle memory, fairness."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -23,6 +23,8 @@ class Report:
     wait_mean_s: float
     wait_p95_s: float
     wait_max_s: float
+    wait_max_by_service_s: Mapping[ServiceId, float]
+    """The longest wait for each service that anybody was admitted to."""
     idle_gb_hours: float
     """Memory held by runs that were ready and served nobody."""
     fairness: float
@@ -48,6 +50,7 @@ class _Usage:
     """Set while it is ready and serves nobody."""
     is_ready: bool = False
     waited_s: float = 0.0
+    wait_max_s: float | None = None
     served_s: float = 0.0
 
 
@@ -77,6 +80,7 @@ class Tally:
         wait_s = now - waiter.arrived_at
         self._waits.append(wait_s)
         usage.waited_s += wait_s
+        usage.wait_max_s = max(wait_s, usage.wait_max_s or 0.0)
 
     def finished(self, ticket: TicketId, now: float) -> None:
         waiter = self._waiters.pop(ticket)
@@ -118,6 +122,11 @@ class Tally:
             wait_mean_s=sum(waits) / max(1, len(waits)),
             wait_p95_s=quantile(waits, 0.95),
             wait_max_s=waits[-1] if waits else 0.0,
+            wait_max_by_service_s={
+                service: usage.wait_max_s
+                for service, usage in self._usage.items()
+                if usage.wait_max_s is not None
+            },
             idle_gb_hours=self._idle_byte_s / GB_HOUR,
             fairness=jain([_served_share(usage) for usage in self._usage.values() if _met(usage)]),
             refused=self._refused,

@@ -68,11 +68,31 @@ class Request:
 
 
 @attrs.frozen
+class Session:
+    """A client that asks, waits for the answer, thinks about it, and asks again."""
+
+    service: ServiceId
+    service_s: float
+    """How long each request takes once it is admitted."""
+    think_s: float
+    """From an answer to the next question."""
+    begins_at: float
+    ends_at: float
+    """When it asks no more."""
+
+    def next_request(self, at: float) -> Request | None:
+        """Return what it asks at a point in time; None: it has ended."""
+        return Request(at, self.service, self.service_s) if at < self.ends_at else None
+
+
+@attrs.frozen
 class Traffic:
     """What a simulation replays: a machine's services and the requests for them, in time order."""
 
     config: CoreConfig
-    requests: tuple[Request, ...]
+    requests: tuple[Request, ...] = ()
+    sessions: tuple[Session, ...] = ()
+    """Clients whose requests come when their earlier ones are answered."""
 
     def on(self, capacity: int) -> "Traffic":
         """Return the same on GPUs of this capacity each; main memory stays as it is."""

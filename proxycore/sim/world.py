@@ -6,10 +6,11 @@ from .. import effects as fx
 from .. import events as ev
 from .. import journal
 from .._core import Core
-from .._ids import RunId, ServiceId, TicketId
+from .._ids import DeviceId, RunId, ServiceId, TicketId
 from ..config import CoreConfig
 from ..policy import EvictionPolicy
-from ._books import Books, Client, Run, Sleep, Stage, fits, less
+from ._books import Books, Client, Run, Stage, fits, less
+from ._notes import Notes
 from ._promises import Inspector, broken
 
 TICKS_MAX = 1000
@@ -44,6 +45,7 @@ class World:
         self.core = Core(self.config, now=now, policy=self._policy)
         self.journal = [journal.head(self.core)]
         self.books = Books(self.config, now)
+        self._notes = Notes(self.books)
         self._inspector = Inspector(self.books)
         self.run_max = run_max
         self.answers: list[tuple[fx.Effect, ...]] = []
@@ -93,6 +95,7 @@ class World:
     def doze(self, run: Run) -> None:
         """Let a run fall asleep physically; the core does not know yet."""
         run.dozes = True
+        run.uses = dict(run.may_use.amounts)
 
     def tell_slept(self, run: Run) -> None:
         self._tell(ev.RunSlept(run.service, run.id))
@@ -100,13 +103,22 @@ class World:
     def tell_woke(self, run: Run) -> None:
         self._tell(ev.RunWoke(run.service, run.id))
 
-    def die(self, run: Run) -> None:
-        """End a run physically, asked or not; the core does not know yet."""
-        run.lives = False
+    def die(self, run: Run, *, late: bool = False) -> None:
+        """End a run physically, asked or not; the core does not know yet.
 
-    def tell_gone(self, run: Run, *, heals: bool = True) -> None:
+        Args:
+            run: which.
+            late: whether its memory stays away until `give_back`.
+        """
+        run.lives = False
+        if late:
+            for device, amount in run.uses.items():
+                self.books.memory.late[device] = self.books.memory.late.get(device, 0) + amount
+
+    def tell_gone(self, run: Run, *, heals: bool = True, out_of_memory: bool = False) -> None:
         """Tell the end of a dead run, once more if it was told before."""
-        self._tell(ev.RunGone(run.service, run.id, ev.Cause("exit", "it ended", heals)))
+        cause = ev.Cause("exit", "it ended", heals, out_of_memory)
+        self._tell(ev.RunGone(run.service, run.id, cause))
 
     def be_deaf(self, run: Run) -> None:
         """Let a run miss what it was asked; it will hear the next."""
@@ -114,6 +126,27 @@ class World:
 
     def hang(self, run: Run) -> None:
         run.hangs = True
+
+    # Memory
+
+    def use(self, run: Run, device: DeviceId, amount: int) -> None:
+        """Let a living run use so much of a device, unseen as yet."""
+        run.uses[device] = amount
+
+    def intrude(self, device: DeviceId, amount: int) -> None:
+        """Let strangers use so much of a device."""
+        self.books.memory.strangers[device] = amount
+
+    def give_back(self) -> None:
+        """Let the driver give back what dead runs had."""
+        self.books.memory.late.clear()
+
+    def measure(self, device: DeviceId, *, complete: bool = True) -> None:
+        uses = {run.id: run.uses.get(device, 0) for run in self.books.runs.values() if run.lives}
+        self._tell(self.books.memory.measured(device, uses, complete=complete))
+
+    def be_blind(self, device: DeviceId) -> None:
+        self._tell(ev.MemoryUnknown((device,)))
 
     # The runtime, and the core itself
 
@@ -123,13 +156,23 @@ class World:
     def find(self, services: tuple[ServiceId, ...]) -> None:
         self._tell(ev.RuntimeFound(services))
 
-    def kill_core(self) -> None:
-        """End the core without a word; a new one adopts what is healthy, the rest is removed."""
+    def kill_core(self, *, remembers: bool = False) -> None:
+        """End the core without a word; a new one adopts what is healthy, the rest is removed.
+
+        Args:
+            remembers: whether the new one is told what the old one has learnt.
+        """
         self.check_replay()
         healthy = [run for run in self.books.runs.values() if run.lives and run.ready]
         healthy = [run for run in healthy if run.stop_at is None and not run.stuck]
         healthy = [run for run in healthy if run.awake or run.asleep]
+        memory, gap_max = self.books.memory, self.books.gap_max
+        learnt = tuple((one.id, one.experience) for one in self.core.view().services)
         self._boot(self.now, max(self.books.runs, default=self.run_max))
+        if remembers:
+            self.books.memory.loads, self.books.memory.lives = memory.loads, memory.lives
+            self.books.gap_max = gap_max
+            self._tell(ev.ExperienceFound(learnt))
         self._tell(
             ev.RunsFound(
                 tuple(
@@ -176,12 +219,14 @@ class World:
             Broken: promise 12, or any other.
         """
         self.find(tuple(self.books.lost))
+        self._be_kind_to_memory()
         probes = [self.arrive(spec.id, FAR_S) for spec in self.config.services]
         steps_max = 30 * (len(probes) + len(self.books.clients))
         for _ in range(steps_max):
             if not self.books.waiting():
                 return
             if self._kind_step():
+                self._measure_all()
                 continue
             deadline = self.core.deadline()
             if deadline is None or deadline > self.now + KIND_S:
@@ -195,6 +240,18 @@ class World:
         for client in self.books.waiting():
             if not self._is_blocked(client.service):
                 broken(12, f"ticket {client.ticket} for {client.service} waits in a kind world")
+
+    def _be_kind_to_memory(self) -> None:
+        """No strangers any more, and everybody keeps to his claim."""
+        self.books.memory.strangers.clear()
+        self.give_back()
+        for run in self.books.runs.values():
+            run.uses = dict(run.may_use.amounts)
+        self._measure_all()
+
+    def _measure_all(self) -> None:
+        for device in list(self.books.memory.told):
+            self.measure(device)
 
     def _kind_step(self) -> bool:
         """Do the first kind thing that can be done; tell whether there was any."""
@@ -227,7 +284,7 @@ class World:
             if self.books.specs[run.service].pinned and run.ready and run.service != service
         ]
         room = less(self.books.usable(), pinned)
-        return not any(fits(one, room) for one in self.books.specs[service].placements)
+        return not any(fits(one, room) for one in self.books.placements(service))
 
     # Telling the core, and checking its answer
 
@@ -271,7 +328,7 @@ class World:
             self._tell(ev.Tick())
         stale = self._is_stale(event)
         before = self.core.view(), self.core.deadline()
-        self._note(event, client)
+        self._notes.enter(event, client)
         effects = self.core.handle(event, self.now)
         self.journal.append(journal.entry(self.now, event))
         self.answers.append(effects)
@@ -315,122 +372,3 @@ class World:
         effects = self.core.handle(ev.Tick(), self.now)
         if effects or (self.core.view(), self.core.deadline()) != before:
             broken(8, f"a Tick before the deadline changes something: {effects}")
-
-    def _note(self, event: ev.Event, client: Client | None) -> None:
-        """Enter into the books what the World does itself."""
-        books = self.books
-        if client is not None:
-            self._note_arrival(client)
-        match event:
-            case ev.RequestFinished():
-                self._note_finished(event.ticket)
-            case ev.StartRequested() | ev.RestartRequested() | ev.StopRequested():
-                run = books.current.get(event.service)
-                if run is not None and run.stop_at is None:
-                    self._note_by_hand(run, event)
-            case ev.SleepRequested():
-                run = books.current.get(event.service)
-                if run is not None and run.awake and run.stop_at is None and not run.draining:
-                    run.sleeps_by_hand = True
-            case ev.ShutdownRequested():
-                books.closing = True
-                for run in books.current.values():
-                    run.cut_at, run.leaves_for_good = event.deadline_at, True
-                    run.drains_for, run.drains_to_sleep = None, False
-            case (
-                ev.RunAlive()
-                | ev.RunReady()
-                | ev.RunSlept()
-                | ev.RunWoke()
-                | ev.RunStuck()
-                | ev.RunGone()
-            ):
-                run = books.current.get(event.service)
-                if run is not None and run.id == event.run:
-                    self._note_run(run, event)
-            case ev.RunsFound():
-                for found in event.found:
-                    run = Run(
-                        found.service,
-                        found.run,
-                        found.placement,
-                        self.now,
-                        self.now,
-                        rested_at=self.now,
-                        kept=False,
-                        ready=True,
-                        sleep=Sleep.ASLEEP if found.asleep else Sleep.AWAKE,
-                        residue=books.specs[found.service].residue(found.placement),
-                        dozes=found.asleep,
-                    )
-                    books.runs[run.id] = books.current[run.service] = run
-            case ev.RuntimeLost():
-                books.lost |= dict.fromkeys(event.services)
-            case ev.RuntimeFound():
-                for service in event.services:
-                    books.lost.pop(service, None)
-            case _:
-                pass
-
-    def _note_arrival(self, client: Client) -> None:
-        books, service = self.books, client.service
-        if not client.by_hand and service in books.rested:
-            gap_s = self.now - books.rested.pop(service)
-            books.gap_max[service] = max(gap_s, books.gap_max.get(service, 0.0))
-        books.clients[client.ticket] = client
-
-    def _note_finished(self, ticket: TicketId) -> None:
-        client = self.books.clients.pop(ticket, None)
-        if client is None:
-            return
-        if client.stage is Stage.SERVED and client.run is not None:
-            run = self.books.runs[client.run]
-            del run.in_flight[ticket]
-            run.rested_at = self.now
-            if self.books.unused(run):
-                self.books.rested[run.service] = self.now
-        client.stage = Stage.OVER
-
-    def _note_by_hand(
-        self, run: Run, event: ev.StartRequested | ev.RestartRequested | ev.StopRequested
-    ) -> None:
-        drained_at = self.now + self.books.specs[run.service].drain_s
-        if not isinstance(event, ev.StartRequested):
-            run.drains_for, run.drains_to_sleep = None, False
-        match event:
-            case ev.StartRequested():
-                run.kept |= run.starting
-                if not run.leaves_for_good:
-                    run.cut_at = None
-            case ev.RestartRequested():
-                run.cut_at = drained_at if run.cut_at is None else run.cut_at
-                run.leaves_for_good = True
-            case ev.StopRequested():
-                run.cut_at = drained_at if run.cut_at is None else run.cut_at
-                if event.force:
-                    run.cut_at = self.now
-
-    def _note_run(self, run: Run, event: ev.RunEvent) -> None:
-        match event:
-            case ev.RunAlive() if run.starting or run.waking:
-                alive_until = self.now + self.books.specs[run.service].start_s
-                run.start_until = min(alive_until, run.start_max_at)
-            case ev.RunReady() if run.starting:
-                run.ready, run.rested_at = True, self.now
-                run.batch_max = self.books.last_waiting(run.service)
-            case ev.RunSlept() if run.falls_asleep:
-                run.sleep, run.rested_at = Sleep.ASLEEP, self.now
-            case ev.RunWoke() if run.waking:
-                run.sleep, run.rested_at = Sleep.AWAKE, self.now
-                run.batch_max = self.books.last_waiting(run.service)
-            case ev.RunStuck() if run.ready:
-                run.stuck = True
-            case ev.RunGone():
-                run.told_gone = True
-                del self.books.current[run.service]
-                self.books.last_failed[run.service] = run.stop_at is None or run.blamed
-                for ticket in run.in_flight:
-                    self.books.clients[ticket].stage = Stage.BROKEN
-                run.in_flight.clear()
-            case _:
-                pass

@@ -70,6 +70,28 @@ MUTANTS = (
         "",
     ),
     Mutant(
+        1,
+        "what strangers hold is free",
+        "_verbs.py",
+        "now_free.lose(device.id, max(0, lacks + rest.now))",
+        "now_free.lose(device.id, max(0, lacks + rest.now - rest.foreign))",
+    ),
+    Mutant(
+        1,
+        "what a run takes beyond its claim is free",
+        "_memory.py",
+        "over = max(0, seen - one.placement.on(device))",
+        "over = 0",
+    ),
+    Mutant(
+        1,
+        "what was learnt is claimed only where it is more",
+        "_learn.py",
+        "            if amount < known:\n",
+        "            if amount < known or (not known and amount < declared.on(device)):\n"
+        "                known = known or declared.on(device)\n",
+    ),
+    Mutant(
         2,
         "a run number is given twice",
         "_verbs.py",
@@ -246,6 +268,13 @@ MUTANTS = (
         "max(0, limit - 1 - len(book.in_flight))",
     ),
     Mutant(
+        9,
+        "memory is awaited for ever",
+        "_measured.py",
+        "        book.timer_at = self._books.now + VERIFY_S\n",
+        "",
+    ),
+    Mutant(
         10,
         "any number will do",
         "_core.py",
@@ -307,7 +336,7 @@ MUTANTS = (
         13,
         "patience never ends",
         "_settle.py",
-        "return patient_from + self._specs[book.id].patience_s",
+        "return patient_from + patience_s(self._verbs.load_s(book))",
         "return patient_from + 1e9",
     ),
     Mutant(
@@ -345,6 +374,20 @@ MUTANTS = (
         "_core.py",
         "case State.READY if self._verbs.residue(book) is not None:",
         "case State.READY if self._verbs.residue(book) is None and book.run is None:",
+    ),
+    Mutant(
+        15,
+        "an idle run leaves at the first sign of scarcity",
+        "_settle.py",
+        "if self._verbs.books.now < measured.low_since + LOW_S:",
+        "if self._verbs.books.now < measured.low_since:",
+    ),
+    Mutant(
+        15,
+        "whoever runs out of memory clears all devices",
+        "_settle.py",
+        "    return any(one.on(device) for device in devices)",
+        "    return True",
     ),
     Mutant(
         15,

@@ -144,9 +144,20 @@ def _event(words: list[str], now: float) -> ev.Event:
         case ["stuck", service, run]:
             return RunStuck(ServiceId(service), RunId(int(run)), Cause("stuck", "no answer"))
         case ["gone", service, run, *why]:
-            heals = why[:1] != ["incurably"]
+            heals, full = why[:1] != ["incurably"], why[:1] == ["oom"]
             message = " ".join(why[0 if heals else 1 :]) or "exit code 0"
-            return RunGone(ServiceId(service), RunId(int(run)), Cause("exit", message, heals))
+            cause = Cause("exit", message, heals, out_of_memory=full)
+            return RunGone(ServiceId(service), RunId(int(run)), cause)
+        case ["measure", device, total, free, *runs]:
+            by_run = [run.partition("=") for run in runs]
+            return ev.MemoryMeasured(
+                DeviceId(device),
+                int(total) * GIB,
+                round(float(free) * GIB),
+                tuple((RunId(int(run)), round(float(n) * GIB)) for run, _, n in by_run),
+            )
+        case ["blind", *devices]:
+            return ev.MemoryUnknown(tuple(map(DeviceId, devices)))
         case ["lost", *services]:
             return RuntimeLost(tuple(map(ServiceId, services)), "the engine is away")
         case ["back", *services]:
@@ -161,6 +172,8 @@ def _event(words: list[str], now: float) -> ev.Event:
 
 def _lines(effect: fx.Effect) -> list[str]:
     match effect:
+        case fx.MeasureMemory(devices):
+            return [f"=> MeasureMemory {' '.join(devices)}"]
         case fx.StartRun(service, run, placement):
             place = " ".join(f"{device}={amount // GIB}" for device, amount in placement.amounts)
             return [f"=> StartRun {service} {run} {place}".rstrip()]

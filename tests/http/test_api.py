@@ -76,6 +76,8 @@ async def test_services_are_shown() -> None:
         "claimed": 0,
         "reserved": 0,
         "free": 990,
+        "measured_free": None,
+        "foreign": None,
         "measured": None,
     }
 
@@ -98,7 +100,12 @@ async def test_a_container_is_shown() -> None:
         "started_at": 1.5,
         "health": "healthy",
         "exit": {
-            "cause": {"kind": "exit", "message": "code 1", "heals": True},
+            "cause": {
+                "kind": "exit",
+                "message": "code 1",
+                "heals": True,
+                "out_of_memory": False,
+            },
             "exit_code": 1,
             "oom_killed": False,
             "log_tail": ["last"],

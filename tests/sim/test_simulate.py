@@ -14,7 +14,7 @@ from proxycore import (
 )
 from proxycore.sim import Machine, simulate
 from proxycore.sim.report import Report, jain, quantile
-from proxycore.sim.traffic import GB, GPU, Request, Traffic, drawn_traffic, read_trace
+from proxycore.sim.traffic import GB, GPU, Request, Session, Traffic, drawn_traffic, read_trace
 from tests.house.tree import ROOT
 
 CHAT, CODER = ServiceId("chat"), ServiceId("coder")
@@ -48,6 +48,7 @@ def test_a_simulation_counts_what_happened() -> None:
         wait_mean_s=(5 + 14 + 22 + 0) / 4,
         wait_p95_s=22.0,
         wait_max_s=22.0,
+        wait_max_by_service_s={CHAT: 14.0, CODER: 22.0},
         idle_gb_hours=10 * (75 + 3574) / 3600,
         fairness=jain([share_chat, share_coder]),
         refused=0,
@@ -67,6 +68,16 @@ def test_loads_take_turns() -> None:
     at_once = Traffic(traffic.config, requests)
     assert simulate(at_once).wait_max_s == 25.0
     assert simulate(at_once, machine=Machine(loads_at_once=2)).wait_max_s == 20.0
+
+
+def test_sessions_ask_again_when_they_are_answered() -> None:
+    """A session is served, thinks, and asks, until its time is over; others come in between."""
+    # chat: loads 0-5, serves 5-8, asks again at 10, 15 and 20, and, being busy until 23, not at 25.
+    session = Session(CHAT, service_s=3.0, think_s=2.0, begins_at=0.0, ends_at=21.0)
+    report = simulate(Traffic(two().config, (Request(12.0, CHAT, 2.0),), (session,)))
+    assert (report.requests, report.starts) == (5, 1)
+    assert report.wait_max_by_service_s == {CHAT: 5.0}
+    assert report.wait_mean_s == (5 + 0 + 1 + 0 + 0) / 5
 
 
 @pytest.mark.slow

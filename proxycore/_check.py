@@ -1,0 +1,97 @@
+"""What a caller may not tell the core, because it cannot be: refused before any change."""
+
+from collections.abc import Mapping
+
+from . import events as ev
+from ._books import Books
+from ._errors import LocalError
+from ._ids import DeviceId, ServiceId
+from .config import CoreConfig, ServiceSpec
+
+
+def check(
+    config: CoreConfig,
+    specs: Mapping[ServiceId, ServiceSpec],
+    books: Books,
+    event: ev.Event,
+    now: float,
+) -> None:
+    """Look whether an event can be.
+
+    Raises:
+        LocalError: it cannot, and why.
+    """
+    if not now >= books.now:
+        raise LocalError(f"the clock ran backwards: {now!r} after {books.now!r}")
+    for service in _services_of(event):
+        if service not in books.services:
+            raise LocalError(f"unknown service {service!r}")
+    if isinstance(event, ev.RunEvent) and event.run > books.run_max:
+        raise LocalError(f"run {event.run} was never started")
+    match event:
+        case ev.RequestArrived() | ev.StartRequested() | ev.RestartRequested():
+            if event.ticket <= books.ticket_max:
+                raise LocalError(f"ticket {event.ticket} is not above {books.ticket_max}")
+        case ev.RequestFinished():
+            if event.ticket > books.ticket_max:
+                raise LocalError(f"ticket {event.ticket} never arrived")
+        case ev.SleepRequested():
+            if not specs[event.service].asleep:
+                raise LocalError(f"service {event.service!r} cannot sleep")
+        case ev.RunsFound():
+            _check_found(config, specs, books, event)
+        case ev.MemoryMeasured():
+            _check_device(config, event.device)
+            if not 0 <= event.free <= event.total or any(n < 0 for _, n in event.by_run):
+                raise LocalError(f"figures that cannot be: {event}")
+        case ev.MemoryUnknown():
+            for device in event.devices:
+                _check_device(config, device)
+        case _:
+            pass
+
+
+def _check_device(config: CoreConfig, device: DeviceId) -> None:
+    if all(one.id != device for one in config.devices):
+        raise LocalError(f"unknown device {device!r}")
+
+
+def _check_found(
+    config: CoreConfig,
+    specs: Mapping[ServiceId, ServiceSpec],
+    books: Books,
+    event: ev.RunsFound,
+) -> None:
+    if any(book.run is not None for book in books.services.values()):
+        raise LocalError("runs are found before any is started")
+    services = [found.service for found in event.found]
+    if len(set(services)) != len(services):
+        raise LocalError(f"two found runs of one service: {services}")
+    devices = {device.id for device in config.devices}
+    for found in event.found:
+        if found.run > event.run_max:
+            raise LocalError(f"found run {found.run} is above run_max {event.run_max}")
+        if not devices.issuperset(found.placement.devices):
+            raise LocalError(f"found run {found.run} is on an unknown device")
+        if found.asleep and specs[found.service].residue(found.placement) is None:
+            raise LocalError(f"found run {found.run} sleeps where it cannot")
+
+
+def _services_of(event: ev.Event) -> tuple[ServiceId, ...]:
+    match event:
+        case ev.RuntimeLost() | ev.RuntimeFound():
+            return event.services
+        case ev.RunsFound():
+            return tuple(found.service for found in event.found)
+        case ev.ExperienceFound():
+            return tuple(service for service, _ in event.experiences)
+        case (
+            ev.RequestFinished()
+            | ev.ShutdownRequested()
+            | ev.MemoryMeasured()
+            | ev.MemoryUnknown()
+            | ev.Tick()
+        ):
+            return ()
+        case _:
+            return (event.service,)

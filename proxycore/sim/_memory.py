@@ -1,0 +1,158 @@
+"""What the World knows of memory by itself: who uses it, what was told of it, what that teaches."""
+
+import math
+from collections.abc import Iterable
+
+import attrs
+
+from .. import events as ev
+from .._ids import RAM, DeviceId, RunId, ServiceId
+from .._learn import OOM_MARGIN, PEAK_MARGIN, WEIGHT
+from ..config import CoreConfig, Placement
+
+
+@attrs.frozen
+class Taken:
+    """A run that the core knows of, as far as its memory matters."""
+
+    run: RunId
+    placement: Placement
+    loaded: bool
+
+
+@attrs.define
+class Memory:
+    """Physical use of the devices, measurements, and the history of loads and peaks."""
+
+    config: CoreConfig
+    strangers: dict[DeviceId, int] = attrs.field(factory=dict)
+    """What programs use that are none of our runs."""
+    late: dict[DeviceId, int] = attrs.field(factory=dict)
+    """What no living run uses, and the driver has not given back yet."""
+    told: dict[DeviceId, ev.MemoryMeasured] = attrs.field(factory=dict)
+    calm: dict[DeviceId, int] = attrs.field(factory=dict)
+    """What strangers use at least: the least that was told since nothing was leaving."""
+    low_from: dict[DeviceId, float] = attrs.field(factory=dict)
+    loads: dict[ServiceId, list[float]] = attrs.field(factory=dict)
+    """How long each load took."""
+    lives: dict[ServiceId, list[tuple[Placement, Placement, dict[DeviceId, int], bool]]] = (
+        attrs.field(factory=dict)
+    )
+    """How runs ended that teach something: where, with what claim, what was seen, for want of
+    memory."""
+
+    def measured(
+        self, device: DeviceId, uses: dict[RunId, int], *, complete: bool
+    ) -> ev.MemoryMeasured:
+        """Return what a gauge tells; one that is not complete has no figure for any run."""
+        total = next(one.capacity for one in self.config.devices if one.id == device)
+        used = sum(uses.values()) + self.strangers.get(device, 0) + self.late.get(device, 0)
+        by_run = tuple((run, amount) for run, amount in uses.items() if amount)
+        return ev.MemoryMeasured(
+            device, total, max(0, total - used), by_run if complete else (), complete
+        )
+
+    def note_told(
+        self, told: ev.MemoryMeasured, taken: list[Taken], now: float, *, leaving: bool
+    ) -> None:
+        self.told[told.device] = told
+        foreign = self.foreign(told, taken)
+        before = self.calm.get(told.device, foreign)
+        self.calm[told.device] = min(before, foreign) if leaving else foreign
+        headroom = next(one.headroom for one in self.config.devices if one.id == told.device)
+        if told.free >= headroom:
+            self.low_from.pop(told.device, None)
+        else:
+            self.low_from.setdefault(told.device, now)
+
+    def forget(self, device: DeviceId) -> None:
+        for known in (self.told, self.calm, self.low_from):
+            known.pop(device, None)
+
+    def foreign(self, told: ev.MemoryMeasured, taken: Iterable[Taken]) -> int:
+        """Return what is used by none of these runs."""
+        return max(0, told.total - told.free - sum(_seen(told, one) for one in taken))
+
+    def holds(self, one: Taken) -> Placement:
+        """Return what a run claims, or is known to hold if that is more."""
+        amounts = dict(one.placement.amounts)
+        for device, told in self.told.items():
+            amounts[device] = max(amounts.get(device, 0), dict(told.by_run).get(one.run, 0))
+        return Placement.of(amounts.items())
+
+    def lacks(self, taken: list[Taken], staying: list[Taken], *, most: bool) -> dict[DeviceId, int]:
+        """Return by how much less there is on each device than capacity and claims say.
+
+        Args:
+            taken: all runs that the core knows of.
+            staying: those that will not leave.
+            most: suppose that as little as possible is in the way.
+        """
+        lacks = {}
+        for device in self.config.devices:
+            told = self.told.get(device.id)
+            if told is None:
+                continue
+            foreign = self.foreign(told, taken)
+            over = sum(max(0, _seen(told, one) - one.placement.on(device.id)) for one in staying)
+            if most:
+                foreign = min(foreign, self.calm.get(device.id, foreign))
+                over = 0
+            lacks[device.id] = max(0, device.capacity - told.total + foreign + over)
+        return lacks
+
+    # What is learnt
+
+    def load_s(self, service: ServiceId, declared_s: float) -> float:
+        mean: float | None = None
+        for load_s in self.loads.get(service, ()):
+            mean = load_s if mean is None else mean + WEIGHT * (load_s - mean)
+        return mean or declared_s
+
+    def expected(self, service: ServiceId, declared: Placement) -> Placement:
+        """Return what a run at this place is expected to take, by all that came before it."""
+        known: dict[int, int] = {}
+        places: tuple[DeviceId, ...] = declared.devices
+        for where, claimed, seen, out_of_memory in self.lives.get(service, ()):
+            if _shape(where) != _shape(declared):
+                continue
+            if out_of_memory:
+                amounts = [math.ceil(n * OOM_MARGIN / PEAK_MARGIN) for _, n in claimed.amounts]
+                if not amounts:
+                    continue
+                known = dict(enumerate(amounts))
+                places = declared.devices or claimed.devices
+                continue
+            gpus = {device: n for device, n in seen.items() if device != RAM}
+            devices = where.devices or tuple(sorted(gpus))
+            latest = {i: seen.get(device, 0) for i, device in enumerate(devices)}
+            if not any(latest.values()) and not any(known.values()):
+                continue
+            for index, amount in latest.items():
+                before = known.get(index, 0)
+                if amount == 0:
+                    latest[index] = before
+                elif amount < before:
+                    latest[index] = math.ceil(before + WEIGHT * (amount - before))
+            known = latest
+            places = declared.devices or devices
+        if not known:
+            return declared
+        amounts_on = []
+        for index, device in enumerate(places):
+            spec = next(one for one in self.config.devices if one.id == device)
+            claim = declared.on(device)
+            amount = math.ceil(known.get(index, 0) * PEAK_MARGIN) or claim
+            amounts_on.append((device, min(amount, max(claim, spec.usable))))
+        return Placement.of(amounts_on)
+
+
+def _seen(told: ev.MemoryMeasured, one: Taken) -> int:
+    by_run = dict(told.by_run)
+    if told.complete or one.run in by_run or not one.loaded:
+        return by_run.get(one.run, 0)
+    return one.placement.on(told.device)
+
+
+def _shape(placement: Placement) -> list[int]:
+    return [amount for _, amount in placement.amounts]

@@ -1,0 +1,150 @@
+"""What the World does itself, entered into its books before the core hears of it."""
+
+from .. import events as ev
+from .._ids import TicketId
+from ._books import Books, Client, Run, Sleep, Stage
+
+
+class Notes:
+    """Keeps the books of a World."""
+
+    def __init__(self, books: Books) -> None:
+        self.books = books
+
+    def enter(self, event: ev.Event, client: Client | None) -> None:
+        """Take note of an event, and of the client whose it is, if it is new."""
+        books = self.books
+        if client is not None:
+            self._note_arrival(client)
+        if isinstance(event, ev.RunEvent):
+            run = books.current.get(event.service)
+            if run is not None and run.id == event.run:
+                self._note_run(run, event)
+            return
+        match event:
+            case ev.RequestFinished():
+                self._note_finished(event.ticket)
+            case ev.StartRequested() | ev.RestartRequested() | ev.StopRequested():
+                run = books.current.get(event.service)
+                if run is not None and run.stop_at is None:
+                    self._note_by_hand(run, event)
+            case ev.SleepRequested():
+                run = books.current.get(event.service)
+                if run is not None and run.awake and run.stop_at is None and not run.draining:
+                    run.sleeps_by_hand = True
+            case ev.ShutdownRequested():
+                books.closing = True
+                for run in books.current.values():
+                    run.cut_at, run.leaves_for_good = event.deadline_at, True
+                    run.drains_for, run.drains_to_sleep = None, False
+            case ev.RunsFound():
+                for found in event.found:
+                    run = Run(
+                        found.service,
+                        found.run,
+                        found.placement,
+                        self.books.now,
+                        self.books.now,
+                        rested_at=self.books.now,
+                        kept=False,
+                        ready=True,
+                        sleep=Sleep.ASLEEP if found.asleep else Sleep.AWAKE,
+                        residue=books.specs[found.service].residue(found.placement),
+                        dozes=found.asleep,
+                    )
+                    books.runs[run.id] = books.current[run.service] = run
+            case ev.RuntimeLost():
+                books.lost |= dict.fromkeys(event.services)
+            case ev.RuntimeFound():
+                for service in event.services:
+                    books.lost.pop(service, None)
+            case ev.MemoryMeasured():
+                leaving = books.verifying() or any(
+                    run.stop_at is not None or run.falls_asleep for run in books.current.values()
+                )
+                books.memory.note_told(event, books.taken(), self.books.now, leaving=leaving)
+                for number, amount in event.by_run:
+                    run = books.runs[number]
+                    if not run.told_gone:
+                        run.seen[event.device] = max(run.seen.get(event.device, 0), amount)
+            case ev.MemoryUnknown():
+                for device in event.devices:
+                    books.memory.forget(device)
+            case _:
+                pass
+
+    def _note_arrival(self, client: Client) -> None:
+        books, service = self.books, client.service
+        if not client.by_hand and service in books.rested:
+            gap_s = self.books.now - books.rested.pop(service)
+            books.gap_max[service] = max(gap_s, books.gap_max.get(service, 0.0))
+        books.clients[client.ticket] = client
+
+    def _note_finished(self, ticket: TicketId) -> None:
+        client = self.books.clients.pop(ticket, None)
+        if client is None:
+            return
+        if client.stage is Stage.SERVED and client.run is not None:
+            run = self.books.runs[client.run]
+            del run.in_flight[ticket]
+            run.rested_at = self.books.now
+            run.served = True
+            if self.books.unused(run):
+                self.books.rested[run.service] = self.books.now
+        client.stage = Stage.OVER
+
+    def _note_by_hand(
+        self, run: Run, event: ev.StartRequested | ev.RestartRequested | ev.StopRequested
+    ) -> None:
+        drained_at = self.books.now + self.books.specs[run.service].drain_s
+        if not isinstance(event, ev.StartRequested):
+            run.drains_for, run.drains_to_sleep = None, False
+        match event:
+            case ev.StartRequested():
+                run.kept |= run.starting or run.waking
+                if not run.leaves_for_good:
+                    run.cut_at = None
+            case ev.RestartRequested():
+                run.cut_at = drained_at if run.cut_at is None else run.cut_at
+                run.leaves_for_good = True
+            case ev.StopRequested():
+                run.cut_at = drained_at if run.cut_at is None else run.cut_at
+                if event.force:
+                    run.cut_at = self.books.now
+
+    def _note_run(self, run: Run, event: ev.RunEvent) -> None:
+        match event:
+            case ev.RunAlive() if run.starting or run.waking:
+                alive_until = self.books.now + self.books.specs[run.service].start_s
+                run.start_until = min(alive_until, run.start_max_at)
+            case ev.RunReady() if run.starting:
+                run.ready, run.rested_at = True, self.books.now
+                load_s = self.books.now - run.started_at
+                if load_s > 0:
+                    self.books.memory.loads.setdefault(run.service, []).append(load_s)
+                run.batch_max = self.books.last_waiting(run.service)
+            case ev.RunSlept() if run.falls_asleep and run.slept_at is None:
+                run.slept_at = self.books.now
+            case ev.RunWoke() if run.waking:
+                run.sleep, run.rested_at = Sleep.AWAKE, self.books.now
+                run.batch_max = self.books.last_waiting(run.service)
+            case ev.RunStuck() if run.ready:
+                run.stuck = True
+            case ev.RunGone():
+                run.told_gone, run.gone_at = True, self.books.now
+                self._learn(run, event.cause)
+                del self.books.current[run.service]
+                self.books.last_failed[run.service] = run.stop_at is None or run.blamed
+                for ticket in run.in_flight:
+                    self.books.clients[ticket].stage = Stage.BROKEN
+                run.in_flight.clear()
+            case _:
+                pass
+
+    def _learn(self, run: Run, cause: ev.Cause) -> None:
+        """Note the life of a run that teaches what its service takes."""
+        declared = self.books.declared(run)
+        out_of_memory = cause.out_of_memory and run.stop_at is None
+        if declared is not None and (out_of_memory or run.served):
+            lives = self.books.memory.lives.setdefault(run.service, [])
+            lives.append((declared, run.placement, run.seen, out_of_memory))
