@@ -2,7 +2,7 @@
 
 import attrs
 
-from proxycore import CoreConfig, DeviceSpec, Placement, ServiceId, ServiceSpec
+from proxycore import CoreConfig, DeviceSpec, Placement, ServiceId, ServiceSpec, patience_s
 from proxycore.sim import Machine, Request, Session, Traffic, simulate
 from proxycore.sim.traffic import GB, GPU
 
@@ -61,7 +61,7 @@ def rare_b() -> tuple[float, float]:
     ]
     in_order = tuple(sorted(requests, key=lambda request: request.at))
     report = simulate(Traffic(config, in_order), machine=MACHINE)
-    promised = config.services[1].patience_s + BUSY_SERVICE_S + RARE_SWAP_S
+    promised = patience_s(config.services[1].load_s) + BUSY_SERVICE_S + RARE_SWAP_S
     return report.wait_max_by_service_s[B], promised
 
 

@@ -1,5 +1,7 @@
 """The books of the core: all that it remembers, so that a snapshot is one value."""
 
+from collections import OrderedDict
+
 import attrs
 
 from ._ids import DeviceId, RunId, ServiceId, TicketId
@@ -68,8 +70,9 @@ class ServiceBook:
     served: bool = False
     """Whether the present run has finished a request: before that it may not have grown."""
     lost: str | None = None
-    waiting: dict[TicketId, Ticket] = attrs.field(factory=dict)
-    """In order of arrival."""
+    waiting: OrderedDict[TicketId, Ticket] = attrs.field(factory=OrderedDict)
+    """In order of arrival.  To find the first of a plain `dict` takes the longer the more have
+    left before it."""
     starts_waiting: int = 0
     """How many of them are starts by hand, which need no place."""
     in_flight: dict[TicketId, None] = attrs.field(factory=dict)
@@ -84,6 +87,12 @@ class ServiceBook:
     def unused(self) -> bool:
         """Nobody uses it and nobody waits for it."""
         return not self.in_flight and not self.waiting
+
+    @property
+    def wants_room(self) -> bool:
+        """It was promised room, or somebody waits until it is."""
+        lacks_room = self.state in (State.DOWN, State.ASLEEP)
+        return self.promised is not None or (lacks_room and bool(self.waiting))
 
     @property
     def holds(self) -> Placement | None:

@@ -1,6 +1,4 @@
-"""What a caller may not tell the core, because it cannot be: refused before any change."""
-
-from collections.abc import Mapping
+"""What may be told to the core: all that is the caller's fault is refused before any change."""
 
 from . import events as ev
 from ._books import Books
@@ -9,17 +7,11 @@ from ._ids import DeviceId, ServiceId
 from .config import CoreConfig, ServiceSpec
 
 
-def check(
-    config: CoreConfig,
-    specs: Mapping[ServiceId, ServiceSpec],
-    books: Books,
-    event: ev.Event,
-    now: float,
-) -> None:
-    """Look whether an event can be.
+def check(event: ev.Event, now: float, config: CoreConfig, books: Books) -> None:
+    """Refuse what cannot be; nothing is changed here, nor has anything been.
 
     Raises:
-        LocalError: it cannot, and why.
+        LocalError: says what is wrong with the event, or with its time.
     """
     if not now >= books.now:
         raise LocalError(f"the clock ran backwards: {now!r} after {books.now!r}")
@@ -36,32 +28,27 @@ def check(
             if event.ticket > books.ticket_max:
                 raise LocalError(f"ticket {event.ticket} never arrived")
         case ev.SleepRequested():
-            if not specs[event.service].asleep:
+            if not _spec(event.service, config).asleep:
                 raise LocalError(f"service {event.service!r} cannot sleep")
         case ev.RunsFound():
-            _check_found(config, specs, books, event)
+            _check_found(event, config, books)
         case ev.MemoryMeasured():
-            _check_device(config, event.device)
+            _check_device(event.device, config)
             if not 0 <= event.free <= event.total or any(n < 0 for _, n in event.by_run):
                 raise LocalError(f"figures that cannot be: {event}")
         case ev.MemoryUnknown():
             for device in event.devices:
-                _check_device(config, device)
+                _check_device(device, config)
         case _:
             pass
 
 
-def _check_device(config: CoreConfig, device: DeviceId) -> None:
+def _check_device(device: DeviceId, config: CoreConfig) -> None:
     if all(one.id != device for one in config.devices):
         raise LocalError(f"unknown device {device!r}")
 
 
-def _check_found(
-    config: CoreConfig,
-    specs: Mapping[ServiceId, ServiceSpec],
-    books: Books,
-    event: ev.RunsFound,
-) -> None:
+def _check_found(event: ev.RunsFound, config: CoreConfig, books: Books) -> None:
     if any(book.run is not None for book in books.services.values()):
         raise LocalError("runs are found before any is started")
     services = [found.service for found in event.found]
@@ -73,8 +60,12 @@ def _check_found(
             raise LocalError(f"found run {found.run} is above run_max {event.run_max}")
         if not devices.issuperset(found.placement.devices):
             raise LocalError(f"found run {found.run} is on an unknown device")
-        if found.asleep and specs[found.service].residue(found.placement) is None:
+        if found.asleep and _spec(found.service, config).residue(found.placement) is None:
             raise LocalError(f"found run {found.run} sleeps where it cannot")
+
+
+def _spec(service: ServiceId, config: CoreConfig) -> ServiceSpec:
+    return next(spec for spec in config.services if spec.id == service)
 
 
 def _services_of(event: ev.Event) -> tuple[ServiceId, ...]:

@@ -13,6 +13,7 @@ from ._lifecycle import State
 from ._measured import Measured
 from ._memory import DeviceBook
 from ._settle import Settler
+from ._timers import NEVER
 from ._verbs import Verbs, placement_of
 from .config import BACKOFF_S, STABLE_S, CoreConfig, Placement
 from .events import Cause
@@ -76,9 +77,10 @@ class Core:
             LocalError: the event cannot be: an unknown service, a ticket used twice, a run that
                 was never started, a clock that ran backwards.  Nothing changed.
         """
-        check(self.config, self._verbs.specs, self.books, event, now)
+        check(event, now, self.config, self.books)
         self.books.now = now
-        while self._fire_due():
+        while self._first_at() <= now:
+            self._fire_due()
             self._settler.settle()
         self._note(event)
         self._settler.settle()
@@ -90,13 +92,16 @@ class Core:
 
     def deadline(self) -> float | None:
         """Return when `handle(Tick(), ...)` is due at the latest; None: not before an event."""
-        services = self.books.services.values()
-        times = [book.timer_at for book in services if book.timer_at is not None]
-        if self.books.deadlines:
-            times.append(self.books.deadlines[0][0])
-        if self.books.reconsider_at is not None:
-            times.append(self.books.reconsider_at)
-        return min(times, default=None)
+        at = self._first_at()
+        return None if at == NEVER else at
+
+    def _first_at(self) -> float:
+        at, books = self._verbs.timers.first_at, self.books
+        if books.deadlines and books.deadlines[0][0] < at:
+            at = books.deadlines[0][0]
+        if books.reconsider_at is not None and books.reconsider_at < at:
+            at = books.reconsider_at
+        return at
 
     def view(self) -> CoreView:
         """Return a picture of everything."""
@@ -144,8 +149,8 @@ class Core:
 
     # Time
 
-    def _fire_due(self) -> bool:
-        """Fire the first thing that is due by now; tell whether there was any.
+    def _fire_due(self) -> None:
+        """Fire the first thing that is due by now.
 
         Timers of services and of tickets go by one order of time: else a late Tick could make
         room for a ticket whose time was over before that room came.
@@ -164,11 +169,8 @@ class Core:
             message = f"waited too long for {book.id}: {self._waits_for(book)}"
             want = self._want(book)
             self._verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, message, want=want)
-        elif books.reconsider_at is not None and books.reconsider_at <= books.now:
-            books.reconsider_at = None  # What it was for is done by settling.
         else:
-            return False
-        return True
+            self._verbs.room_changed = True  # Settling does what it is for, and sets it anew.
 
     def _time_out(self, book: ServiceBook) -> None:
         spec = self._verbs.specs[book.id]
@@ -246,7 +248,7 @@ class Core:
                     verbs.refuse_all(book, fx.Reason.SHUTTING_DOWN, "shutting down")
                     self._leave(book, "shutdown", for_good=True, force=now_or_never)
                     if book.state is State.DRAINING:
-                        book.timer_at = event.deadline_at
+                        verbs.arm(book, event.deadline_at)
             case ev.RunsFound():
                 books.run_max = max(books.run_max, event.run_max)
                 for found in event.found:
@@ -258,10 +260,12 @@ class Core:
             case ev.RuntimeLost():
                 for service in event.services:
                     books.services[service].lost = event.message
+                    verbs.touch(books.services[service])
                     verbs.refuse_lost(books.services[service])
             case ev.RuntimeFound():
                 for service in event.services:
                     books.services[service].lost = None
+                    verbs.touch(books.services[service])
             case ev.MemoryMeasured():
                 measured = DeviceBook(event.total, event.free, dict(event.by_run), event.complete)
                 self._measured.note(event.device, measured)
@@ -271,6 +275,7 @@ class Core:
             case ev.ExperienceFound():
                 for service, experience in event.experiences:
                     books.services[service].learnt.recall(experience)
+                    verbs.touch(books.services[service])
             case _:
                 assert_never(event)
 
@@ -294,9 +299,10 @@ class Core:
     def _refuse_hopeless(self, book: ServiceBook) -> None:
         """Refuse everybody who waits for what cannot be: a start without room or runtime."""
         self._verbs.refuse_lost(book)
+        if book.state not in (State.DOWN, State.VERIFYING):
+            return
         empty = Room.of(self.config.devices)
-        placements = self._verbs.placements(book)
-        if book.state in (State.DOWN, State.VERIFYING) and not any(map(empty.fits, placements)):
+        if not any(map(empty.fits, self._verbs.placements(book))):
             message = f"{book.id} claims more than there is: {self._settler.lack(book)}"
             self._verbs.refuse_all(book, fx.Reason.NEVER_FITS, message)
 
@@ -314,6 +320,7 @@ class Core:
             self._verbs.refuse(book, ticket, fx.Reason.QUEUE_FULL, message, spec.load_s)
             self._settler.settle()  # How many wait decides who is spared for them.
             return
+        self._verbs.expire(book.waiting[ticket])
         why, want = self._waits_for(book), self._want(book)
         self._verbs.out.append(fx.Waiting(ticket, book.id, ahead + 1, why, book.state, want))
 
@@ -355,7 +362,8 @@ class Core:
             book.leaves_for_good |= for_good
             if book.drains_for is not None or book.drains_to_sleep:
                 # It leaves in any case now; those it serves have the whole time from here.
-                book.timer_at = self.books.now + self._verbs.specs[book.id].drain_s
+                self._verbs.arm(book, self.books.now + self._verbs.specs[book.id].drain_s)
+                self._verbs.touch(book)
             book.drains_for = None
             book.drains_to_sleep = False
 

@@ -1,15 +1,24 @@
 """Claims against capacity: pure arithmetic on vectors of bytes by device."""
 
+import math
 from collections.abc import Iterable, Sequence
+from operator import add, gt, mul, sub, truediv
+from typing import TypeAlias
 
 import attrs
 
 from ._ids import DeviceId, ServiceId
 from .config import DeviceSpec, Placement
 
-NODES_MAX = 20_000
-"""How many sets the search for victims looks at: at most some 10 ms, exact up to 10 and more
-candidates.  Beyond, the best set found so far is taken, which is no worse than the greedy one."""
+NODES_MAX = 2048
+"""How many sets the search for victims looks at: at most some 3 ms, surely exact up to 10
+candidates and mostly far beyond.  Then the best set found so far is taken, which is no worse than
+the greedy one."""
+ROUNDING = 1.0 + 1e-9
+"""A bound on a sum of values may be off by the rounding of its terms."""
+
+_Bytes: TypeAlias = tuple[int, ...]
+"""Bytes on each of the devices where any are missing, in the order of their ids."""
 
 
 @attrs.define
@@ -78,56 +87,72 @@ def cheapest_victims(
     then the one first by service id, who sleeps before who is stopped.
     None if even all candidates together do not cover it: nobody shall leave in vain.
     """
-    gains: list[tuple[Candidate, dict[DeviceId, int]]] = []
-    for candidate in sorted(candidates, key=lambda one: (one.value, one.service, not one.sleeps)):
-        gain = {device: n for device, n in candidate.placement.amounts if device in short}
-        if gain:
-            gains.append((candidate, gain))
-    # What the services from index i on give together at most, each by the way that gives most on
-    # that device: a branch that cannot succeed is cut.
-    rest: list[dict[DeviceId, int]] = [dict.fromkeys(short, 0)]
-    given: dict[tuple[ServiceId, DeviceId], int] = {}
-    for candidate, gain in reversed(gains):
-        total = dict(rest[-1])
-        for device, amount in gain.items():
-            before = given.get((candidate.service, device), 0)
-            given[candidate.service, device] = max(before, amount)
-            total[device] += max(0, amount - before)
-        rest.append(total)
-    rest.reverse()
-    if any(rest[0][device] < amount for device, amount in short.items()):
+    devices = tuple(sorted(short))
+    lacking = tuple(short[device] for device in devices)
+    gains: list[tuple[float, float, Candidate, _Bytes]] = []
+    for candidate in candidates:
+        amounts = dict(candidate.placement.amounts)
+        gain = tuple(min(amounts.get(device, 0), short[device]) for device in devices)
+        share = sum(map(truediv, gain, lacking))
+        if share:
+            gains.append((candidate.value / share, -share, candidate, gain))
+    # The best bargains first: the first set found is a good one, and bounds cut the rest early.
+    gains.sort(key=lambda one: (one[0], one[1], one[2].service, not one[2].sleeps))
+    rest, prices = _bounds([(candidate, gain) for *_, candidate, gain in gains], devices)
+    if any(map(gt, lacking, rest[0])):
         return None
 
     best: tuple[float, int, tuple[tuple[ServiceId, bool], ...]] | None = None
     chosen: tuple[Candidate, ...] = ()
     visited = 0
-    # Depth first, taking before leaving out, so that the first set found is the greedy one.
-    stack: list[tuple[int, float, tuple[Candidate, ...], dict[DeviceId, int]]] = [
-        (0, 0.0, (), short)
-    ]
-    while stack:
+    # Depth first, taking before leaving out.
+    stack: list[tuple[int, float, tuple[Candidate, ...], _Bytes]] = [(0, 0.0, (), lacking)]
+    while stack and (best is None or visited < NODES_MAX):
         index, value, taken, missing = stack.pop()
         visited += 1
-        if best is not None:
-            if (value, len(taken)) > best[:2]:
-                continue
-            if visited > NODES_MAX:
-                break
-        if all(amount <= 0 for amount in missing.values()):
+        if max(missing, default=0) <= 0:
             ways = tuple(sorted((one.service, not one.sleeps) for one in taken))
             rank = (value, len(taken), ways)
             if best is None or rank < best:
                 best, chosen = rank, taken
             continue
-        if any(amount > rest[index][device] for device, amount in missing.items()):
+        if any(map(gt, missing, rest[index])):
             continue
-        candidate, gain = gains[index]
+        if best is not None:
+            least = value + max(map(mul, missing, prices[index]))
+            if least > best[0] * ROUNDING or (value, len(taken)) >= best[:2]:
+                continue
+        *_, candidate, gain = gains[index]
         stack.append((index + 1, value, taken, missing))
         if any(one.service == candidate.service for one in taken):
             continue
-        less = {device: amount - gain.get(device, 0) for device, amount in missing.items()}
+        less = tuple(map(sub, missing, gain))
         stack.append((index + 1, value + candidate.value, (*taken, candidate), less))
+    if best is None:
+        return None
     return tuple(sorted(_needed(chosen, short), key=lambda one: one.service))
+
+
+def _bounds(
+    gains: Sequence[tuple[Candidate, _Bytes]], devices: Sequence[DeviceId]
+) -> tuple[list[_Bytes], list[tuple[float, ...]]]:
+    """Return what the services from each index on give at most, and the best price of a byte.
+
+    Each gives by the way that gives most.  A branch that cannot cover what is missing any more, or
+    not for less than the best set costs, need not be looked at.
+    """
+    rest: list[_Bytes] = [(0,) * len(devices)]
+    prices = [(math.inf,) * len(devices)]
+    given: dict[ServiceId, _Bytes] = {}
+    for candidate, gain in reversed(gains):
+        before = given.get(candidate.service, rest[0])
+        most = given[candidate.service] = tuple(map(max, before, gain))
+        rest.append(tuple(map(add, rest[-1], map(sub, most, before))))
+        own = (candidate.value / amount if amount else math.inf for amount in gain)
+        prices.append(tuple(map(min, prices[-1], own)))
+    # No price where none gives any: that branch is cut already, and 0 x infinity is no number.
+    finite = [tuple(0.0 if one == math.inf else one for one in row) for row in prices]
+    return rest[::-1], finite[::-1]
 
 
 def _needed(victims: tuple[Candidate, ...], short: dict[DeviceId, int]) -> list[Candidate]:

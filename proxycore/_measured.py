@@ -37,6 +37,7 @@ class Measured:
                 since = before.low_since if before is not None else None
                 measured.low_since = self._books.now if since is None else since
         self._books.measured[device] = measured
+        self._verbs.room_changed = True
         for book in self._books.services.values():
             if book.run is not None and book.run in measured.by_run:
                 book.seen[device] = max(book.seen.get(device, 0), measured.by_run[book.run])
@@ -45,6 +46,7 @@ class Measured:
     def forget(self, device: DeviceId) -> None:
         """Forget what was measured: there is nothing to wait for any more."""
         self._books.measured.pop(device, None)
+        self._verbs.room_changed = True
         self._end_waits()
 
     # Sleep
@@ -55,7 +57,7 @@ class Measured:
         if self._has_let_go(book):
             self._verbs.slept(book)
             return
-        book.timer_at = self._books.now + VERIFY_S
+        self._verbs.arm(book, self._books.now + VERIFY_S)
         seen = (device for device in sorted(book.seen) if device in self._books.measured)
         self._verbs.out.append(fx.MeasureMemory(tuple(filter(is_verifiable, seen))))
 
@@ -109,7 +111,7 @@ class Measured:
         if self._is_back(book):
             self.verified(book, why)  # The gauge saw it before we were told.
             return
-        book.timer_at = self._books.now + VERIFY_S
+        self._verbs.arm(book, self._books.now + VERIFY_S)
         self._verbs.out.append(fx.MeasureMemory(devices))
 
     def verified(self, book: ServiceBook, why: str) -> None:

@@ -31,36 +31,42 @@ class Settler:
         self._specs = verbs.specs
         self._services: Mapping[ServiceId, ServiceBook] = verbs.books.services
         self._policy = policy
+        self._wanting = {book.id: book for book in self._services.values() if book.wants_room}
+        """Who was promised room or waits for it, in no order that means anything."""
 
     def settle(self) -> None:
-        """Do all that has become possible.
+        """Do all that has become possible, until nothing changes any more.
 
-        In this order one pass is a fixed point: void promises may let drained runs serve again,
-        serving can only end a drain (whose claim stays until the run is gone), and making room
-        never lets anybody be served.
+        Void promises are taken back first, which may let drained runs serve again; room is made
+        last, because serving may leave some.  Only services that were touched are looked at, and
+        room is made only if somebody wants it: what an event costs does not grow with what it
+        does not concern.
         """
-        while self._release_void():
-            pass
-        wanting = False
-        for book in self._services.values():
-            if book.state in (State.READY, State.DRAINING):
-                self._serve(book)
-            wanting |= book.promised is not None
-            wanting |= book.state in (State.DOWN, State.ASLEEP) and bool(book.waiting)
-        again = True
-        while again:
-            self._verbs.books.reconsider_at = None  # Who left meanwhile is waited for no more.
+        verbs, wanting = self._verbs, self._wanting
+        while verbs.touched or verbs.room_changed:
+            while wanting and self._release_void():
+                pass
+            for book in verbs.touched.values():
+                self._serve(book)  # That touches no other service.
+                if book.wants_room:
+                    wanting[book.id] = book
+                else:
+                    wanting.pop(book.id, None)
+            verbs.touched.clear()
+            verbs.room_changed = False
+            verbs.books.reconsider_at = None
             self._relieve()
-            if again := wanting:
-                now_free, promisable = self._verbs.rooms()
+            if wanting:
+                now_free, promisable = verbs.rooms()
                 self._take_promised(now_free)
-                again = self._make_room(now_free, promisable)
+                self._make_room(now_free, promisable)
 
     def _serve(self, book: ServiceBook) -> None:
         if book.state is State.READY:
-            self._admit(book)
+            if book.waiting:
+                self._admit(book)
             self._verbs.rest(book)
-        elif book.in_flight:
+        elif book.state is not State.DRAINING or book.in_flight:
             pass
         elif book.drains_to_sleep:
             self._verbs.sleep(book, book.why)
@@ -80,7 +86,7 @@ class Settler:
 
     def _promised(self) -> list[ServiceBook]:
         """Return those who were promised room, in the order of the promises."""
-        promised = [book for book in self._services.values() if book.promised is not None]
+        promised = [book for book in self._wanting.values() if book.promised is not None]
         return sorted(promised, key=lambda book: book.promised_order)
 
     def _release_void(self) -> bool:
@@ -144,22 +150,19 @@ class Settler:
                 leave = self._verbs.sleep if cheapest.sleeps else self._verbs.stop
                 leave(self._services[cheapest.service], why)
 
-    def _make_room(self, now_free: Room, promisable: Room) -> bool:
+    def _make_room(self, now_free: Room, promisable: Room) -> None:
         """Promise room to those who wait for it, the first in line first.
-
-        Tell whether to begin again: who leaves for one may leave more room than that, for those
-        before him for whom he was spared.
 
         Who cannot be helped is passed over, nobody leaves for him, and others go ahead; but once
         his patience is over, they may not take what he will need.
         """
-        wanting = [book for book in self._services.values() if book.waiting and _lacks_room(book)]
+        wanting = [book for book in self._wanting.values() if book.waiting and _lacks_room(book)]
         for book in sorted(wanting, key=self._place_in_line):
             fitted = any(map(promisable.fits, self._verbs.needs(book)))
             placement = self._find_place(book, promisable)
             if placement is None:
                 if book.state is State.STOPPING:
-                    return True
+                    return  # It moves: settling begins again.
                 continue
             promisable.take(placement)
             self._verbs.reserve(book, placement)
@@ -167,8 +170,9 @@ class Settler:
                 self._verbs.take_promised(book)
             now_free.take(placement)
             if not fitted:
-                return True
-        return False
+                # Who leaves for one may leave more room than that, for those before him for whom
+                # he was spared: settling begins again.
+                return
 
     def _find_place(self, book: ServiceBook, promisable: Room) -> Placement | None:
         """Return which room a service may have, making it if that may be."""

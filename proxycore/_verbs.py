@@ -9,6 +9,7 @@ from ._ids import DeviceId, RunId, ServiceId, TicketId
 from ._ledger import Room
 from ._lifecycle import State, Step, advance
 from ._memory import Holding, unclaimed
+from ._timers import Timers
 from .config import BACKOFF_MAX_S, BACKOFF_S, CoreConfig, Placement, ServiceSpec
 from .events import Cause, FoundRun
 
@@ -31,6 +32,20 @@ class Verbs:
         self.specs: dict[ServiceId, ServiceSpec] = {spec.id: spec for spec in config.services}
         self.books = books
         self.out: list[fx.Effect] = []
+        self.timers = Timers({book.id: book.timer_at for book in books.services.values()})
+        self.touched: dict[ServiceId, ServiceBook] = {}
+        """What changed since the last settling, which looks at nothing else."""
+        self.room_changed = False
+        """Who wants room shall be looked at again, though no service changed."""
+
+    def touch(self, book: ServiceBook) -> None:
+        """Have settling look at a service: who changes what it goes by has to say so."""
+        self.touched[book.id] = book
+
+    def arm(self, book: ServiceBook, at: float | None) -> None:
+        """Set the deadline of the present state; None: it has none."""
+        book.timer_at = at
+        self.timers.set(book.id, at)
 
     # Room
 
@@ -173,7 +188,7 @@ class Verbs:
 
     def extend_start(self, book: ServiceBook) -> None:
         alive_until = self.books.now + self.specs[book.id].start_s
-        book.timer_at = min(alive_until, book.start_max_at)
+        self.arm(book, min(alive_until, book.start_max_at))
 
     def adopt(self, book: ServiceBook, found: FoundRun) -> None:
         book.run, book.home, book.placement = found.run, found.placement, found.placement
@@ -198,7 +213,7 @@ class Verbs:
     def sleep(self, book: ServiceBook, why: str) -> None:
         self._count_anew(placement_of(book))
         self.move(book, Step.SLEEP, why)
-        book.timer_at = self.books.now + SLEEP_S
+        self.arm(book, self.books.now + SLEEP_S)
         self.out.append(fx.SleepRun(book.id, run_of(book)))
 
     def slept(self, book: ServiceBook) -> None:
@@ -210,11 +225,11 @@ class Verbs:
         """Arm the idle timer of a run that is asleep now."""
         spec = self.specs[book.id]
         if book.state is State.ASLEEP and not spec.pinned and spec.idle_s is not None:
-            book.timer_at = self.books.now + spec.idle_s
+            self.arm(book, self.books.now + spec.idle_s)
 
     def drain(self, book: ServiceBook, why: str) -> None:
         self.move(book, Step.DRAIN, why)
-        book.timer_at = self.books.now + self.specs[book.id].drain_s
+        self.arm(book, self.books.now + self.specs[book.id].drain_s)
 
     def drain_for(self, book: ServiceBook, other: ServiceBook, *, to_sleep: bool) -> None:
         """Drain a run that serves, to give its room to another."""
@@ -231,7 +246,7 @@ class Verbs:
         self._count_anew(placement_of(book))
         self.move(book, Step.STOP, why)
         grace_s = self.specs[book.id].grace_s
-        book.timer_at = self.books.now + grace_s + KILL_AFTER_S
+        self.arm(book, self.books.now + grace_s + KILL_AFTER_S)
         self.out.append(fx.StopRun(book.id, run_of(book), grace_s))
 
     def _count_anew(self, placement: Placement) -> None:
@@ -248,14 +263,15 @@ class Verbs:
     def kill(self, book: ServiceBook) -> None:
         """Ask for the end by force, again and again, ever more slowly; the claim stays."""
         book.kills += 1
-        book.timer_at = self.books.now + KILL_AGAIN_S * book.kills
+        self.touch(book)  # Its room may be promised no longer.
+        self.arm(book, self.books.now + KILL_AGAIN_S * book.kills)
         self.out.append(fx.KillRun(book.id, run_of(book)))
 
     def fail(self, book: ServiceBook, cause: Cause) -> None:
         """Keep the service down: for a while, or, if the cause does not heal, for good."""
         self.move(book, Step.BACK_OFF if cause.heals else Step.FAIL, cause.message)
         if cause.heals:
-            book.timer_at = self.books.now + self._backoff_s(book)
+            self.arm(book, self.books.now + self._backoff_s(book))
 
     def _backoff_s(self, book: ServiceBook) -> float:
         return float(min(BACKOFF_S * 2.0 ** (book.failures - 1), BACKOFF_MAX_S))
@@ -269,15 +285,16 @@ class Verbs:
             return
         spec = self.specs[book.id]
         if not book.unused or spec.pinned or spec.idle_s is None:
-            book.timer_at = None
+            self.arm(book, None)
         else:
-            book.timer_at = book.rested_at + spec.idle_s
+            self.arm(book, book.rested_at + spec.idle_s)
 
     def move(self, book: ServiceBook, step: Step, why: str) -> None:
         """Take one step of the table, with all that belongs to the state entered."""
         old, run = book.state, book.run
         book.state = advance(old, step)
-        book.since_at, book.why, book.timer_at = self.books.now, why, None
+        book.since_at, book.why = self.books.now, why
+        self.arm(book, None)
         book.slept = False
         if step in (Step.READY, Step.ADOPT, Step.ADOPT_ASLEEP):
             book.ready_at = self.books.now
@@ -302,6 +319,7 @@ class Verbs:
         if book.state is not State.DRAINING:
             book.drains_for = None
             book.drains_to_sleep = False
+        self.touch(book)
         self.out.append(fx.Changed(book.id, run, old, book.state, why))
 
     # Tickets
@@ -309,9 +327,18 @@ class Verbs:
     def queue(self, book: ServiceBook, ticket: Ticket) -> None:
         book.waiting[ticket.id] = ticket
         self.books.tickets[ticket.id] = book.id
-        heapq.heappush(self.books.deadlines, (ticket.deadline_at, ticket.id))
+        self.touch(book)
         book.starts_waiting += ticket.by_hand
         book.kept |= ticket.by_hand and book.state in (State.STARTING, State.WAKING)
+
+    def expire(self, ticket: Ticket) -> None:
+        """Arm the deadline of a ticket that was not answered at once."""
+        heap, tickets = self.books.deadlines, self.books.tickets
+        if len(heap) > 2 * len(tickets):
+            # Most were answered, behind one who still waits: else they would pile up.
+            heap[:] = [entry for entry in heap if self._waits(entry[1])]
+            heapq.heapify(heap)
+        heapq.heappush(heap, (ticket.deadline_at, ticket.id))
 
     def admit(self, book: ServiceBook, ticket: Ticket) -> None:
         """Let a ticket in; a start by hand is answered, and takes no place."""
@@ -334,6 +361,7 @@ class Verbs:
         else:
             del book.in_flight[ticket]
             del self.books.tickets[ticket]
+            self.touch(book)
             book.served = True
             book.rested_at = self.books.now
             if book.unused:
@@ -382,9 +410,11 @@ class Verbs:
     def _unqueue(self, book: ServiceBook, ticket: TicketId) -> None:
         book.starts_waiting -= book.waiting.pop(ticket).by_hand
         del self.books.tickets[ticket]
+        self.touch(book)
         heap = self.books.deadlines
-        while heap and not self._waits(heap[0][1]):
-            heapq.heappop(heap)
+        if heap and heap[0][1] == ticket:
+            while heap and not self._waits(heap[0][1]):
+                heapq.heappop(heap)
 
     def _waits(self, ticket: TicketId) -> bool:
         service = self.books.tickets.get(ticket)

@@ -11,6 +11,7 @@ replay then goes on from there, so every file replays by itself.
 import enum
 import json
 import types
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Union, assert_never, get_args, get_origin, get_type_hints
 
@@ -253,8 +254,8 @@ def _made(kind: Any, value: Any) -> Any:
         return tuple(_made(one, part) for one, part in zip(arguments, value, strict=True))
     if origin is list:
         return [_made(arguments[0], one) for one in value]
-    if origin is dict:
-        return {_made(arguments[0], key): _made(arguments[1], one) for key, one in value}
+    if origin in (dict, OrderedDict):
+        return origin((_made(arguments[0], key), _made(arguments[1], one)) for key, one in value)
     if attrs.has(kind):
         hints = get_type_hints(kind)
         return kind(**{name: _made(hints[name], one) for name, one in value.items()})

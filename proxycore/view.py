@@ -21,8 +21,6 @@ class ServiceView:
     since_at: float
     placement: Placement | None
     """What it claims: asleep, what a sleeping run still holds."""
-    promised: Placement | None
-    """Room that is promised to it beside its claim."""
     waiting: int
     in_flight: int
     idle_until: float | None
@@ -38,6 +36,8 @@ class ServiceView:
     estimates: tuple[Placement, ...] = ()
     """What it would claim at each place where it may live: as learnt, else as declared."""
     experience: Experience = attrs.field(factory=Experience)
+    promised: Placement | None = None
+    """Room that is promised to it beside its claim."""
 
 
 @attrs.frozen

@@ -323,6 +323,15 @@ class Books:
             and run.service not in self.lost
         )
 
+    def idle_until(self, run: Run) -> float | None:
+        """Return when a run shall leave because nobody uses it; None: it shall not."""
+        spec = self.specs[run.service]
+        rests = (run.awake or run.asleep) and run.stop_at is None
+        rests &= not run.draining and not spec.pinned
+        if not rests or spec.idle_s is None or not self.unused(run):
+            return None
+        return run.rested_at + spec.idle_s
+
     def surely_evictable(self, run: Run) -> bool:
         """Tell whether it may be stopped even for one who can wait: it is not soon back."""
         gap_max = self.gap_max.get(run.service, 0.0)

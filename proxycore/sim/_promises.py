@@ -387,7 +387,9 @@ class Inspector:
         elif effect.old is State.SLEEPING and effect.new is State.ASLEEP and run is not None:
             if run.slept_at is None:
                 broken(1, f"the claim of {run.service} is given back before it sleeps")
-            run.sleep, run.rested_at = Sleep.ASLEEP, self.books.now
+            run.sleep = Sleep.ASLEEP
+        if effect.new is State.ASLEEP and run is not None:
+            run.rested_at = self.books.now
         if effect.new is State.RESERVED:
             alternatives = self.books.placements(effect.service)
             placements = self._placements.pop(effect.service, alternatives)

@@ -362,6 +362,10 @@ class World:
         for client in self.books.waiting():
             if deadline is None or deadline > client.deadline_at:
                 broken(9, f"no deadline is set for ticket {client.ticket}")
+        for run in self.books.current.values():
+            idle_until = self.books.idle_until(run)
+            if idle_until is not None and (deadline is None or deadline > idle_until):
+                broken(8, f"run {run.id} of {run.service} is idle, and no deadline ends that")
         effects = self.core.handle(ev.Tick(), self.now)
         self._inspector.enter(ev.Tick(), effects)  # What harm it does is the worse news.
         if effects or self.core.view() != view or self.core.deadline() != deadline:

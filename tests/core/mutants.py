@@ -195,48 +195,53 @@ MUTANTS = (
     ),
     Mutant(
         7,
-        "every look at an idle run gives it more time",
-        "_verbs.py",
-        "book.timer_at = book.rested_at + spec.idle_s",
-        "book.timer_at = (book.timer_at or book.rested_at) + spec.idle_s",
+        "every Tick gives an idle run more time",
+        "_core.py",
+        "            case ev.Tick():\n                pass\n",
+        "            case ev.Tick():\n"
+        "                for book in books.services.values():\n"
+        "                    if book.state is State.READY and book.timer_at is not None:\n"
+        "                        verbs.arm(book, book.timer_at + 1.0)\n",
     ),
     Mutant(
         7,
-        "to arm a timer that is armed disarms it",
-        "_verbs.py",
-        "if not book.unused or spec.pinned or spec.idle_s is None:",
-        "if not book.unused or spec.pinned or spec.idle_s is None or book.timer_at:",
+        "what settling itself made possible waits for the next event",
+        "_settle.py",
+        "while verbs.touched or verbs.room_changed:",
+        "if verbs.touched or verbs.room_changed:",
     ),
     Mutant(
         8,
-        "the deadline of one who left is still told",
+        "nothing ends idleness",
         "_verbs.py",
-        "        while heap and not self._waits(heap[0][1]):\n            heapq.heappop(heap)",
-        "        pass",
+        "self.arm(book, book.rested_at + spec.idle_s)",
+        "self.arm(book, None)",
     ),
     Mutant(
         8,
         "a late Tick matters: what is due fires after the event",
         "_core.py",
-        "        while self._fire_due():\n"
+        "        while self._first_at() <= now:\n"
+        "            self._fire_due()\n"
         "            self._settler.settle()\n"
         "        self._note(event)\n",
         "        self._note(event)\n"
-        "        while self._fire_due():\n"
+        "        while self._first_at() <= now:\n"
+        "            self._fire_due()\n"
         "            self._settler.settle()\n",
     ),
     Mutant(
         8,
         "every event starts the idle time anew",
         "_verbs.py",
-        "book.timer_at = book.rested_at + spec.idle_s",
-        "book.timer_at = self.books.now + spec.idle_s",
+        "self.arm(book, book.rested_at + spec.idle_s)",
+        "self.arm(book, self.books.now + spec.idle_s)",
     ),
     Mutant(
         9,
         "the end of a wait is no deadline of the core",
         "_core.py",
-        "            times.append(self.books.deadlines[0][0])",
+        "            at = books.deadlines[0][0]",
         "            pass",
     ),
     Mutant(
@@ -271,7 +276,7 @@ MUTANTS = (
         9,
         "memory is awaited for ever",
         "_measured.py",
-        "        book.timer_at = self._books.now + VERIFY_S\n",
+        "        self._verbs.arm(book, self._books.now + VERIFY_S)\n",
         "",
     ),
     Mutant(
@@ -316,14 +321,14 @@ MUTANTS = (
         "a run that does not stop is never killed",
         "_core.py",
         "                self._verbs.kill(book)",
-        "                book.timer_at = None",
+        "                self._verbs.arm(book, None)",
     ),
     Mutant(
         12,
         "signs of life extend a start for ever",
         "_verbs.py",
-        "book.timer_at = min(alive_until, book.start_max_at)",
-        "book.timer_at = alive_until",
+        "self.arm(book, min(alive_until, book.start_max_at))",
+        "self.arm(book, alive_until)",
     ),
     Mutant(
         13,
@@ -400,10 +405,9 @@ MUTANTS = (
         15,
         "some leave though that does not suffice",
         "_ledger.py",
-        "    if any(rest[0][device] < amount for device, amount in short.items()):\n"
-        "        return None\n",
-        "    if any(rest[0][device] < amount for device, amount in short.items()):\n"
-        "        return tuple(candidate for candidate, _ in gains) or None\n",
+        "    if any(map(gt, lacking, rest[0])):\n        return None\n",
+        "    if any(map(gt, lacking, rest[0])):\n"
+        "        return tuple(candidate for *_, candidate, _ in gains) or None\n",
     ),
     Mutant(
         15,

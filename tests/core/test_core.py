@@ -290,3 +290,19 @@ def test_an_idle_run_tells_until_when_it_stays() -> None:
     assert core.view().service(CODER).idle_until is None
     core.handle(RequestFinished(TicketId(1)), T0 + 7)
     assert core.view().service(CODER).idle_until == T0 + 307
+
+
+def test_who_was_answered_leaves_no_deadline_behind() -> None:
+    """Nor do deadlines pile up behind one who waits on: they are memory."""
+    one_place = ServiceSpec(CODER, (on(gpu0=16),), concurrent_max=1, idle_s=300.0)
+    core = serving(one_place)
+    core.handle(arrived(2, CODER, wait_s=50.0), T0)
+    for ticket in range(3, 103):
+        core.handle(arrived(ticket, CODER), T0)
+        core.handle(RequestFinished(TicketId(ticket)), T0)
+    assert core.deadline() == T0 + 50
+    assert len(core.books.deadlines) < 10
+    core.handle(RequestFinished(TicketId(2)), T0)
+    core.handle(RequestFinished(TicketId(1)), T0)
+    assert core.deadline() == T0 + 300
+    assert core.books.deadlines == []

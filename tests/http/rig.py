@@ -153,7 +153,6 @@ class FakeConductor:
                     why="it answers",
                     since_at=trio.current_time() - 5,
                     placement=None,
-                    promised=None,
                     waiting=self.waiting,
                     in_flight=self.in_flight,
                     idle_until=None,
