@@ -41,7 +41,6 @@ class Experience:
     as_of: float = 0.0
     """On the clock of the core; of an earlier life, so long before its first event."""
     load_s: float | None = None
-    wake_s: float | None = None
     return_gap_s: float | None = None
     peaks: tuple[Peak, ...] = ()
 
@@ -142,18 +141,13 @@ class Learnt:
     @property
     def experience(self) -> Experience:
         return Experience(
-            self.count,
-            self.as_of,
-            self.load_s,
-            self.wake_s,
-            self.return_gap_s,
-            tuple(self.peaks.values()),
+            self.count, self.as_of, self.load_s, self.return_gap_s, tuple(self.peaks.values())
         )
 
     def recall(self, experience: Experience) -> None:
         """Take over what an earlier life has learnt."""
         self.count, self.as_of = experience.requests, experience.as_of
-        self.load_s, self.wake_s = experience.load_s, experience.wake_s
+        self.load_s = experience.load_s
         self.return_gap_s = experience.return_gap_s
         self.peaks = {peak.declared: peak for peak in experience.peaks}
 
