@@ -78,4 +78,4 @@ def _stay(
         return fx.Stay.STUCK
     if verbs.specs[book.id].pinned and book.state in _STAYS and book.promised is None:
         return fx.Stay.PINNED
-    return _STAYS.get(book.state, fx.Stay.LEAVES)
+    return _STAYS.get(book.state, fx.Stay.LEAVING)

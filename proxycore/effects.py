@@ -105,7 +105,7 @@ class Stay(enum.Enum):
     PINNED = "pinned"
     PROMISED = "promised"
     """It does not run yet, or sleeps: the room is promised to it."""
-    LEAVES = "leaves"
+    LEAVING = "leaving"
     """It leaves already, and its room counts as free."""
     STUCK = "stuck"
     """It was told to leave and does not."""

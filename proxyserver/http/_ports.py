@@ -35,9 +35,14 @@ class Conductor(Protocol):
     def view(self) -> CoreView: ...
 
     def slot(
-        self, service: ServiceId, *, model: ModelId | None = None, wait_s: float | None = None
+        self,
+        service: ServiceId,
+        *,
+        model: ModelId | None = None,
+        wait_s: float | None = None,
+        request: str | None = None,
     ) -> AbstractAsyncContextManager[Slot]:
-        """Wait for a place.
+        """Wait for a place, for the request with this id.
 
         Raises:
             Refused: there will be none.

@@ -22,8 +22,9 @@ MUTANTS = (
         1,
         "a claim is given back when the run is told to stop",
         "_verbs.py",
-        "if book.state in HOLDING:",
-        "if book.state in HOLDING and book.state is not State.STOPPING:",
+        "                now_free.take(book.placement)\n",
+        "                if book.state is not State.STOPPING:\n"
+        "                    now_free.take(book.placement)\n",
     ),
     Mutant(
         1,
@@ -80,8 +81,8 @@ MUTANTS = (
         1,
         "what a run takes beyond its claim is free",
         "_memory.py",
-        "over = max(0, seen - one.placement.on(device))",
-        "over = 0",
+        "over_now += max(0, seen - claim)",
+        "over_now += 0",
     ),
     Mutant(
         1,
@@ -248,8 +249,8 @@ MUTANTS = (
         9,
         "who cannot be helped blocks those behind",
         "_settle.py",
-        "            if placement is None:\n                continue\n",
-        "            if placement is None:\n                break\n",
+        "settling begins again.\n                continue\n",
+        "settling begins again.\n                break\n",
     ),
     Mutant(
         9,
@@ -276,8 +277,9 @@ MUTANTS = (
         9,
         "memory is awaited for ever",
         "_measured.py",
-        "        self._verbs.arm(book, self._books.now + VERIFY_S)\n",
-        "",
+        "            return\n        self._verbs.arm(book, self._books.now + VERIFY_S)\n"
+        "        self._verbs.out.append(fx.MeasureMemory(devices))\n",
+        "            return\n        self._verbs.out.append(fx.MeasureMemory(devices))\n",
     ),
     Mutant(
         10,
@@ -313,7 +315,7 @@ MUTANTS = (
         12,
         "who does not fall asleep is waited for for ever",
         "_verbs.py",
-        "        book.timer_at = self.books.now + SLEEP_S\n",
+        "        self.arm(book, self.books.now + SLEEP_S)\n",
         "",
     ),
     Mutant(
@@ -334,8 +336,8 @@ MUTANTS = (
         13,
         "who serves is never drained",
         "_settle.py",
-        "placement = self._evict_for(book, promisable, self._candidates(serving=True))",
-        "pass",
+        "candidates = [one for one in self._candidates(serving=True) if one.service != book.id]",
+        "candidates = self._candidates()",
     ),
     Mutant(
         13,
@@ -369,9 +371,8 @@ MUTANTS = (
         15,
         "who sleeps in vain, as what it still holds is in the way",
         "_ledger.py",
-        "gain = {device: n for device, n in candidate.placement.amounts if device in short}",
-        "gain = {device: n + candidate.sleeps for device, n in candidate.placement.amounts}\n"
-        "        gain = {device: n for device, n in gain.items() if device in short}",
+        "amounts = dict(candidate.placement.amounts)\n",
+        "amounts = {one: n + candidate.sleeps for one, n in candidate.placement.amounts}\n",
     ),
     Mutant(
         15,
@@ -413,14 +414,14 @@ MUTANTS = (
         15,
         "who is pinned leaves too",
         "_settle.py",
-        "if spec.pinned or book.lost is not None:",
+        "if self._specs[book.id].pinned or book.lost is not None:",
         "if book.lost is not None:",
     ),
     Mutant(
         15,
         "who serves is not told of to those who want its room",
         "_explain.py",
-        "if other is book or claim is None or",
-        "if other is book or claim is None or other.in_flight or",
+        "if other is book or other.holds is None:",
+        "if other is book or other.holds is None or other.in_flight:",
     ),
 )

@@ -101,7 +101,7 @@ def test_who_leaves_counts_as_room_and_is_told_of() -> None:
     core.handle(arrived(2, CHAT), T0)
     want = wanted(core.handle(arrived(3, EMBED), T0))
     assert [(one.service, one.stays) for one in want.holders] == [
-        (CODER, Stay.LEAVES),
+        (CODER, Stay.LEAVING),
         (CHAT, Stay.PROMISED),
     ]
     assert want.free == ((GPU0, 9),)

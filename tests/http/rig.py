@@ -23,6 +23,7 @@ from proxycore import (
     ServiceView,
     State,
 )
+from proxyserver.decisions import Decisions
 from proxyserver.gauges import Health, Measurement
 from proxyserver.http import RequestRecord, UpstreamConnections, make_app, serve
 from proxyserver.refused import Refused
@@ -175,7 +176,12 @@ class FakeConductor:
 
     @asynccontextmanager
     async def slot(
-        self, service: ServiceId, *, model: ModelId | None = None, wait_s: float | None = None
+        self,
+        service: ServiceId,
+        *,
+        model: ModelId | None = None,
+        wait_s: float | None = None,
+        request: str | None = None,
     ) -> AsyncIterator[Slot]:
         self.asked.append((service, model))
         self.waiting += 1
@@ -256,6 +262,7 @@ class Rig:
     port: int
     conductor: FakeConductor
     gauges: FakeGauges
+    decisions: Decisions
     records: list[RequestRecord]
     stop: trio.Event
     ended: trio.Event
@@ -305,6 +312,7 @@ async def running(
     """Run the server with an upstream that treats each of its connections by the script."""
     conductor = FakeConductor(CONFIG)
     gauges = FakeGauges()
+    decisions = Decisions("cost_rate")
     settings = Settings(
         CONFIG, {service.id: Kind() for service in CONFIG.services}, Server(body_max)
     )
@@ -320,7 +328,14 @@ async def running(
         wire.close()
 
     async def server(task_status: trio.TaskStatus[str]) -> None:
-        app = make_app(conductor, settings, gauges, on_request=records.append, nursery=background)
+        app = make_app(
+            conductor,
+            settings,
+            gauges,
+            decisions,
+            on_request=records.append,
+            nursery=background,
+        )
         await serve(
             app,
             "127.0.0.1",
@@ -341,7 +356,7 @@ async def running(
             conductor.connections[service.id] = UpstreamConnections(Endpoint("127.0.0.1", port))
         url: str = await nursery.start(server)
         port = int(url.rsplit(":", 1)[1])
-        rig = Rig(port, conductor, gauges, records, stop, ended, upstreams)
+        rig = Rig(port, conductor, gauges, decisions, records, stop, ended, upstreams)
         try:
             yield rig
         finally:
