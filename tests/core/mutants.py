@@ -57,40 +57,19 @@ MUTANTS = (
     ),
     Mutant(
         1,
-        "who sleeps claims nothing",
+        "who sleeps claims half of what it holds",
         "_verbs.py",
-        "    def slept(self, book: ServiceBook) -> None:\n"
-        "        book.placement = self.residue(book)\n",
-        "    def slept(self, book: ServiceBook) -> None:\n        book.placement = Placement()\n",
+        "        self.move(book, Step.SLEPT, book.why)\n",
+        "        self.move(book, Step.SLEPT, book.why)\n"
+        "        halves = [(one, (n + 1) // 2) for one, n in placement_of(book).amounts]\n"
+        "        book.placement = Placement.of(halves)\n",
     ),
     Mutant(
         1,
-        "who wakes claims no more than asleep",
+        "who wakes needs no room",
         "_verbs.py",
-        "        book.placement = book.home\n",
-        "",
-    ),
-    Mutant(
-        1,
-        "what strangers hold is free",
-        "_verbs.py",
-        "now_free.lose(device.id, max(0, lacks + rest.now))",
-        "now_free.lose(device.id, max(0, lacks + rest.now - rest.foreign))",
-    ),
-    Mutant(
-        1,
-        "what a run takes beyond its claim is free",
-        "_memory.py",
-        "over_now += max(0, seen - claim)",
-        "over_now += 0",
-    ),
-    Mutant(
-        1,
-        "what was learnt is claimed only where it is more",
-        "_learn.py",
-        "            if amount < known:\n",
-        "            if amount < known or (not known and amount < declared.on(device)):\n"
-        "                known = known or declared.on(device)\n",
+        "return (book.home.less(self._held(book, placement_of(book))),)",
+        "return (Placement(),)",
     ),
     Mutant(
         2,
