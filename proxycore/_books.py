@@ -89,12 +89,6 @@ class ServiceBook:
         return not self.in_flight and not self.waiting
 
     @property
-    def wants_room(self) -> bool:
-        """It was promised room, or somebody waits until it is."""
-        lacks_room = self.state in (State.DOWN, State.ASLEEP)
-        return self.promised is not None or (lacks_room and bool(self.waiting))
-
-    @property
     def holds(self) -> Placement | None:
         """What it claims and what is promised to it, together."""
         if self.promised is None:

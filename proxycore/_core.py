@@ -6,19 +6,21 @@ from . import effects as fx
 from . import events as ev
 from ._books import Books, ServiceBook, Ticket
 from ._check import check
+from ._claims import placement_of
 from ._errors import InvariantError
 from ._ids import TicketId
 from ._ledger import Room
 from ._lifecycle import State
 from ._measured import Measured
 from ._memory import DeviceBook
+from ._picture import picture
 from ._settle import Settler
 from ._timers import NEVER
-from ._verbs import Verbs, placement_of
-from .config import BACKOFF_S, STABLE_S, CoreConfig, Placement
+from ._verbs import Verbs
+from .config import BACKOFF_S, STABLE_S, CoreConfig
 from .events import Cause
 from .policy import DEFAULT, EvictionPolicy
-from .view import CoreView, DeviceView, ServiceView
+from .view import CoreView
 
 STUCK = (State.READY, State.DRAINING, State.SLEEPING, State.ASLEEP, State.WAKING)
 """The states in which a run may be told to be stuck: before, it was not ready; after, it leaves."""
@@ -34,7 +36,7 @@ class Core:
     >>> core = Core(CoreConfig(services=(ServiceSpec("chat"),)), now=20.0)
     >>> effects = core.handle(RequestArrived(1, "chat", deadline_at=620.0), now=20.0)
     >>> [effect for effect in effects if isinstance(effect, StartRun)]
-    [StartRun(service='chat', run=1, placement=Placement(amounts=()))]
+    [StartRun(service='chat', run=1, placement=Placement(amounts=()), host=None)]
 
     The order of work in `handle` is the contract: check (whatever is the caller's fault is refused
     before any change), time (timers due by now fire first, so that a late Tick cannot matter),
@@ -105,47 +107,7 @@ class Core:
 
     def view(self) -> CoreView:
         """Return a picture of everything."""
-        books = self.books.services.values()
-        now_free, promisable = self._verbs.rooms()
-        claimed, reserved = Room.of(self.config.devices), Room.of(self.config.devices)
-        for book in books:
-            claimed.take(book.placement or Placement())
-            reserved.take(book.promised or Placement())
-        measured, foreign = self.books.measured, self._verbs.foreign()
-        devices = tuple(
-            DeviceView(
-                id=device.id,
-                capacity=device.capacity,
-                headroom=device.headroom,
-                claimed=device.usable - claimed.free[device.id],
-                measured_free=measured[device.id].free if device.id in measured else None,
-                foreign=foreign.get(device.id),
-                reserved=device.usable - reserved.free[device.id],
-                free=max(0, min(now_free.free[device.id], promisable.free[device.id])),
-            )
-            for device in self.config.devices
-        )
-        return CoreView(tuple(map(self._view, books)), devices)
-
-    def _view(self, book: ServiceBook) -> ServiceView:
-        return ServiceView(
-            id=book.id,
-            state=book.state,
-            run=book.run,
-            why=book.why,
-            since_at=book.since_at,
-            placement=book.placement,
-            promised=book.promised,
-            estimates=self._verbs.placements(book),
-            experience=book.learnt.experience,
-            waiting=len(book.waiting),
-            in_flight=len(book.in_flight),
-            idle_until=book.timer_at if book.state in (State.READY, State.ASLEEP) else None,
-            retry_at=book.timer_at if book.state is State.BACKOFF else None,
-            failures=book.failures,
-            cause=book.cause,
-            lost=book.lost,
-        )
+        return picture(self._verbs)
 
     # Time
 
@@ -181,7 +143,8 @@ class Core:
                     message += f", and no sign of life in its log for {spec.start_s:.0f} s"
                 message += "; raise start_s or start_max_s if it only needs longer"
                 self._verbs.stop_failed(book, Cause("start_timeout", message))
-                self._verbs.refuse_all(book, fx.Reason.START_TIMEOUT, message, BACKOFF_S)
+                for one in self._verbs.hosts.with_models(book):
+                    self._verbs.refuse_all(one, fx.Reason.START_TIMEOUT, message, BACKOFF_S)
             case State.READY if self._verbs.residue(book) is not None:
                 self._verbs.sleep(book, "idle")
             case State.READY | State.ASLEEP:
@@ -201,6 +164,9 @@ class Core:
                 self._verbs.undrain(book, "its requests take too long; it stays awake")
             case State.DRAINING:
                 self._verbs.stop(book, f"{book.why}; requests cut: {len(book.in_flight)}")
+            case State.STOPPING if (host := self._verbs.hosts.host_of(book)) is not None:
+                # A model is no process that could be killed.
+                self._verbs.stop_failed(host, Cause("stuck", f"it does not unload {book.id}"))
             case State.STOPPING:
                 self._verbs.kill(book)
             case State.VERIFYING:
@@ -223,7 +189,10 @@ class Core:
             case ev.Tick():
                 pass
             case ev.RequestArrived():
-                books.services[event.service].learnt.note_request(books.now, books.rent)
+                book = books.services[event.service]
+                for one in (book, verbs.hosts.host_of(book)):
+                    if one is not None:
+                        one.learnt.note_request(books.now, books.rent)
                 self._arrive(event, by_hand=False)
             case ev.RequestFinished():
                 verbs.finish(event.ticket)
@@ -232,7 +201,8 @@ class Core:
                 self._arrive(event, by_hand=True)
             case ev.StopRequested():
                 book = books.services[event.service]
-                verbs.refuse_all(book, fx.Reason.STOPPED, "stopped by hand")
+                for one in verbs.hosts.with_models(book):
+                    verbs.refuse_all(one, fx.Reason.STOPPED, "stopped by hand")
                 self._leave(book, "stopped by hand", force=event.force)
             case ev.SleepRequested():
                 book = books.services[event.service]
@@ -246,26 +216,25 @@ class Core:
                 now_or_never = event.deadline_at <= books.now  # A timer must be in the future.
                 for book in books.services.values():
                     verbs.refuse_all(book, fx.Reason.SHUTTING_DOWN, "shutting down")
+                    if verbs.hosts.host_of(book) is not None:
+                        continue  # It ends with its host.
                     self._leave(book, "shutdown", for_good=True, force=now_or_never)
                     if book.state is State.DRAINING:
                         verbs.arm(book, event.deadline_at)
             case ev.RunsFound():
                 books.run_max = max(books.run_max, event.run_max)
-                for found in event.found:
-                    book = books.services[found.service]
-                    _, promisable = verbs.rooms()  # Who was sent away just now will be gone.
-                    verbs.adopt(book, found)
-                    if not promisable.fits(placement_of(book)):
-                        verbs.stop(book, "found running, but there is no room for it any more")
-            case ev.RuntimeLost():
+                # Hosts before what lives in them.
+                for found in sorted(
+                    event.found, key=lambda one: verbs.specs[one.service].host is not None
+                ):
+                    self._adopt(found)
+            case ev.RuntimeLost() | ev.RuntimeFound():
+                lost = event.message if isinstance(event, ev.RuntimeLost) else None
                 for service in event.services:
-                    books.services[service].lost = event.message
-                    verbs.touch(books.services[service])
-                    verbs.refuse_lost(books.services[service])
-            case ev.RuntimeFound():
-                for service in event.services:
-                    books.services[service].lost = None
-                    verbs.touch(books.services[service])
+                    for one in verbs.hosts.with_models(books.services[service]):
+                        one.lost = lost
+                        verbs.touch(one)
+                        verbs.refuse_lost(one)
             case ev.MemoryMeasured():
                 measured = DeviceBook(event.total, event.free, dict(event.by_run), event.complete)
                 self._measured.note(event.device, measured)
@@ -279,6 +248,16 @@ class Core:
             case _:
                 assert_never(event)
 
+    def _adopt(self, found: ev.FoundRun) -> None:
+        book, verbs = self.books.services[found.service], self._verbs
+        _, promisable = verbs.rooms()  # Who was sent away just now will be gone.
+        verbs.adopt(book, found)
+        why = "found running, but there is no room for it any more"
+        if not verbs.hosts.is_open(book):
+            verbs.end_with_host(book, why)
+        elif not promisable.fits(placement_of(book)):
+            verbs.stop(book, why)
+
     def _arrive(
         self, event: ev.RequestArrived | ev.StartRequested | ev.RestartRequested, *, by_hand: bool
     ) -> None:
@@ -286,15 +265,23 @@ class Core:
         books, verbs = self.books, self._verbs
         books.ticket_max = ticket = event.ticket
         book = books.services[event.service]
+        failed = self._what_failed(book)
         verbs.queue(book, Ticket(ticket, books.now, event.deadline_at, by_hand))
         if books.closing_at is not None:
             verbs.refuse(book, ticket, fx.Reason.SHUTTING_DOWN, "shutting down")
         elif event.deadline_at <= books.now:
             verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, "its time was over on arrival")
-        elif book.fails or book.state in (State.BACKOFF, State.FAILED):
-            verbs.refuse_failed(book)
+        elif failed is not None:
+            verbs.refuse_failed(book, failed)
         else:
             self._refuse_hopeless(book)
+
+    def _what_failed(self, book: ServiceBook) -> ServiceBook | None:
+        """Return what has failed, a service or its host; None: neither."""
+        for one in (book, self._verbs.hosts.host_of(book)):
+            if one is not None and (one.fails or one.state in (State.BACKOFF, State.FAILED)):
+                return one
+        return None
 
     def _refuse_hopeless(self, book: ServiceBook) -> None:
         """Refuse everybody who waits for what cannot be: a start without room or runtime."""
@@ -302,7 +289,7 @@ class Core:
         if book.state not in (State.DOWN, State.VERIFYING):
             return
         empty = Room.of(self.config.devices)
-        if not any(map(empty.fits, self._verbs.placements(book))):
+        if not any(map(empty.fits_all, self._verbs.ways(book))):
             message = f"{book.id} claims more than there is: {self._settler.lack(book)}"
             self._verbs.refuse_all(book, fx.Reason.NEVER_FITS, message)
 
@@ -325,10 +312,15 @@ class Core:
         self._verbs.out.append(fx.Waiting(ticket, book.id, ahead + 1, why, book.state, want))
 
     def _want(self, book: ServiceBook) -> fx.Want | None:
+        if not self._verbs.hosts.is_open(book):
+            return None  # First its host must have room.
         lacks_room = book.state in (State.DOWN, State.ASLEEP)
         return self._settler.want(book) if lacks_room else None
 
     def _waits_for(self, book: ServiceBook) -> str:
+        host = self._verbs.hosts.host_of(book)
+        if host is not None and host.state is not State.READY:
+            return f"{host.id} is {host.state.value}"
         if book.state is State.READY:
             return "every place is taken"
         if book.state in (State.DOWN, State.ASLEEP):
@@ -337,13 +329,16 @@ class Core:
 
     def _wanted_by_hand(self, event: ev.StartRequested | ev.RestartRequested) -> None:
         book = self.books.services[event.service]
-        book.failures, book.cause, book.fails, book.retries = 0, None, False, False
-        if book.state in (State.BACKOFF, State.FAILED):
-            self._verbs.retry(book, "started by hand")
-        if isinstance(event, ev.RestartRequested):
-            self._leave(book, "restarted by hand", for_good=True)
-        elif book.state is State.DRAINING and not (book.leaves_for_good or book.drains_for):
-            self._verbs.undrain(book, "wanted again")
+        for one in (self._verbs.hosts.host_of(book), book):
+            if one is None:
+                continue
+            one.failures, one.cause, one.fails, one.retries = 0, None, False, False
+            if one.state in (State.BACKOFF, State.FAILED):
+                self._verbs.retry(one, "started by hand")
+            if one is book and isinstance(event, ev.RestartRequested):
+                self._leave(book, "restarted by hand", for_good=True)
+            elif one.state is State.DRAINING and not (one.leaves_for_good or one.drains_for):
+                self._verbs.undrain(one, "wanted again")
 
     def _leave(
         self, book: ServiceBook, why: str, *, for_good: bool = False, force: bool = False
@@ -354,7 +349,7 @@ class Core:
         if book.state in (State.STARTING, State.SLEEPING, State.ASLEEP, State.WAKING):
             self._verbs.stop(book, why)
         elif book.state in (State.READY, State.DRAINING):
-            if force or not book.in_flight:
+            if force or not self._verbs.hosts.is_serving(book):
                 self._verbs.stop(book, why)
             elif book.state is State.READY:
                 self._verbs.drain(book, why)
@@ -388,6 +383,8 @@ class Core:
 
     def _gone(self, book: ServiceBook, cause: Cause) -> None:
         """A run has ended: learn why, and what that means for those who wait."""
+        for model in self._verbs.hosts.models(book):
+            self._verbs.gone_with_host(model, f"{book.id} has ended")
         self._measured.learn(book, cause)
         if book.state is State.STOPPING and book.blame is None:
             book.failures, book.cause = 0, None
@@ -401,7 +398,8 @@ class Core:
             self._settler.clear(book, where)
         else:
             self._failed(book, book.blame or cause)
-        self._refuse_hopeless(book)
+        for one in self._verbs.hosts.with_models(book):
+            self._refuse_hopeless(one)
 
     def _failed(self, book: ServiceBook, cause: Cause) -> None:
         """A run has failed us: start it again, or keep it down for a while."""
@@ -416,4 +414,5 @@ class Core:
         else:
             book.fails, book.retries = True, False
             self._measured.verify(book, cause.message)
-            self._verbs.refuse_failed(book)
+            for one in self._verbs.hosts.with_models(book):
+                self._verbs.refuse_failed(one, book)

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 
 from . import effects as fx
 from ._books import ServiceBook
+from ._claims import OVERDUE_KILLS
 from ._ids import ServiceId
 from ._ledger import Candidate, Room
 from ._lifecycle import State
-from ._verbs import OVERDUE_KILLS, Verbs
+from ._verbs import Verbs
 from .config import Placement
 
 _STAYS = {

@@ -2,6 +2,7 @@
 
 from . import effects as fx
 from ._books import ServiceBook
+from ._claims import placement_of
 from ._ids import RAM, DeviceId
 from ._lifecycle import State, Step
 from ._memory import (
@@ -12,7 +13,7 @@ from ._memory import (
     is_verifiable,
     unclaimed,
 )
-from ._verbs import Verbs, placement_of
+from ._verbs import Verbs
 from .config import Placement
 from .events import Cause
 
@@ -79,8 +80,8 @@ class Measured:
         """Learn from the end of a run what it took, or that it wanted more than it claimed."""
         claimed = book.home or placement_of(book)
         declared = self._declared(book, claimed)
-        if declared is None:
-            return
+        if declared is None or self._verbs.hosts.is_shared(book):
+            return  # What is measured of a server with models is not its own alone.
         if cause.out_of_memory and book.state is not State.STOPPING:
             book.learnt.note_out_of_memory(declared, claimed)
         elif book.served:

@@ -1,26 +1,21 @@
 """What has become possible: admit who waits, end drains, make room for the first in line."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from . import _explain
 from . import effects as fx
 from ._books import ServiceBook
-from ._ids import ServiceId, TicketId
+from ._claims import promised_to
+from ._ids import DeviceId, ServiceId
+from ._leavers import Leavers, without
 from ._ledger import Candidate, Room, cheapest_victims
 from ._lifecycle import State
+from ._line import Line
 from ._memory import LEAVING, LOW_S, is_verifiable
-from ._verbs import Verbs, promised_to, run_of
-from .config import GIB, Placement, patience_s
-from .policy import EvictionPolicy, Idle, safe_values
-
-LINGER_GAPS = 2.0
-LINGER_LOADS = 0.5
-"""An idle run is spared for two of its usual return gaps, if that costs those who want its room
-less than half of what it takes to load it again.
-
-Up to 6 times the throughput for closed sessions, at most 3 % mean wait for open ones (simulated).
-"""
+from ._verbs import Verbs, run_of
+from .config import GIB, Placement, Unit
+from .policy import EvictionPolicy
 
 
 class Settler:
@@ -30,8 +25,14 @@ class Settler:
         self._verbs = verbs
         self._specs = verbs.specs
         self._services: Mapping[ServiceId, ServiceBook] = verbs.books.services
-        self._policy = policy
-        self._wanting = {book.id: book for book in self._services.values() if book.wants_room}
+        self._hosts = verbs.hosts
+        self._line = Line(verbs)
+        self._leavers = Leavers(verbs, self._line, policy)
+        self._bytes = {one.id for one in verbs.config.devices if one.unit is Unit.BYTES}
+        """For membership tests only: a set has no order."""
+        self._wanting = {
+            book.id: book for book in self._services.values() if self._hosts.wants_room(book)
+        }
         """Who was promised room or waits for it, in no order that means anything."""
 
     def settle(self) -> None:
@@ -47,8 +48,8 @@ class Settler:
             while wanting and self._release_void():
                 pass
             for book in verbs.touched.values():
-                self._serve(book)  # That touches no other service.
-                if book.wants_room:
+                self._serve(book)  # That touches no other service than those looked at as well.
+                if self._hosts.wants_room(book):
                     wanting[book.id] = book
                 else:
                     wanting.pop(book.id, None)
@@ -63,10 +64,10 @@ class Settler:
 
     def _serve(self, book: ServiceBook) -> None:
         if book.state is State.READY:
-            if book.waiting:
+            if book.waiting and self._hosts.is_open(book):
                 self._admit(book)
             self._verbs.rest(book)
-        elif book.state is not State.DRAINING or book.in_flight:
+        elif book.state is not State.DRAINING or self._hosts.is_serving(book):
             pass
         elif book.drains_to_sleep:
             self._verbs.sleep(book, book.why)
@@ -99,8 +100,11 @@ class Settler:
                 [book.promised] = self._verbs.needs(book)  # What it holds asleep may have changed.
         _, promisable = self._verbs.rooms()
         for book in reversed(promised):
-            if not book.waiting:
+            if not self._hosts.waiters(book):
                 self._verbs.release(book, "nobody waits for it any more")
+                return True
+            if not self._hosts.is_open(book):
+                self._verbs.release(book, "its host is leaving")
                 return True
             if any(promisable.free[device] < 0 for device in promised_to(book).devices):
                 self._verbs.release(book, "the room that it was promised does not come")
@@ -124,16 +128,20 @@ class Settler:
         return not book.retries or not any(
             other.state in LEAVING
             and other.placement is not None
-            and shares(other.placement, placement)
+            and shares(self._leavers.memory(other.placement), self._leavers.memory(placement))
             for other in self._services.values()
         )
 
     def clear(self, book: ServiceBook, where: Placement) -> None:
         """Let every idle run leave that is where a service ran out of memory."""
-        for candidate in self._candidates():
-            if shares(candidate.placement, where) and not candidate.sleeps:
-                why = f"room for {book.id}, which ran out of memory"
-                self._verbs.stop(self._services[candidate.service], why)
+        for candidate in self._leavers.candidates():
+            leaver = self._services[candidate.service]
+            # Who lives in one that left just now is leaving already.
+            leaves = leaver.state is State.STOPPING or candidate.sleeps
+            if not leaves and shares(
+                self._leavers.memory(candidate.placement), self._leavers.memory(where)
+            ):
+                self._verbs.stop(leaver, f"room for {book.id}, which ran out of memory")
 
     def _relieve(self) -> None:
         """Stop the cheapest idle run of a device that has been short of memory for long."""
@@ -143,12 +151,22 @@ class Settler:
             if self._verbs.books.now < measured.low_since + LOW_S:
                 self._reconsider(measured.low_since + LOW_S)
                 continue
-            candidates = [one for one in self._candidates() if one.placement.on(device)]
-            if candidates:
-                cheapest = min(candidates, key=lambda one: (one.value, one.service, not one.sleeps))
+            candidates = self._leavers.candidates()
+            values = {one.service: one.value for one in candidates if not one.sleeps}
+            costs = [
+                (
+                    one.value + sum(values[inside] for inside in one.takes_along),
+                    one.service,
+                    not one.sleeps,
+                )
+                for one in candidates
+                if one.placement.on(device)
+            ]
+            if costs:
+                _, cheapest, stops = min(costs)
                 why = f"only {measured.free / GIB:.1f} GiB free on {device}"
-                leave = self._verbs.sleep if cheapest.sleeps else self._verbs.stop
-                leave(self._services[cheapest.service], why)
+                leave = self._verbs.stop if stops else self._verbs.sleep
+                leave(self._services[cheapest], why)
 
     def _make_room(self, now_free: Room, promisable: Room) -> None:
         """Promise room to those who wait for it, the first in line first.
@@ -156,8 +174,8 @@ class Settler:
         Who cannot be helped is passed over, nobody leaves for him, and others go ahead; but once
         his patience is over, they may not take what he will need.
         """
-        wanting = [book for book in self._wanting.values() if book.waiting and _lacks_room(book)]
-        for book in sorted(wanting, key=self._place_in_line):
+        wanting = [book for book in self._wanting.values() if _lacks_room(book)]
+        for book in sorted(wanting, key=self._line.place):
             fitted = any(map(promisable.fits, self._verbs.needs(book)))
             placement = self._find_place(book, promisable)
             if placement is None:
@@ -180,18 +198,18 @@ class Settler:
         fitting = [one for one in needs if promisable.fits(one)]
         if fitting:
             return min(fitting, key=promisable.left_by)
-        if self._is_patient(book):
-            every = self._candidates()
-            spared_until = self._spared_until(book, every)
-            candidates = [one for one in every if (one.service, one.sleeps) not in spared_until]
+        if self._line.is_patient(book):
+            every = self._leavers.candidates()
+            spared_until = self._leavers.spared_until(book, every)
+            candidates = without(spared_until, every)
             placement = self._evict_for(book, promisable, candidates)
             if placement is None and not self._is_moved(book, promisable, candidates):
-                self._reconsider(min([self._patient_until(book), *spared_until.values()]))
+                self._reconsider(min([self._line.patient_until(book), *spared_until.values()]))
             return placement
-        placement = self._evict_for(book, promisable, self._candidates())
+        placement = self._evict_for(book, promisable, self._leavers.candidates())
         if placement is not None:
             return placement
-        candidates = [one for one in self._candidates(serving=True) if one.service != book.id]
+        candidates = self._leavers.candidates(seeker=book)
         placement = self._evict_for(book, promisable, candidates)
         if placement is not None or self._is_moved(book, promisable, candidates):
             return placement
@@ -217,28 +235,23 @@ class Settler:
         """Tell whether a service would fit if all left that ever may."""
         room = Room.of(self._verbs.config.devices)
         for other in self._services.values():
-            stays = other is not book and (self._specs[other.id].pinned or other.lost)
+            stays = other is not book and self._must_stay(other, book)
             if other.placement is not None and stays:
                 room.take(other.placement)
         for device, foreign in self._verbs.foreign().items():
             room.lose(device, foreign)
         return any(room.fits(placement) for placement in self._verbs.placements(book))
 
-    def _patient_until(self, book: ServiceBook) -> float:
-        patient_from = max(book.first_in_line.arrived_at, book.patient_from)
-        return patient_from + patience_s(self._verbs.load_s(book))
-
-    def _is_patient(self, book: ServiceBook) -> bool:
-        return self._verbs.books.now < self._patient_until(book)
+    def _must_stay(self, other: ServiceBook, book: ServiceBook) -> bool:
+        """Tell whether a run, or a model inside it, never leaves for a service."""
+        held = [one for one in self._hosts.with_models(other) if one.placement is not None]
+        return other is self._hosts.host_of(book) or any(
+            self._specs[one.id].pinned or one.lost is not None for one in held
+        )
 
     def _reconsider(self, at: float) -> None:
         books = self._verbs.books
         books.reconsider_at = at if books.reconsider_at is None else min(books.reconsider_at, at)
-
-    def _place_in_line(self, book: ServiceBook) -> tuple[bool, int, TicketId]:
-        """Return what to sort by: the impatient first, and priority among the others only."""
-        patient = self._is_patient(book)
-        return (patient, -self._specs[book.id].priority * patient, book.first_in_line.id)
 
     def _evict_for(
         self, book: ServiceBook, promisable: Room, candidates: list[Candidate]
@@ -264,10 +277,13 @@ class Settler:
                 self._want(book, placement, promisable, candidates),
             )
         )
-        self._charge_rent(victims)
+        self._leavers.charge_rent(victims)
+        along = [service for victim in victims for service in victim.takes_along]
         for victim in victims:
             leaver = self._services[victim.service]
-            if leaver.state is State.READY and not leaver.unused:
+            if leaver.id in along:
+                pass  # It leaves with its host.
+            elif leaver.state is State.READY and not self._hosts.unused(leaver):
                 self._verbs.drain_for(leaver, book, to_sleep=victim.sleeps)
             elif victim.sleeps:
                 self._verbs.sleep(leaver, f"room for {book.id}")
@@ -280,92 +296,10 @@ class Settler:
         run = run_of(self._services[one.service])
         return fx.Valued(one.service, run, one.value, one.sleeps)
 
-    def _candidates(self, *, serving: bool = False) -> list[Candidate]:
-        """Return what may leave to make room, and how, valued by the policy.
-
-        Idle runs, awake or asleep, and loads that nobody waits for any more.  If asked for also
-        runs that serve, and those asleep for whom there is no room to wake.
-        """
-        books = self._verbs.books
-        found: list[tuple[Idle, bool]] = []
-        for book in self._services.values():
-            for placement, load_s, sleeps in self._ways(book, serving=serving):
-                idle = Idle(
-                    service=book.id,
-                    placement=placement,
-                    load_s=load_s,
-                    requests=book.learnt.requests(books.now),
-                    idle_s=0.0 if book.in_flight else books.now - book.rested_at,
-                    rent=books.rent - book.learnt.rent,
-                )
-                found.append((idle, sleeps))
-        values = safe_values(self._policy, [idle for idle, _ in found])
-        return [
-            Candidate(idle.service, idle.placement, value, idle.load_s, sleeps)
-            for (idle, sleeps), value in zip(found, values, strict=True)
-        ]
-
-    def _ways(self, book: ServiceBook, *, serving: bool) -> Iterator[tuple[Placement, float, bool]]:
-        """Yield how a run may leave: what that frees, what it takes to undo, whether it sleeps."""
-        if self._specs[book.id].pinned or book.lost is not None:
-            return
-        takes = self._verbs.takes(book)
-        load_s, wake_s = self._verbs.load_s(book), self._verbs.wake_s(book)
-        match book.state:
-            case State.READY if book.unused or (serving and self._has_served_batch(book)):
-                residue = self._verbs.residue(book)
-                if residue is not None:
-                    yield takes.less(residue), wake_s, True
-                yield takes, load_s, False
-            case State.STARTING | State.WAKING if book.unused and not book.kept:
-                yield takes, load_s, False
-            case State.ASLEEP if book.unused or serving:
-                yield takes, max(0.0, load_s - wake_s), False
-            case _:
-                pass
-
-    def _charge_rent(self, victims: Iterable[Candidate]) -> None:
-        """Let everybody pay as much for a byte as the dearest of the victims still had for his."""
-        books = self._verbs.books
-        for victim in victims:
-            size = sum(amount for _, amount in victim.placement.amounts)
-            paid = self._services[victim.service].learnt.rent
-            books.rent = max(books.rent, paid + victim.load_s / size)
-
-    def _has_served_batch(self, book: ServiceBook) -> bool:
-        """Tell whether a load has served those it was made for.
-
-        Without this rule loads could be traded for loads for ever: it livelocked in 4 of 30
-        simulated runs (docs/architecture.md, "Waiting").
-        """
-        return not book.waiting or book.first_in_line.id > book.batch_max
-
-    def _spared_until(
-        self, patient: ServiceBook, candidates: Iterable[Candidate]
-    ) -> dict[tuple[ServiceId, bool], float]:
-        """Return who is likely to be wanted again in a moment, by which way, and until when.
-
-        Two agents that take turns would else make it load for each of their questions.  Who would
-        wake in a moment is not spared from sleeping.
-        """
-        spared: dict[tuple[ServiceId, bool], float] = {}
-        if not self._verbs.config.linger:
-            return spared
-        for one in candidates:
-            book = self._services[one.service]
-            gap_s = book.learnt.return_gap_s
-            if book.state not in (State.READY, State.ASLEEP) or gap_s is None:
-                continue
-            until = book.rested_at + LINGER_GAPS * gap_s
-            cost_s = gap_s * len(patient.waiting)
-            if cost_s <= LINGER_LOADS * one.load_s and self._verbs.books.now < until:
-                spared[one.service, one.sleeps] = until
-        return spared
-
     def want(self, book: ServiceBook) -> fx.Want:
         """Tell why a service that waits for room has none."""
         _, promisable = self._verbs.rooms()
-        candidates = self._candidates()
+        candidates = self._leavers.candidates()
         room = promisable.copy()
         for candidate in candidates:
             if not candidate.sleeps:
@@ -381,8 +315,8 @@ class Settler:
         promisable: Room,
         candidates: Iterable[Candidate],
     ) -> fx.Want:
-        every = self._candidates() if self._is_patient(book) else []
-        spared_until = self._spared_until(book, every)
+        every = self._leavers.candidates() if self._line.is_patient(book) else []
+        spared_until = self._leavers.spared_until(book, every)
         may_leave = {one.service for one in every if (one.service, one.sleeps) not in spared_until}
         return _explain.want(
             self._verbs,
@@ -395,13 +329,13 @@ class Settler:
                 for (service, _), until in spared_until.items()
                 if service not in may_leave
             },
-            patient_until=self._patient_until(book),
+            patient_until=self._line.patient_until(book),
         )
 
     def lack(self, book: ServiceBook) -> str:
         """Say what the best placement would lack even if all that may be stopped were."""
         _, promisable = self._verbs.rooms()
-        for candidate in self._candidates():
+        for candidate in self._leavers.candidates():
             if not candidate.sleeps:
                 promisable.give(candidate.placement)
         lacks = [promisable.shortfall(one) for one in self._verbs.needs(book)]
@@ -410,10 +344,15 @@ class Settler:
             return "what could leave for it is likely to be wanted in a moment"
         foreign = self._verbs.foreign()
         return ", ".join(
-            f"{amount / GIB:.1f} GiB more needed on {device}"
+            self._shown(device, amount)
             + (f" (others hold {foreign[device] / GIB:.1f} GiB)" if foreign.get(device) else "")
             for device, amount in least.items()
         )
+
+    def _shown(self, device: DeviceId, amount: int) -> str:
+        if device in self._bytes:
+            return f"{amount / GIB:.1f} GiB more needed on {device}"
+        return "its host holds as many models at once as it may"
 
 
 def shares(one: Placement, other: Placement) -> bool:
@@ -426,5 +365,5 @@ def shares(one: Placement, other: Placement) -> bool:
 
 
 def _lacks_room(book: ServiceBook) -> bool:
-    """Tell whether it is room that a service lacks to serve, and nothing else."""
+    """Tell whether it is room that a wanted service lacks, and nothing else."""
     return book.state is State.ASLEEP or (book.state is State.DOWN and book.lost is None)

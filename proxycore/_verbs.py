@@ -4,33 +4,28 @@ import heapq
 
 from . import effects as fx
 from ._books import Books, ServiceBook, Ticket
+from ._claims import Claims, placement_of
 from ._errors import InvariantError
-from ._ids import DeviceId, RunId, ServiceId, TicketId
-from ._ledger import Room
-from ._lifecycle import State, Step, advance
-from ._memory import Holding, unclaimed
+from ._ids import RunId, ServiceId, TicketId
+from ._lifecycle import HOLDING, State, Step, advance
 from ._timers import Timers
-from .config import BACKOFF_MAX_S, BACKOFF_S, CoreConfig, Placement, ServiceSpec
+from .config import BACKOFF_MAX_S, BACKOFF_S, CoreConfig, Placement
 from .events import Cause, FoundRun
 
 KILL_AFTER_S = 5.0
 """Beyond grace_s: so long the shell has to report that the polite stop worked, or forced it."""
 KILL_AGAIN_S = 10.0
-OVERDUE_KILLS = 2
-"""A run that outlived so many kills is not counted on to leave: promises of its room are void."""
 SLEEP_S = 60.0
 """How long a run may take to fall asleep: it copies its memory, and frees it."""
 LOST_RETRY_S = 5.0
 """When a client may ask again while what runs the service is away."""
 
 
-class Verbs:
+class Verbs(Claims):
     """Changes the books, and collects what must be done about it."""
 
     def __init__(self, config: CoreConfig, books: Books) -> None:
-        self.config = config
-        self.specs: dict[ServiceId, ServiceSpec] = {spec.id: spec for spec in config.services}
-        self.books = books
+        super().__init__(config, books)
         self.out: list[fx.Effect] = []
         self.timers = Timers({book.id: book.timer_at for book in books.services.values()})
         self.touched: dict[ServiceId, ServiceBook] = {}
@@ -39,114 +34,17 @@ class Verbs:
         """Who wants room shall be looked at again, though no service changed."""
 
     def touch(self, book: ServiceBook) -> None:
-        """Have settling look at a service: who changes what it goes by has to say so."""
-        self.touched[book.id] = book
+        """Have settling look at a service: who changes what it goes by has to say so.
+
+        What lives in it, or in what it lives, is looked at with it, the host last.
+        """
+        for one in self.hosts.kin(book):
+            self.touched[one.id] = one
 
     def arm(self, book: ServiceBook, at: float | None) -> None:
         """Set the deadline of the present state; None: it has none."""
         book.timer_at = at
         self.timers.set(book.id, at)
-
-    # Room
-
-    def rooms(self) -> tuple[Room, Room]:
-        """Return what is free now, and what is free or about to be, and not promised.
-
-        The claim of a run counts until it is gone.
-        """
-        now_free = Room.of(self.config.devices)
-        promisable = Room.of(self.config.devices)
-        for book in self.books.services.values():
-            if book.promised is not None:
-                promisable.take(book.promised)
-            if book.placement is not None:
-                now_free.take(book.placement)
-                promisable.take(self._stays(book))
-        if self.books.measured:
-            holding = self.holding()
-            for device in self.config.devices:
-                if (measured := self.books.measured.get(device.id)) is not None:
-                    lacks = device.capacity - measured.total
-                    rest = unclaimed(device.id, measured, holding)
-                    now_free.lose(device.id, max(0, lacks + rest.now))
-                    promisable.lose(device.id, max(0, lacks + rest.later))
-        return now_free, promisable
-
-    def foreign(self) -> dict[DeviceId, int]:
-        """Return what strangers hold, and will once all that leaves has left, where known."""
-        holding = self.holding()
-        return {
-            device: unclaimed(device, measured, holding).foreign_later
-            for device, measured in self.books.measured.items()
-        }
-
-    def takes(self, book: ServiceBook) -> Placement:
-        """Return what the end of a run would free: what it claims, and what it took beyond."""
-        return self._held(book, book.holds or Placement())
-
-    def _held(self, book: ServiceBook, claim: Placement) -> Placement:
-        """Return a claim of a service, raised to what its run was seen to hold."""
-        amounts = dict(claim.amounts)
-        for device, measured in self.books.measured.items():
-            if book.run is not None and (seen := measured.by_run.get(book.run, 0)):
-                amounts[device] = max(seen, amounts.get(device, 0))
-        return Placement.of(amounts.items())
-
-    def holding(self) -> list[Holding]:
-        """Return all runs that have memory."""
-        return [
-            Holding(
-                book.state,
-                book.ready_at is not None,
-                book.run,
-                book.placement,
-                self._leaves(book),
-            )
-            for book in self.books.services.values()
-            if book.placement is not None
-        ]
-
-    def _leaves(self, book: ServiceBook) -> bool:
-        """Tell whether a run is counted on to leave, if only to sleep."""
-        return book.state in (State.DRAINING, State.SLEEPING, State.VERIFYING) or (
-            book.state is State.STOPPING and book.kills < OVERDUE_KILLS
-        )
-
-    def _stays(self, book: ServiceBook) -> Placement:
-        """Return what a run will still claim once it has left as it is about to."""
-        if not self._leaves(book):
-            return placement_of(book)
-        sleeps = book.state is State.SLEEPING or book.drains_to_sleep
-        return (self.residue(book) if sleeps else None) or Placement()
-
-    def residue(self, book: ServiceBook) -> Placement | None:
-        """Return what the run of a service claims asleep; None: it cannot sleep."""
-        return None if book.home is None else self.specs[book.id].residue(book.home)
-
-    def needs(self, book: ServiceBook) -> tuple[Placement, ...]:
-        """Return the rooms of which a service that waits for room needs one.
-
-        A run that sleeps needs what it lacks beside all that it holds, in its place alone.
-        """
-        if book.home is None:
-            return self.placements(book)
-        return (book.home.less(self._held(book, placement_of(book))),)
-
-    def placements(self, book: ServiceBook) -> tuple[Placement, ...]:
-        """Return where a service may live, with what it is expected to take there."""
-        declared = self.specs[book.id].placements
-        if not book.learnt.peaks:
-            return declared
-        usable = {device.id: device.usable for device in self.config.devices}
-        return tuple(book.learnt.estimate(placement, usable) for placement in declared)
-
-    def load_s(self, book: ServiceBook) -> float:
-        """Return how long a load of the service is expected to take."""
-        return book.learnt.load_s or self.specs[book.id].load_s
-
-    def wake_s(self, book: ServiceBook) -> float:
-        """Return how long the service is expected to take to wake."""
-        return book.learnt.wake_s or self.specs[book.id].wake_s
 
     # A service from state to state
 
@@ -154,7 +52,7 @@ class Verbs:
         self.books.promised_count += 1
         book.promised_order = self.books.promised_count
         book.promised = placement
-        self.move(book, Step.RESERVE, f"{len(book.waiting)} waiting")
+        self.move(book, Step.RESERVE, f"{self.hosts.waiters(book)} waiting")
 
     def release(self, book: ServiceBook, why: str) -> None:
         """Take a promise back; who drains for its sake alone goes on serving."""
@@ -170,7 +68,7 @@ class Verbs:
             self.wake(book)
         else:
             self.launch(book)
-        book.kept = book.starts_waiting > 0
+        book.kept = any(one.starts_waiting for one in self.hosts.with_models(book))
         book.start_max_at = self.books.now + self.specs[book.id].start_max_s
         self.extend_start(book)
 
@@ -179,7 +77,9 @@ class Verbs:
         book.run = self.books.run_max
         book.home = book.placement = book.promised
         self.move(book, Step.LAUNCH, "there is room")
-        self.out.append(fx.StartRun(book.id, book.run, placement_of(book)))
+        host = self.hosts.host_of(book)
+        inside = None if host is None else run_of(host)
+        self.out.append(fx.StartRun(book.id, book.run, placement_of(book), inside))
 
     def wake(self, book: ServiceBook) -> None:
         book.placement = book.home
@@ -248,6 +148,24 @@ class Verbs:
         grace_s = self.specs[book.id].grace_s
         self.arm(book, self.books.now + grace_s + KILL_AFTER_S)
         self.out.append(fx.StopRun(book.id, run_of(book), grace_s))
+        for model in self.hosts.models(book):
+            self.end_with_host(model, why)
+
+    def end_with_host(self, model: ServiceBook, why: str) -> None:
+        """Let a model end with its host: nothing is asked, and its claim stays as long."""
+        if model.state is State.RESERVED:
+            self.release(model, why)
+        elif model.state is State.STOPPING:
+            self.arm(model, None)
+        elif model.state in HOLDING:
+            self.move(model, Step.STOP, why)
+
+    def gone_with_host(self, model: ServiceBook, why: str) -> None:
+        """Note that a model is gone because its host is."""
+        if model.state is State.RESERVED:
+            self.release(model, why)
+        elif model.state in HOLDING:
+            self.move(model, Step.GONE, why)
 
     def _count_anew(self, placement: Placement) -> None:
         """Be content with little memory on the devices of one that leaves, until it has left."""
@@ -284,7 +202,7 @@ class Verbs:
         if book.state is not State.READY:
             return
         spec = self.specs[book.id]
-        if not book.unused or spec.pinned or spec.idle_s is None:
+        if not self.hosts.unused(book) or spec.pinned or spec.idle_s is None:
             self.arm(book, None)
         else:
             self.arm(book, book.rested_at + spec.idle_s)
@@ -319,6 +237,7 @@ class Verbs:
         if book.state is not State.DRAINING:
             book.drains_for = None
             book.drains_to_sleep = False
+        self._rouse_host(book)
         self.touch(book)
         self.out.append(fx.Changed(book.id, run, old, book.state, why))
 
@@ -329,7 +248,9 @@ class Verbs:
         self.books.tickets[ticket.id] = book.id
         self.touch(book)
         book.starts_waiting += ticket.by_hand
-        book.kept |= ticket.by_hand and book.state in (State.STARTING, State.WAKING)
+        for one in (book, self.hosts.host_of(book)):
+            if one is not None and one.state in (State.STARTING, State.WAKING):
+                one.kept |= ticket.by_hand
 
     def expire(self, ticket: Ticket) -> None:
         """Arm the deadline of a ticket that was not answered at once."""
@@ -364,8 +285,10 @@ class Verbs:
             self.touch(book)
             book.served = True
             book.rested_at = self.books.now
-            if book.unused:
-                book.learnt.note_idle(self.books.now)
+            self._rouse_host(book)
+            for one in (book, self.hosts.host_of(book)):
+                if one is not None and self.hosts.unused(one):
+                    one.learnt.note_idle(self.books.now)
 
     def refuse(
         self,
@@ -389,14 +312,14 @@ class Verbs:
         for ticket in list(book.waiting):
             self.refuse(book, ticket, reason, message, retry_after_s)
 
-    def refuse_failed(self, book: ServiceBook) -> None:
-        """Refuse everybody with the reason why the last run failed."""
+    def refuse_failed(self, book: ServiceBook, failed: ServiceBook) -> None:
+        """Refuse everybody with the reason why the last run failed, its own or its host's."""
         retry_s = None
-        if book.state is State.BACKOFF and book.timer_at is not None:
-            retry_s = book.timer_at - self.books.now
-        elif book.state is State.VERIFYING and book.cause is not None and book.cause.heals:
-            retry_s = self._backoff_s(book)
-        message = book.cause.message if book.cause else book.why
+        if failed.state is State.BACKOFF and failed.timer_at is not None:
+            retry_s = failed.timer_at - self.books.now
+        elif failed.state is State.VERIFYING and failed.cause is not None and failed.cause.heals:
+            retry_s = self._backoff_s(failed)
+        message = failed.cause.message if failed.cause else failed.why
         self.refuse_all(book, fx.Reason.SERVICE_FAILED, message, retry_s)
 
     def refuse_lost(self, book: ServiceBook) -> None:
@@ -410,11 +333,21 @@ class Verbs:
     def _unqueue(self, book: ServiceBook, ticket: TicketId) -> None:
         book.starts_waiting -= book.waiting.pop(ticket).by_hand
         del self.books.tickets[ticket]
+        if self._rouse_host(book):
+            book.rested_at = self.books.now  # Its host may drain: then it rests while some wait.
         self.touch(book)
         heap = self.books.deadlines
         if heap and heap[0][1] == ticket:
             while heap and not self._waits(heap[0][1]):
                 heapq.heappop(heap)
+
+    def _rouse_host(self, book: ServiceBook) -> bool:
+        """Let a host not rest before the last thing that happened to a model; tell if it is one."""
+        host = self.hosts.host_of(book)
+        if host is None:
+            return False
+        host.rested_at = self.books.now
+        return True
 
     def _waits(self, ticket: TicketId) -> bool:
         service = self.books.tickets.get(ticket)
@@ -426,17 +359,3 @@ def run_of(book: ServiceBook) -> RunId:
     if book.run is None:
         raise InvariantError(f"{book.id} is {book.state.value} without a run")
     return book.run
-
-
-def placement_of(book: ServiceBook) -> Placement:
-    """Return the claim of a service that must have one."""
-    if book.placement is None:
-        raise InvariantError(f"{book.id} is {book.state.value} without a placement")
-    return book.placement
-
-
-def promised_to(book: ServiceBook) -> Placement:
-    """Return the room that is promised to a service that must have a promise."""
-    if book.promised is None:
-        raise InvariantError(f"{book.id} is {book.state.value} without a promise")
-    return book.promised

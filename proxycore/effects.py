@@ -17,11 +17,16 @@ class StartRun:
     service: ServiceId
     run: RunId
     placement: Placement
+    host: RunId | None = None
+    """Of a model: load it into this run."""
 
 
 @attrs.frozen
 class StopRun:
-    """End the run politely.  Answer: `RunGone`.  Asked again while it does not come."""
+    """End the run politely.  Answer: `RunGone`.
+
+    Of a model: unload it.  With a host its models end, for which nothing more is asked.
+    """
 
     service: ServiceId
     run: RunId
@@ -30,7 +35,10 @@ class StopRun:
 
 @attrs.frozen
 class KillRun:
-    """End the run by force.  Answer: `RunGone`.  Asked again while it does not come."""
+    """End the run by force.  Answer: `RunGone`.  Asked again while it does not come.
+
+    Never asked for a model: a host that does not unload one is stopped as stuck.
+    """
 
     service: ServiceId
     run: RunId

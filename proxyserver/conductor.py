@@ -25,7 +25,6 @@ from proxycore import (
     MeasureMemory,
     MemoryMeasured,
     MemoryUnknown,
-    ModelId,
     Refuse,
     RequestArrived,
     RequestFinished,
@@ -161,7 +160,6 @@ class Conductor(Generic[C]):
         self,
         service: ServiceId,
         *,
-        model: ModelId | None = None,
         wait_s: float | None = None,
         request: str | None = None,
     ) -> AsyncIterator[Slot[C]]:
@@ -175,7 +173,7 @@ class Conductor(Generic[C]):
         """
         ticket, deadline_at = self._new_ticket(service, wait_s)
         answer = self._answers[ticket] = Answer(request=request)
-        self._handle(RequestArrived(ticket, service, deadline_at, model))
+        self._handle(RequestArrived(ticket, service, deadline_at))
         try:
             run = await answer.wait()
             assert run.connections is not None

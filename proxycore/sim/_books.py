@@ -1,179 +1,18 @@
 """What the World knows by itself: which runs physically live, who waits, and what was asked."""
 
-import enum
 from collections.abc import Iterable
 
 import attrs
 
 from .._ids import DeviceId, RunId, ServiceId, TicketId
+from .._leavers import LINGER_GAPS
 from .._memory import VERIFY_S
-from .._settle import LINGER_GAPS
-from .._verbs import OVERDUE_KILLS
 from ..config import CoreConfig, Placement, ServiceSpec, patience_s
 from ._memory import Memory, Taken
-
-
-class Stage(enum.Enum):
-    """Where a client is."""
-
-    WAITING = "waiting"
-    SERVED = "served"
-    BROKEN = "broken"
-    """Its run is gone; it has not said that it noticed."""
-    OVER = "over"
-
-
-@attrs.define
-class Client:
-    """Somebody with a ticket."""
-
-    ticket: TicketId
-    service: ServiceId
-    arrived_at: float
-    deadline_at: float
-    by_hand: bool
-    stage: Stage = Stage.WAITING
-    run: RunId | None = None
-
-
-class Sleep(enum.Enum):
-    """Whether a run sleeps, as far as the core was told."""
-
-    AWAKE = "awake"
-    FALLING = "falling"
-    """It was told to sleep."""
-    ASLEEP = "asleep"
-    """It said that it sleeps, and the core has given its claim back."""
-    WAKING = "waking"
-    """It was told to wake."""
-
-
-@attrs.define
-class Run:
-    """One process of the machine.  It uses its memory from `StartRun` until it no longer lives.
-
-    Asleep it uses a residue of that, from when it fell asleep until it is told to wake.
-    """
-
-    service: ServiceId
-    id: RunId
-    placement: Placement
-    start_until: float
-    """When its start may be given up; moved by signs of life, never past `start_max_at`."""
-    start_max_at: float
-    rested_at: float
-    """Since when it serves nobody, if it serves nobody."""
-    kept: bool
-    """Started by hand: it may not be taken for room before it is ready."""
-    started_at: float = 0.0
-    lives: bool = True
-    uses: dict[DeviceId, int] = attrs.field(factory=dict)
-    """What it physically uses now."""
-    seen: dict[DeviceId, int] = attrs.field(factory=dict)
-    """What the core was told at most that it uses."""
-    served: bool = False
-    """It has finished a request."""
-    gone_at: float | None = None
-    """When its end was told."""
-    hangs: bool = False
-    """It will never be ready by itself."""
-    ready: bool = False
-    """The core was told so, in time."""
-    sleep: Sleep = Sleep.AWAKE
-    residue: Placement | None = None
-    """What it uses asleep; None: it cannot sleep."""
-    dozes: bool = False
-    """It fell asleep, whether the core knows or not."""
-    slept_at: float | None = None
-    """When the core was told so."""
-    sleep_until: float = 0.0
-    """When a core may lose its patience with it falling asleep."""
-    sleeps_by_hand: bool = False
-    """Somebody asked for that, and it is still awake."""
-    drains_to_sleep: bool = False
-    """It will sleep, and not stop, when it has served."""
-    stuck: bool = False
-    asked: bool = False
-    """It heard a stop or a kill that it will obey, some time."""
-    stop_at: float | None = None
-    """When the core first told it to stop."""
-    kills: int = 0
-    blamed: bool = False
-    """It was stopped for being stuck or slow, which counts as its failure."""
-    told_gone: bool = False
-    cut_at: float | None = None
-    """It drains, by hand: from then on its requests may be cut."""
-    leaves_for_good: bool = False
-    drains_for: ServiceId | None = None
-    """It drains to give its room to this one."""
-    drain_until: float = 0.0
-    batch_max: TicketId = attrs.field(default=TicketId(0))
-    """The last ticket that waited when it became ready."""
-    in_flight: dict[TicketId, None] = attrs.field(factory=dict)
-
-    @property
-    def starting(self) -> bool:
-        return not self.ready and self.stop_at is None and not self.told_gone
-
-    @property
-    def waking(self) -> bool:
-        return self.sleep is Sleep.WAKING and self.stop_at is None and not self.told_gone
-
-    @property
-    def awake(self) -> bool:
-        """It answers requests, if it is not leaving."""
-        return self.ready and self.sleep is Sleep.AWAKE
-
-    @property
-    def asleep(self) -> bool:
-        return self.sleep is Sleep.ASLEEP and self.stop_at is None
-
-    @property
-    def falls_asleep(self) -> bool:
-        return self.sleep is Sleep.FALLING and self.stop_at is None
-
-    @property
-    def may_use(self) -> Placement:
-        """What it may physically use while it lives."""
-        return self.residue if self.dozes and self.residue is not None else self.placement
-
-    @property
-    def claims(self) -> Placement:
-        """What it must be counted with, by what the core was told."""
-        asleep = self.sleep is Sleep.ASLEEP and self.residue is not None
-        return self.residue if asleep and self.residue is not None else self.placement
-
-    @property
-    def stays(self) -> Placement:
-        """Of its bytes those that may not be promised to others.
-
-        All, unless it drains, falls asleep, or was told to go and is not overdue.
-        """
-        if not self.promised:
-            return self.claims
-        sleeps = self.stop_at is None and (self.sleep is Sleep.FALLING or self.drains_to_sleep)
-        return (self.residue if sleeps else None) or Placement()
-
-    @property
-    def promised(self) -> bool:
-        """Bytes of it may be promised to others: it drains, falls asleep, or was told to go.
-
-        Not if it is overdue.
-        """
-        if self.stop_at is None:
-            return self.draining or self.sleep is Sleep.FALLING
-        return self.kills < OVERDUE_KILLS
-
-    @property
-    def leaves(self) -> bool:
-        """Some of its bytes are about to be free."""
-        return self.stop_at is not None or self.promised
-
-    @property
-    def draining(self) -> bool:
-        """It gets no new requests."""
-        by_hand = self.sleeps_by_hand and self.awake
-        return self.cut_at is not None or self.drains_for is not None or by_hand
+from ._runs import Client as Client
+from ._runs import Run as Run
+from ._runs import Sleep as Sleep
+from ._runs import Stage as Stage
 
 
 @attrs.define
@@ -217,8 +56,70 @@ class Books:
     def last_waiting(self, service: ServiceId) -> TicketId:
         return max((client.ticket for client in self.waiting(service)), default=TicketId(0))
 
+    def models(self, service: ServiceId) -> list[ServiceId]:
+        """Return the models inside a service."""
+        return [spec.id for spec in self.config.services if spec.host == service]
+
+    def loaded(self, run: Run) -> list[Run]:
+        """Return the models that a run holds, loads or unloads."""
+        return [one for one in self.current.values() if one.host == run.id]
+
+    def host_of(self, run: Run) -> Run | None:
+        """Return the run inside which a model is loaded."""
+        return None if run.host is None else self.runs[run.host]
+
+    def wanted_by(self, service: ServiceId) -> list[Client]:
+        """Return who waits for a service or for a model inside it, in order of arrival."""
+        wanted = (service, *self.models(service))
+        return [client for client in self.waiting() if client.service in wanted]
+
+    def in_flight(self, run: Run) -> bool:
+        """Tell whether a run serves anybody, by a model of it or without."""
+        return any(one.in_flight for one in (run, *self.loaded(run)))
+
     def unused(self, run: Run) -> bool:
-        return not run.in_flight and not self.waiting(run.service)
+        """Nobody uses or wants it or a model inside it, and none is being loaded or unloaded."""
+        steady = all(one.ready and one.stop_at is None for one in self.loaded(run))
+        return steady and not self.in_flight(run) and not self.wanted_by(run.service)
+
+    def seeker(self, service: ServiceId) -> ServiceId | None:
+        """Return who must get room for those who wait for a service: it, or first its host.
+
+        None: it has a run that does not sleep, or its host is coming or leaving.
+        """
+        spec = self.specs[service]
+        host = None if spec.host is None else self.current.get(spec.host)
+        if spec.host is not None and host is None:
+            return spec.host
+        run = self.current.get(service)
+        if run is not None and not run.asleep:
+            return None
+        if not (host is None or host.serving):
+            return None
+        return service
+
+    def placements(self, service: ServiceId) -> tuple[Placement, ...]:
+        """Return where a service may be placed now; of a model, its host must run.
+
+        With what it is expected to take there.
+        """
+        spec = self.specs[service]
+        if spec.host is not None:
+            place = self.current[spec.host].placement
+            return spec.placements_in(self.specs[spec.host], place)
+        return tuple(self.memory.expected(service, one) for one in spec.placements)
+
+    def ways(self, service: ServiceId) -> list[list[Placement]]:
+        """Return all that a service could claim, of a model together with what its host would."""
+        spec = self.specs[service]
+        if spec.host is None:
+            return [[placement] for placement in self.placements(service)]
+        host = self.specs[spec.host]
+        return [
+            [place, inside]
+            for place in host.placements
+            for inside in spec.placements_in(host, place)
+        ]
 
     def usable(self) -> dict[DeviceId, int]:
         return {device.id: device.capacity - device.headroom for device in self.config.devices}
@@ -242,15 +143,15 @@ class Books:
         room = less(
             self.usable(),
             (
-                run.residue if run.id in sleeping and run.residue is not None else run.stays
+                run.residue if run.id in sleeping and run.residue is not None else self.stays(run)
                 for run in self.current.values()
                 if run.id not in leaving
             ),
         )
         staying = [
-            _taken(run)
+            self._taken(run)
             for run in self.current.values()
-            if not run.promised and run.id not in (*leaving, *sleeping)
+            if not self.promised(run) and run.id not in (*leaving, *sleeping)
         ]
         for device, lack in self.memory.lacks(self.taken(), staying, most=most).items():
             room[device] -= lack
@@ -271,15 +172,18 @@ class Books:
 
     def needs(self, run: Run) -> Placement:
         """Return what a run that sleeps lacks to wake where it is, by all that was told."""
-        return run.placement.less(self.memory.holds(_taken(run)))
+        return run.placement.less(self.memory.holds(self._taken(run)))
 
     def taken(self) -> list[Taken]:
-        return [_taken(run) for run in self.current.values()]
+        return [self._taken(run) for run in self.current.values()]
 
-    def placements(self, service: ServiceId) -> tuple[Placement, ...]:
-        """Return where a service may live, with what it is expected to take."""
-        declared = self.specs[service].placements
-        return tuple(self.memory.expected(service, placement) for placement in declared)
+    def _taken(self, run: Run) -> Taken:
+        claims = tuple(one.claims for one in (run, *self.loaded(run)))
+        return Taken(run.id, run.claims, run.ready, run.host, claims)
+
+    def is_shared(self, service: ServiceId) -> bool:
+        """Tell whether its memory is measured together with that of others."""
+        return self.specs[service].host is not None or bool(self.models(service))
 
     def declared(self, run: Run) -> Placement | None:
         """Return what the configuration says of the place where a run is; None: nothing."""
@@ -296,16 +200,39 @@ class Books:
             for run in self.runs.values()
         )
 
-    def evictable(self, run: Run) -> bool:
-        """Tell whether the core may let this run leave to make room."""
+    def promised(self, run: Run) -> bool:
+        """Tell whether others may be promised its bytes: a model leaves with its host."""
+        host = self.host_of(run)
+        if host is not None and (host.stop_at is not None or host.draining):
+            return host.promised
+        return run.promised
+
+    def stays(self, run: Run) -> Placement:
+        """Return those of the bytes of a run that may not be promised to others."""
+        if not self.promised(run):
+            return run.claims
+        sleeps = run.stop_at is None and (run.sleep is Sleep.FALLING or run.drains_to_sleep)
+        return (run.residue if sleeps else None) or Placement()
+
+    def movable(self, run: Run) -> bool:
+        """Tell whether anything but what it serves may keep this run."""
+        host = self.host_of(run)
         return (
             run.stop_at is None
             and not run.draining
             and run.sleep is not Sleep.FALLING
-            and not ((run.starting or run.waking) and run.kept)
-            and self.unused(run)
             and not self.specs[run.service].pinned
             and run.service not in self.lost
+            and (host is None or host.serving)
+        )
+
+    def evictable(self, run: Run) -> bool:
+        """Tell whether the core may stop this run to make room."""
+        return (
+            self.movable(run)
+            and not ((run.starting or run.waking) and run.kept)
+            and self.unused(run)
+            and all(map(self.evictable, self.loaded(run)))
         )
 
     def drainable(self, run: Run) -> bool:
@@ -316,11 +243,10 @@ class Books:
         waiting = self.waiting(run.service)
         may_leave = run.awake and (not waiting or waiting[0].ticket > run.batch_max)
         return (
-            (may_leave or (run.asleep and run.service not in self.reserved))
-            and run.stop_at is None
-            and not run.draining
-            and not self.specs[run.service].pinned
-            and run.service not in self.lost
+            self.movable(run)
+            and (may_leave or (run.asleep and run.service not in self.reserved))
+            and all(map(self.drainable, self.loaded(run)))
+            and not any(model in self.reserved for model in self.models(run.service))
         )
 
     def idle_until(self, run: Run) -> float | None:
@@ -335,11 +261,15 @@ class Books:
     def surely_evictable(self, run: Run) -> bool:
         """Tell whether it may be stopped even for one who can wait: it is not soon back."""
         gap_max = self.gap_max.get(run.service, 0.0)
-        return self.evictable(run) and self.now >= run.rested_at + LINGER_GAPS * gap_max
+        return (
+            self.evictable(run)
+            and self.now >= run.rested_at + LINGER_GAPS * gap_max
+            and all(map(self.surely_evictable, self.loaded(run)))
+        )
 
     def patient_until(self, service: ServiceId) -> float:
         """Return when those who wait for a service need not let others pass any more."""
-        arrived_at = self.waiting(service)[0].arrived_at
+        arrived_at = self.wanted_by(service)[0].arrived_at
         patient_from = max(arrived_at, self.patient_from.get(service, arrived_at))
         load_s = self.memory.load_s(service, self.specs[service].load_s)
         return patient_from + patience_s(load_s)
@@ -347,11 +277,11 @@ class Books:
     def first_impatient(self) -> ServiceId | None:
         """Return who is first in line for room of those whose patience is over."""
         for client in self.waiting():
-            service = client.service
-            run = self.current.get(service)
-            down = run is None and service not in self.lost
-            waits_for_room = down or (run is not None and run.asleep)
-            if waits_for_room and self.now >= self.patient_until(service):
+            service = self.seeker(client.service)
+            down = service not in self.current
+            if service is None or (down and service in self.lost):
+                continue
+            if self.now >= self.patient_until(service):
                 return service
         return None
 
@@ -360,7 +290,12 @@ class Books:
         runs = [run for run in self.current.values() if run.service != service]
         idle = [run for run in runs if self.surely_evictable(run)]
         if self.first_impatient() == service:
-            idle = [run for run in runs if self.evictable(run) or self.drainable(run)]
+            idle = [
+                run
+                for run in runs
+                if (self.evictable(run) or self.drainable(run))
+                and run.service != self.specs[service].host
+            ]
         room = self.promisable(most=False, without=idle)
         own = self.current.get(service)
         if own is not None and fits(self.needs(own), room):
@@ -371,10 +306,6 @@ class Books:
             # Where there is no room to wake it, there may be some to start it elsewhere.
             room = self.promisable(most=False, without=[*idle, own])
         return any(fits(placement, room) for placement in self.placements(service))
-
-
-def _taken(run: Run) -> Taken:
-    return Taken(run.id, run.claims, run.ready)
 
 
 def less(room: dict[DeviceId, int], placements: Iterable[Placement]) -> dict[DeviceId, int]:

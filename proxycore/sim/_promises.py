@@ -4,7 +4,7 @@ The numbers are those of docs/architecture.md.  A check is sound: where the Worl
 of its placements a service was promised), it supposes what favours the core.
 """
 
-from typing import NoReturn, assert_never
+from typing import assert_never
 
 from .. import effects as fx
 from .. import events as ev
@@ -12,23 +12,17 @@ from .._ids import RAM, DeviceId, RunId, ServiceId, TicketId
 from .._lifecycle import State
 from .._memory import LOW_S
 from .._verbs import SLEEP_S
-from ..config import Placement
-from ._books import Books, Client, Run, Sleep, Stage, fits, less
+from ..config import Placement, Unit
+from ._books import Books, Run, Sleep, fits, less
+from ._tickets import Broken as Broken
+from ._tickets import Tickets, broken
 
 
-class Broken(AssertionError):
-    """The core broke a promise."""
-
-
-def broken(number: int, words: str) -> NoReturn:
-    raise Broken(f"promise {number}: {words}")
-
-
-class Inspector:
+class Inspector(Tickets):
     """Enters effects into the World's books, one by one, and objects to those that may not be."""
 
     def __init__(self, books: Books) -> None:
-        self.books = books
+        super().__init__(books)
         self._victims: dict[RunId, fx.Valued] = {}
         self._beneficiaries: dict[RunId, ServiceId] = {}
         self._placements: dict[ServiceId, tuple[Placement, ...]] = {}
@@ -92,6 +86,7 @@ class Inspector:
             if 0 < effect.placement.on(device) > free[device] - lack:
                 broken(1, f"run {effect.run} of {effect.service} needs more than is measured free")
         spec = books.specs[effect.service]
+        self._check_host(effect)
         if effect.placement not in books.placements(effect.service):
             broken(1, f"run {effect.run} of {effect.service} claims what no placement says")
         self._check_promised(effect.service, effect.placement, free)
@@ -104,9 +99,20 @@ class Inspector:
             start_max_at=books.now + spec.start_max_s,
             rested_at=books.now,
             started_at=books.now,
-            kept=any(client.by_hand for client in books.waiting(effect.service)),
+            kept=any(client.by_hand for client in books.wanted_by(effect.service)),
             residue=spec.residue(effect.placement),
+            host=effect.host,
+            lives=effect.host is None or books.runs[effect.host].lives,
         )
+
+    def _check_host(self, effect: fx.StartRun) -> None:
+        """Object to a model that is loaded anywhere but in a run of its host that serves."""
+        host = self.books.specs[effect.service].host
+        run = None if host is None else self.books.current.get(host)
+        if effect.host != (None if run is None else run.id):
+            broken(16, f"run {effect.run} of {effect.service} is told to live in {effect.host}")
+        if host is not None and (run is None or not run.serving):
+            broken(16, f"{effect.service} is loaded though {host} is not ready for it")
 
     def _check_promised(self, who: ServiceId, taken: Placement, free: dict[DeviceId, int]) -> None:
         """Object to one who takes bytes which somebody promised earlier still lacks."""
@@ -170,19 +176,29 @@ class Inspector:
         slow |= run.falls_asleep and books.now >= run.sleep_until
         valued = self._victims.pop(run.id, None)
         for_room = valued is not None and not valued.sleeps
-        if run.in_flight:
+        stuck = run.stuck or any(map(self._is_overdue, books.loaded(run)))
+        host = books.host_of(run)
+        if host is not None and host.stop_at is not None:
+            broken(16, f"{run.service} is to be unloaded, though its host ends")
+        if books.in_flight(run):
             cut = run.cut_at is not None and books.now >= run.cut_at
             cuts = books.specs[run.service].drain_cuts and run.drains_for is not None
             cut |= cuts and books.now >= run.drain_until
-            if not cut and not run.stuck:
+            if not cut and not stuck:
                 broken(6, f"run {run.id} of {run.service} is stopped while it serves")
-        elif run.draining and run.drains_to_sleep and run.cut_at is None and not run.stuck:
+        elif run.draining and run.drains_to_sleep and run.cut_at is None and not stuck:
             broken(6, f"run {run.id} of {run.service} shall stop, though it drained to sleep")
-        elif not run.draining and not run.stuck and not slow and not for_room:
+        elif not run.draining and not stuck and not slow and not for_room:
             self._check_unasked(run, event)
-        run.blamed |= run.stuck or slow
-        run.stop_at = books.now if run.stop_at is None else run.stop_at
+        run.blamed |= stuck or slow
         run.asked |= run.service not in books.lost
+        for one in (run, *books.loaded(run)):
+            one.stop_at = books.now if one.stop_at is None else one.stop_at
+
+    def _is_overdue(self, run: Run) -> bool:
+        """Tell whether a model should have been unloaded long ago."""
+        grace_s = self.books.specs[run.service].grace_s
+        return run.stop_at is not None and self.books.now >= run.stop_at + grace_s
 
     def _relieves(self, run: Run) -> bool:
         """Tell whether a device of an idle run has been short of memory for long."""
@@ -196,9 +212,11 @@ class Inspector:
         if not isinstance(event, ev.RunGone) or not event.cause.out_of_memory:
             return False
         where = self.books.runs[event.run].placement
-        gpus = [device for device in where.devices if device != RAM]
+        units = {device.id: device.unit for device in self.books.config.devices}
+        memory = [device for device in where.devices if units[device] is Unit.BYTES]
+        gpus = [device for device in memory if device != RAM]
         return self.books.evictable(run) and any(
-            run.placement.on(device) for device in gpus or where.devices
+            run.placement.on(device) for device in gpus or memory
         )
 
     def _check_unasked(self, run: Run, event: ev.Event) -> None:
@@ -219,13 +237,17 @@ class Inspector:
         spec = self.books.specs[run.service]
         if not (run.awake or run.asleep) or spec.pinned or spec.idle_s is None:
             broken(15, f"run {run.id} of {run.service} is stopped for no reason")
-        if self.books.waiting(run.service):
+        if self.books.wanted_by(run.service):
             broken(15, f"run {run.id} of {run.service} is stopped though somebody waits for it")
+        if not self.books.unused(run):
+            broken(15, f"run {run.id} of {run.service} is stopped while it loads or unloads")
         if self.books.now < run.rested_at + spec.idle_s:
             broken(15, f"run {run.id} of {run.service} is stopped before it was idle for long")
 
     def _kill(self, effect: fx.KillRun) -> None:
         run = self._known(effect)
+        if run.host is not None:
+            broken(16, f"{run.service} is no process that could be killed")
         grace_s = self.books.specs[run.service].grace_s
         if run.stop_at is None or self.books.now < run.stop_at + grace_s:
             broken(6, f"run {run.id} of {run.service} is killed before its grace is over")
@@ -238,70 +260,6 @@ class Inspector:
             broken(10, f"{effect} is for a run that is gone")
         return run
 
-    # Tickets
-
-    def _admit(self, effect: fx.Admit | fx.Started) -> None:
-        books = self.books
-        client = self._answered(effect)
-        run = books.current.get(effect.service)
-        if run is None or run.id != effect.run or not run.awake:
-            broken(4, f"ticket {client.ticket} is sent to run {effect.run}, which is not ready")
-        if run.stop_at is not None or run.draining:
-            broken(4, f"ticket {client.ticket} is sent to run {run.id}, which is leaving")
-        if client.by_hand != isinstance(effect, fx.Started):
-            broken(3, f"ticket {client.ticket} gets the wrong kind of answer: {effect}")
-        if client.by_hand:
-            client.stage = Stage.OVER
-            del books.clients[client.ticket]
-            return
-        limit = books.specs[run.service].concurrent_max
-        if limit is not None and len(run.in_flight) >= limit:
-            broken(4, f"run {run.id} of {run.service} serves more than {limit} at once")
-        for other in books.waiting(run.service):
-            if other.ticket < client.ticket and not other.by_hand:
-                broken(4, f"ticket {client.ticket} overtakes {other.ticket}")
-        client.stage, client.run = Stage.SERVED, run.id
-        run.in_flight[client.ticket] = None
-
-    def _refuse(self, effect: fx.Refuse, event: ev.Event) -> None:
-        client = self._answered(effect)
-        if not self._true(effect.reason, client, event):
-            broken(3, f"ticket {client.ticket} is told what is not so: {effect}")
-        client.stage = Stage.OVER
-        del self.books.clients[client.ticket]
-
-    def _answered(self, effect: fx.Admit | fx.Started | fx.Refuse) -> Client:
-        client = self.books.clients.get(effect.ticket)
-        if client is None or client.stage is not Stage.WAITING:
-            broken(3, f"ticket {effect.ticket} is over or was answered before: {effect}")
-        if client.service != effect.service:
-            broken(3, f"ticket {effect.ticket} is for {client.service}: {effect}")
-        return client
-
-    def _true(self, reason: fx.Reason, client: Client, event: ev.Event) -> bool:
-        """Tell whether the reason for a refusal is so, as far as the World knows."""
-        books, service = self.books, client.service
-        spec, run = books.specs[service], books.current.get(service)
-        match reason:
-            case fx.Reason.QUEUE_FULL:
-                return not client.by_hand and len(books.waiting(service)) > spec.queue_max
-            case fx.Reason.QUEUE_TIMEOUT:
-                return client.deadline_at <= books.now
-            case fx.Reason.NEVER_FITS:
-                return not any(fits(one, books.usable()) for one in books.placements(service))
-            case fx.Reason.START_TIMEOUT:
-                return run is not None and run.blamed
-            case fx.Reason.SERVICE_FAILED:
-                return run is None and books.last_failed.get(service, False)
-            case fx.Reason.RUNTIME_LOST:
-                return service in books.lost
-            case fx.Reason.STOPPED:
-                return isinstance(event, ev.StopRequested) and event.service == service
-            case fx.Reason.SHUTTING_DOWN:
-                return books.closing
-            case _:
-                assert_never(reason)
-
     # Room
 
     def _explained(self, effect: fx.Explained) -> None:
@@ -309,6 +267,7 @@ class Inspector:
         books = self.books
         victims: list[Run] = []
         falling: list[Run] = []
+        valued_by: dict[RunId, fx.Valued] = {}
         for valued in effect.victims:
             run = books.current.get(valued.service)
             if run is None or run.id != valued.run:
@@ -321,16 +280,21 @@ class Inspector:
             if valued.sleeps and (run.residue is None or not run.awake):
                 broken(15, f"run {run.id} of {run.service} shall sleep, yet cannot")
             (falling if valued.sleeps else victims).append(run)
-            self._victims[run.id] = valued
-            self._beneficiaries[run.id] = effect.service
+            valued_by[run.id] = valued
+        for victim in (*victims, *falling):
+            if not any(victim.host == host.id for host in victims):
+                self._victims[victim.id] = valued_by[victim.id]
+                self._beneficiaries[victim.id] = effect.service
         room = books.promisable(most=True, without=victims, asleep=falling)
         if not fits(effect.placement, room):
             left = len(effect.victims)
             broken(15, f"{left} runs leave in vain: {effect.service} will not fit")
         for victim in (*victims, *falling):
+            if victim.id not in self._victims:
+                continue  # It leaves with its host.
             room = books.promisable(
                 most=False,
-                without=[run for run in victims if run is not victim],
+                without=[run for run in victims if victim.id not in (run.id, run.host)],
                 asleep=[run for run in falling if run is not victim],
             )
             if fits(effect.placement, room):
@@ -338,7 +302,8 @@ class Inspector:
         self._placements[effect.service] = (effect.placement,)
         self._wanted(effect.service, effect.want)
         may_leave = {one.service for one in effect.want.holders if one.stays is None}
-        if not may_leave.issuperset(victim.service for victim in (*victims, *falling)):
+        leave = [one.service for one in (*victims, *falling) if one.id in self._victims]
+        if not may_leave.issuperset(leave):
             broken(15, f"who leaves for {effect.service} is told to stay: {effect.want}")
         if all(
             amount <= dict(effect.want.free)[device] for device, amount in effect.placement.amounts
@@ -372,6 +337,7 @@ class Inspector:
     def _changed(self, effect: fx.Changed) -> None:
         """Note who was promised room: the one thing that only the core can tell."""
         run = self.books.current.get(effect.service)
+        self._touch_host(effect.service)
         if effect.new is State.DRAINING and run is not None:
             if (valued := self._victims.pop(run.id, None)) is not None:
                 run.drains_for = self._beneficiaries[run.id]
@@ -412,9 +378,9 @@ class Inspector:
                 broken(3, f"ticket {client.ticket} had no answer when its time was over")
         for service in services:
             run = books.current.get(service)
-            if run is None or run.asleep:
-                self._check_waits_for_room(service)
-            elif run.awake and run.stop_at is None:
+            if (seeker := books.seeker(service)) is not None:
+                self._check_waits_for_room(seeker)
+            elif run is not None and run.awake and run.stop_at is None:
                 self._check_waits_for_place(run)
 
     def _check_waits_for_room(self, service: ServiceId) -> None:
@@ -436,7 +402,10 @@ class Inspector:
     def _check_waits_for_place(self, run: Run) -> None:
         books = self.books
         limit = books.specs[run.service].concurrent_max
-        if run.draining and run.in_flight:
+        host = books.host_of(run)
+        if host is not None and not host.serving:
+            return
+        if run.draining and books.in_flight(run):
             return
         if limit is None or len(run.in_flight) < limit:
             broken(9, f"{run.service} is ready and has places free, yet some wait for it")

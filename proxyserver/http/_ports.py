@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from proxycore import CoreConfig, CoreView, DeviceId, ModelId, RunId, ServiceId
+from proxycore import CoreConfig, CoreView, DeviceId, RunId, ServiceId
 from proxyserver.gauges import Measurement
 from proxyserver.runtime import ExitReport, RunFacts
 
@@ -38,7 +38,6 @@ class Conductor(Protocol):
         self,
         service: ServiceId,
         *,
-        model: ModelId | None = None,
         wait_s: float | None = None,
         request: str | None = None,
     ) -> AbstractAsyncContextManager[Slot]:

@@ -237,6 +237,7 @@ class Api:
             "devices": [
                 {
                     **attrs.asdict(device),
+                    "unit": device.unit.value,
                     "measured": _memory.of_device(self._gauges, view, device.id),
                 }
                 for device in view.devices
@@ -248,6 +249,7 @@ class Api:
         service = self._settings.services[view.id]
         return {
             "id": view.id,
+            "host": view.host,
             "type": service.type,
             "runtime": service.runtime,
             "state": view.state.value,

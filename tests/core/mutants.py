@@ -21,7 +21,7 @@ MUTANTS = (
     Mutant(
         1,
         "a claim is given back when the run is told to stop",
-        "_verbs.py",
+        "_claims.py",
         "                now_free.take(book.placement)\n",
         "                if book.state is not State.STOPPING:\n"
         "                    now_free.take(book.placement)\n",
@@ -66,8 +66,15 @@ MUTANTS = (
     ),
     Mutant(
         1,
+        "what a run takes beyond its claim is free",
+        "_memory.py",
+        "return Unclaimed(foreign + over_now, stays + over_later,",
+        "return Unclaimed(foreign, stays,",
+    ),
+    Mutant(
+        1,
         "who wakes needs no room",
-        "_verbs.py",
+        "_claims.py",
         "return (book.home.less(self._held(book, placement_of(book))),)",
         "return (Placement(),)",
     ),
@@ -126,9 +133,9 @@ MUTANTS = (
         5,
         "a promise holds until somebody new comes",
         "_settle.py",
-        "        for book in sorted(wanting, key=self._place_in_line):\n",
+        "        for book in sorted(wanting, key=self._line.place):\n",
         "        now_free, _ = self._verbs.rooms()\n"
-        "        for book in sorted(wanting, key=self._place_in_line):\n",
+        "        for book in sorted(wanting, key=self._line.place):\n",
     ),
     Mutant(
         5,
@@ -141,22 +148,22 @@ MUTANTS = (
     Mutant(
         6,
         "a run that serves may be stopped for room",
-        "_settle.py",
-        "case State.READY if book.unused or (serving",
-        "case State.READY if not book.waiting or (serving",
+        "_leavers.py",
+        "may_leave = self._hosts.unused(book) or (\n                seeker is not None",
+        "may_leave = not book.waiting or (\n                seeker is not None",
     ),
     Mutant(
         6,
         "nobody is patient",
-        "_settle.py",
-        "return self._verbs.books.now < self._patient_until(book)",
+        "_line.py",
+        "return self._verbs.books.now < self.patient_until(book)",
         "return False",
     ),
     Mutant(
         6,
         "a stop by hand does not wait for those who are served",
         "_core.py",
-        "if force or not book.in_flight:",
+        "if force or not self._verbs.hosts.is_serving(book):",
         "if force or book.state is State.READY:",
     ),
     Mutant(
@@ -170,7 +177,7 @@ MUTANTS = (
         6,
         "the idle timer runs on while a request is served",
         "_verbs.py",
-        "if not book.unused or spec.pinned or spec.idle_s is None:",
+        "if not self.hosts.unused(book) or spec.pinned or spec.idle_s is None:",
         "if spec.pinned or spec.idle_s is None:",
     ),
     Mutant(
@@ -278,7 +285,7 @@ MUTANTS = (
         11,
         "the order of a set decides",
         "_settle.py",
-        "for book in sorted(wanting, key=self._place_in_line):",
+        "for book in sorted(wanting, key=self._line.place):",
         "for book in (self._services[one] for one in {book.id for book in wanting}):",
     ),
     Mutant(
@@ -315,13 +322,13 @@ MUTANTS = (
         13,
         "who serves is never drained",
         "_settle.py",
-        "candidates = [one for one in self._candidates(serving=True) if one.service != book.id]",
-        "candidates = self._candidates()",
+        "candidates = self._leavers.candidates(seeker=book)",
+        "candidates = self._leavers.candidates()",
     ),
     Mutant(
         13,
         "patience never ends",
-        "_settle.py",
+        "_line.py",
         "return patient_from + patience_s(self._verbs.load_s(book))",
         "return patient_from + 1e9",
     ),
@@ -335,16 +342,16 @@ MUTANTS = (
     Mutant(
         14,
         "a load need not serve those that it was made for",
-        "_settle.py",
+        "_leavers.py",
         "return not book.waiting or book.first_in_line.id > book.batch_max",
         "return True",
     ),
     Mutant(
         13,
         "who sleeps makes no room for others though it cannot wake",
-        "_settle.py",
-        "case State.ASLEEP if book.unused or serving:",
-        "case State.ASLEEP if book.unused:",
+        "_leavers.py",
+        "may_leave = book.unused or (seeker is not None and book is not seeker)",
+        "may_leave = book.unused",
     ),
     Mutant(
         15,
@@ -392,9 +399,9 @@ MUTANTS = (
     Mutant(
         15,
         "who is pinned leaves too",
-        "_settle.py",
-        "if self._specs[book.id].pinned or book.lost is not None:",
-        "if book.lost is not None:",
+        "_leavers.py",
+        "if self._specs[book.id].pinned or book.lost is not None or",
+        "if book.lost is not None or",
     ),
     Mutant(
         15,
@@ -402,5 +409,56 @@ MUTANTS = (
         "_explain.py",
         "if other is book or other.holds is None:",
         "if other is book or other.holds is None or other.in_flight:",
+    ),
+    Mutant(
+        1,
+        "a model is placed where its host is not",
+        "_hosts.py",
+        "        return spec.placements_in(self._specs[host.id], host.placement)",
+        "        return spec.placements",
+    ),
+    Mutant(
+        6,
+        "a host rests while its models serve",
+        "_hosts.py",
+        "            model.unused and model.state not in _MOVING for model",
+        "            model.state not in _MOVING for model",
+    ),
+    Mutant(
+        9,
+        "who wants a model does not make its host start",
+        "_hosts.py",
+        "return any(one.waiting for one in self.with_models(book)) and self.is_open(book)",
+        "return bool(book.waiting) and self.is_open(book)",
+    ),
+    Mutant(
+        12,
+        "a host that does not unload a model is left in peace",
+        "_core.py",
+        '_verbs.stop_failed(host, Cause("stuck", f"it does not unload {book.id}"))',
+        "_verbs.arm(book, None)",
+    ),
+    Mutant(
+        16,
+        "a model that is not unloaded is killed",
+        "_core.py",
+        "case State.STOPPING if (host := self._verbs.hosts.host_of(book)) is not None:",
+        "case State.STOPPING if (host := self._verbs.hosts.host_of(book)) and not book.kills:\n"
+        "                self._verbs.kill(book)\n"
+        "            case State.STOPPING if host is not None:",
+    ),
+    Mutant(
+        16,
+        "a host that ends is told to unload its models",
+        "_verbs.py",
+        "            self.move(model, Step.STOP, why)",
+        "            self.stop(model, why)",
+    ),
+    Mutant(
+        16,
+        "a model is loaded into no run",
+        "_verbs.py",
+        "inside = None if host is None else run_of(host)",
+        "inside = None",
     ),
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.daemon.rig import Daemon, Flavour
+from tests.daemon.rig import Daemon, Flavour, question
 
 NewDaemon = Callable[..., Daemon]
 HALF = {"ram": "1200MiB"}
@@ -25,6 +25,19 @@ def test_a_swap_is_explained(flavour: Flavour, new_daemon: NewDaemon) -> None:
     assert "coder leaves to make room: chat needs 1.2 GiB on ram" in story
     assert "chat is ready" in story
     assert "coder is stopped: room for chat" in daemon.command("explain", "coder").stdout
+
+
+def test_the_journal_has_nothing_of_requests(flavour: Flavour, new_daemon: NewDaemon) -> None:
+    """Whoever sends it with a bug report gives away no prompt, no key and no address."""
+    daemon = new_daemon({"chat": flavour.mock({})}, **flavour.server)
+    secrets = {"Authorization": "Bearer s3cret-key", "X-Request-Id": "s3cret-id"}
+    body = {**question("chat"), "user": "s3cret-user", "model": "chat"}
+    path = "/v1/chat/completions?key=s3cret-query"
+    assert daemon.request("POST", path, json=body, headers=secrets).status_code == 200
+    journals = list((daemon.folder / "state" / "journal").iterdir())
+    written = "".join(file.read_text() for file in journals)
+    assert "RequestArrived" in written
+    assert [word for word in ("s3cret", "Say hello", "127.0.0.1") if word in written] == []
 
 
 def decisions(daemon: Daemon, query: str) -> list[dict[str, object]]:

@@ -15,8 +15,6 @@ from proxycore import (
     DeviceId,
     DeviceSpec,
     DeviceView,
-    ModelId,
-    ModelSpec,
     RunId,
     ServiceId,
     ServiceSpec,
@@ -138,7 +136,7 @@ class FakeConductor:
     lines: list[str] = attrs.field(factory=list)
     hold: trio.Event | None = None
     """Nobody gets a place before it is set."""
-    asked: list[tuple[str, str | None]] = attrs.field(factory=list)
+    asked: list[ServiceId] = attrs.field(factory=list)
     acts: list[tuple[str, str]] = attrs.field(factory=list)
     waiting: int = 0
     in_flight: int = 0
@@ -161,6 +159,7 @@ class FakeConductor:
                     failures=0,
                     cause=None,
                     lost=None,
+                    host=spec.host,
                 )
                 for number, spec in enumerate(self.config.services, 7)
             ),
@@ -179,11 +178,10 @@ class FakeConductor:
         self,
         service: ServiceId,
         *,
-        model: ModelId | None = None,
         wait_s: float | None = None,
         request: str | None = None,
     ) -> AsyncIterator[Slot]:
-        self.asked.append((service, model))
+        self.asked.append(service)
         self.waiting += 1
         try:
             if self.hold is not None:
@@ -250,7 +248,8 @@ CONFIG = CoreConfig(
     devices=tuple(DeviceSpec(DeviceId(name), 1000, 10) for name in ("gpu0", "gpu1", "ram")),
     services=(
         ServiceSpec(ServiceId("coder"), aliases=("gpt-4o",)),
-        ServiceSpec(ServiceId("many"), models=(ModelSpec(ModelId("tiny"), aliases=("small",)),)),
+        ServiceSpec(ServiceId("many")),
+        ServiceSpec(ServiceId("many/tiny"), host=ServiceId("many"), aliases=("small",)),
     ),
 )
 

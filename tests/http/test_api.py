@@ -53,9 +53,9 @@ async def test_models_are_listed_without_starting_anything() -> None:
         "coder": "coder",
         "gpt-4o": "coder",
         "many": "many",
-        "many/tiny": "many",
-        "tiny": "many",
-        "small": "many",
+        "many/tiny": "many/tiny",
+        "tiny": "many/tiny",
+        "small": "many/tiny",
     }
 
 
@@ -68,6 +68,7 @@ async def test_services_are_shown() -> None:
     assert 5 <= first.pop("for_s") < 60
     assert first == {
         "id": "coder",
+        "host": None,
         "type": "custom",
         "runtime": "process",
         "state": "ready",
@@ -94,6 +95,7 @@ async def test_services_are_shown() -> None:
         "free": 990,
         "measured_free": None,
         "foreign": None,
+        "unit": "bytes",
         "measured": None,
     }
 
