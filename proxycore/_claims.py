@@ -53,6 +53,15 @@ class Claims:
             for device, measured in self.books.measured.items()
         }
 
+    def strangers(self) -> dict[DeviceId, int]:
+        """Return what strangers hold of the capacity: a device may have more than is declared."""
+        foreign, measured = self.foreign(), self.books.measured
+        return {
+            device.id: max(0, foreign[device.id] + device.capacity - measured[device.id].total)
+            for device in self.config.devices
+            if device.id in foreign
+        }
+
     def takes(self, book: ServiceBook) -> Placement:
         """Return what the end of a run would free: what it claims, and what it took beyond.
 

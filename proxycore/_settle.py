@@ -238,7 +238,7 @@ class Settler:
             stays = other is not book and self._must_stay(other, book)
             if other.placement is not None and stays:
                 room.take(other.placement)
-        for device, foreign in self._verbs.foreign().items():
+        for device, foreign in self._verbs.strangers().items():
             room.lose(device, foreign)
         return any(room.fits(placement) for placement in self._verbs.placements(book))
 
@@ -342,7 +342,7 @@ class Settler:
         least = min(lacks, key=lambda lack: sum(lack.values()))
         if not least:
             return "what could leave for it is likely to be wanted in a moment"
-        foreign = self._verbs.foreign()
+        foreign = self._verbs.strangers()
         return ", ".join(
             self._shown(device, amount)
             + (f" (others hold {foreign[device] / GIB:.1f} GiB)" if foreign.get(device) else "")

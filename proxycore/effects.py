@@ -154,7 +154,7 @@ class Want:
     patient_until: float
     """Until then who serves is left alone, and who is wanted soon; then they leave as well."""
     foreign: tuple[tuple[DeviceId, int], ...] = ()
-    """Bytes that programs hold there which are none of our runs, where that is measured."""
+    """Bytes of the capacity that programs hold which are none of our runs, where it is measured."""
 
 
 @attrs.frozen

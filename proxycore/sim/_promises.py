@@ -65,7 +65,6 @@ class Inspector(Tickets):
                     assert_never(effect)
         for run, valued in self._victims.items():
             broken(15, f"run {run} of {valued.service} should make room, yet does not leave")
-        self._check_waiting()
 
     # Runs
 
@@ -369,7 +368,7 @@ class Inspector(Tickets):
 
     # Waiting
 
-    def _check_waiting(self) -> None:
+    def check_waiting(self) -> None:
         """Nobody waits past his time, and nobody waits for nothing."""
         books = self.books
         services = dict.fromkeys(client.service for client in books.waiting())

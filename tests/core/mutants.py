@@ -10,6 +10,21 @@ MUTANTS = (
     *SLEEP_MUTANTS,
     Mutant(
         1,
+        "what strangers hold is free",
+        "_verbs.py",
+        "now_free.lose(device.id, max(0, lacks + rest.now))",
+        "now_free.lose(device.id, max(0, lacks + rest.now - rest.foreign))",
+    ),
+    Mutant(
+        1,
+        "what was learnt is claimed only where it is more",
+        "_learn.py",
+        "            if amount < known:\n",
+        "            if amount < known or (not known and amount < declared.on(device)):\n"
+        "                known = known or declared.on(device)\n",
+    ),
+    Mutant(
+        1,
         "a claim is given back when the run is told to stop",
         "_claims.py",
         "                now_free.take(book.placement)\n",
@@ -41,8 +56,8 @@ MUTANTS = (
         1,
         "what a run takes beyond its claim is free",
         "_memory.py",
-        "return Unclaimed(foreign + over_now, stays + over_later,",
-        "return Unclaimed(foreign, stays,",
+        "over_now, over_later = min(over_now, rest), min(over_later, rest)",
+        "rest, over_now, over_later = max(0, rest - over_now), 0, 0",
     ),
     Mutant(
         2,
@@ -57,8 +72,8 @@ MUTANTS = (
         "_core.py",
         'self._leave(book, "restarted by hand", for_good=True)',
         'self._leave(book, "restarted by hand", for_good=True)\n'
-        "            if book.state is State.STOPPING:\n"
-        '                self._verbs.gone(book, "restarted by hand")',
+        "                if book.state is State.STOPPING:\n"
+        '                    self._measured.verified(book, "restarted by hand")',
     ),
     Mutant(
         3,
@@ -121,9 +136,9 @@ MUTANTS = (
     Mutant(
         6,
         "nobody is patient",
-        "_line.py",
-        "return self._verbs.books.now < self.patient_until(book)",
-        "return False",
+        "_settle.py",
+        "candidates = without(spared_until, every)",
+        "candidates = without(spared_until, self._leavers.candidates(seeker=book))",
     ),
     Mutant(
         6,

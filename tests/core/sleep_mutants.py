@@ -13,15 +13,6 @@ SLEEP_MUTANTS = (
     ),
     Mutant(
         1,
-        "who sleeps claims half of what it holds",
-        "_verbs.py",
-        "        self.move(book, Step.SLEPT, book.why)\n",
-        "        self.move(book, Step.SLEPT, book.why)\n"
-        "        halves = [(one, (n + 1) // 2) for one, n in placement_of(book).amounts]\n"
-        "        book.placement = Placement.of(halves)\n",
-    ),
-    Mutant(
-        1,
         "who wakes needs no room",
         "_claims.py",
         "return (book.home.less(self._held(book, placement_of(book))),)",
@@ -33,27 +24,6 @@ SLEEP_MUTANTS = (
         "_core.py",
         "if book.state is State.READY and book.in_flight:",
         "if book.state is State.READY and not book.in_flight:",
-    ),
-    Mutant(
-        9,
-        "who sleeps need not wake for those who wait",
-        "_settle.py",
-        "return book.state is State.ASLEEP or (book",
-        "return bool(book.state is State.ASLEEP and book.starts_waiting) or (book",
-    ),
-    Mutant(
-        12,
-        "who does not fall asleep is waited for for ever",
-        "_verbs.py",
-        "        self.arm(book, self.books.now + SLEEP_S)\n",
-        "",
-    ),
-    Mutant(
-        13,
-        "who sleeps makes no room for others though it cannot wake",
-        "_leavers.py",
-        "may_leave = book.unused or (seeker is not None and book is not seeker)",
-        "may_leave = book.unused",
     ),
     Mutant(
         15,

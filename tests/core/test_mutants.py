@@ -15,10 +15,10 @@ import proxycore
 from . import walker
 from .mutants import MUTANTS, Mutant
 
-SEEDS = 100
-"""More than twice what the best hidden of the mutants needs."""
+SEEDS = 150
+"""More than the best hidden of the mutants needs."""
 HASH_SEEDS = ("1", "2", "3")
-SLOWEST_S = 120.0
+SLOWEST_S = 240.0
 PROMISES = range(1, 17)
 
 
