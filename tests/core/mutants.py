@@ -11,7 +11,7 @@ MUTANTS = (
     Mutant(
         1,
         "what strangers hold is free",
-        "_verbs.py",
+        "_claims.py",
         "now_free.lose(device.id, max(0, lacks + rest.now))",
         "now_free.lose(device.id, max(0, lacks + rest.now - rest.foreign))",
     ),
