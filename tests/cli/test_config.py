@@ -86,8 +86,8 @@ def test_import_of_a_compose_file(tmp_path: Path) -> None:
     done = aiproxy("config", "import-compose", str(path))
     assert done.returncode == 0
     assert [line.split(": ")[:2] for line in done.stderr.splitlines()] == [
-        [f"{path}:2:23", "services.a.ports[0]"],
-        [f"{path}:2:32", "services.a.restart"],
+        [f"{path}:2:25", "services.a.ports[0]"],
+        [f"{path}:2:33", "services.a.restart"],
     ]
     (tmp_path / "aiproxy.yaml").write_text(done.stdout)
     assert aiproxy("config", "check", str(tmp_path / "aiproxy.yaml")).returncode == 0
