@@ -212,10 +212,11 @@ class Decisions:
         if want is None:
             return None
         to_unix = self._unix(now) - now
-        leavers = {victim.run for victim in victims or ()}
+        ways = {one.run: "sleeps" if one.sleeps else "leaves" for one in victims or ()}
         candidates = []
         for one in want.holders:
-            fate = _fate(one.stays, leaves=one.run in leavers, others_do=victims is not None)
+            way = None if one.run is None else ways.get(one.run)
+            fate = way or _fate(one.stays, others_do=victims is not None)
             candidates.append(
                 Candidate(
                     service=one.service,
@@ -253,9 +254,7 @@ class Decisions:
         return self._at
 
 
-def _fate(stays: Stay | None, *, leaves: bool, others_do: bool) -> str:
-    if leaves:
-        return "leaves"
+def _fate(stays: Stay | None, *, others_do: bool) -> str:
     if stays is not None:
         return stays.value
     return "spared" if others_do else "not_enough"

@@ -1,6 +1,6 @@
 """Decisions in words that a user understands."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from proxycore import DeviceId, Holder, ServiceId, State, Stay, Valued, Waiting, Want
 
@@ -31,12 +31,14 @@ _WAITS = {
     State.DRAINING: "{service} finishes what it serves, leaves, and must start again",
     State.SLEEPING: "{service} is falling asleep",
     State.ASLEEP: "{service} sleeps",
+    State.ROUSING: "room to wake {service} is being made",
     State.WAKING: "{service} is waking up",
     State.STOPPING: "{service} is being stopped, and must start again",
     State.VERIFYING: "{service} has ended, and must start again",
 }
 _FATES = {
     "leaves": "{service} leaves",
+    "sleeps": "{service} is put to sleep",
     "spared": "{service} stays, because those who leave cost least",
     "not_enough": "{service} could leave, which is not enough",
     Stay.SERVES.value: "{service} serves",
@@ -71,12 +73,15 @@ def waits(effect: Waiting, counted: Collection[DeviceId], now: float) -> str:
 
 
 def evicts(
-    service: ServiceId, victims: Iterable[Valued], want: Want, counted: Collection[DeviceId]
+    service: ServiceId, victims: Sequence[Valued], want: Want, counted: Collection[DeviceId]
 ) -> str:
     """Tell who leaves for whom, and what for."""
-    names = _and([victim.service for victim in victims])
-    leave = "leave" if " and " in names else "leaves"
-    return f"{names} {leave} to make room: {needs(service, want, counted)}"
+    told = {False: ("leaves", "leave"), True: ("is put to sleep", "are put to sleep")}
+    parts = []
+    for sleeps, (one, many) in told.items():
+        if names := [victim.service for victim in victims if victim.sleeps is sleeps]:
+            parts.append(f"{_and(names)} {many if len(names) > 1 else one}")
+    return f"{_and(parts)} to make room: {needs(service, want, counted)}"
 
 
 def needs(service: ServiceId, want: Want, counted: Collection[DeviceId] = ()) -> str:
