@@ -64,7 +64,8 @@ async def serve(
             gauges.note(fact)
 
         policy = policy_named(server.policy)
-        decisions = Decisions(policy.name)
+        counted = [one.id for one in settings.core.devices if one.unit is not Unit.BYTES]
+        decisions = Decisions(policy.name, counted=counted)
 
         def measure() -> None:
             gauges.measure_now()
