@@ -63,6 +63,7 @@ from .runtime import (
     RunFacts,
     Runtime,
     RuntimeFault,
+    no_lines,
 )
 from .settings import Service
 
@@ -253,7 +254,7 @@ class Conductor(Generic[C]):
         service = self._services[service].spec.host or service
         run = self._last_runs.get(service)
         if run is None:
-            return _nothing()
+            return no_lines()
         runtime = self._runtime_of(service)
         return runtime.log_lines(service, run, tail=tail, follow=follow)
 
@@ -446,9 +447,3 @@ class Conductor(Generic[C]):
 
     def _services_on(self, name: str) -> tuple[ServiceId, ...]:
         return tuple(key for key, service in self._services.items() if service.runtime == name)
-
-
-async def _nothing() -> AsyncIterator[str]:
-    no_lines: tuple[str, ...] = ()
-    for line in no_lines:
-        yield line

@@ -51,6 +51,7 @@ def _model(service: Service, entry: ModelEntry, where: tuple[Placement, ...]) ->
     spec = attrs.evolve(
         host,
         id=ServiceId(f"{host.id}/{entry.name}"),
+        asleep=(),
         host=host.id,
         placements=where or (Placement(),),
         aliases=entry.aliases,

@@ -123,7 +123,7 @@ class RouterModels:
             entries = {entry["id"]: entry["status"] for entry in json.loads(said)["data"]}
         except (ValueError, TypeError, KeyError) as error:
             raise NoAnswer(f"GET /models: no list of models: {error}") from error
-        return _status(entries[model]) if model in entries else ModelStatus(ModelState.MISSING)
+        return state_of(entries[model]) if model in entries else ModelStatus(ModelState.MISSING)
 
     async def load(self, endpoint: Endpoint, model: str) -> None:
         """Begin to load a model; one that is on its way is refused, which means nothing.
@@ -151,7 +151,7 @@ def _order(model: str) -> bytes:
     return json.dumps({"model": model}).encode()
 
 
-def _status(told: Any) -> ModelStatus:
+def state_of(told: Any) -> ModelStatus:
     """Read what the list says of one model; what is new to us is on its way to something."""
     value = told.get("value") if isinstance(told, dict) else None
     match value:
