@@ -82,7 +82,7 @@ MUTANTS = (
         'self._leave(book, "restarted by hand", for_good=True)',
         'self._leave(book, "restarted by hand", for_good=True)\n'
         "            if book.state is State.STOPPING:\n"
-        '                self._verbs.gone(book, "restarted by hand")',
+        '                self._measured.verified(book, "restarted by hand")',
     ),
     Mutant(
         3,
@@ -223,7 +223,7 @@ MUTANTS = (
         "            if placement is None:\n                break\n",
     ),
     Mutant(
-        9,
+        13,
         "nothing leaves for those who wait",
         "_settle.py",
         "            if victims is not None:",
@@ -336,7 +336,7 @@ MUTANTS = (
         "all that may leave does",
         "_ledger.py",
         "return tuple(sorted(_needed(chosen, short), key=lambda one: one.service))",
-        "return tuple(candidates)",
+        "return tuple(one for one in candidates if one.placement.amounts)",
     ),
     Mutant(
         15,
@@ -357,7 +357,7 @@ MUTANTS = (
         15,
         "who serves is not told of to those who want its room",
         "_explain.py",
-        "if other is book or claim is None or",
-        "if other is book or claim is None or other.in_flight or",
+        "if other is book or other.placement is None:",
+        "if other is book or other.placement is None or other.in_flight:",
     ),
 )

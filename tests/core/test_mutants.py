@@ -15,7 +15,7 @@ import proxycore
 from . import walker
 from .mutants import MUTANTS, Mutant
 
-SEEDS = 100
+SEEDS = 150
 """More than twice what the best hidden of the mutants needs."""
 HASH_SEEDS = ("1", "2", "3")
 SLOWEST_S = 120.0
