@@ -81,15 +81,18 @@ def held(device: DeviceId, measured: DeviceBook, one: Holding) -> int:
 
 def unclaimed(device: DeviceId, measured: DeviceBook, holding: list[Holding]) -> Unclaimed:
     """Return how much of a device is used by nobody's claim."""
-    foreign = measured.total - measured.free
+    rest = measured.total - measured.free
     over_now = over_later = 0
     for one in holding:
-        seen = held(device, measured, one)
-        foreign -= seen
-        over = max(0, seen - one.placement.on(device))
-        over_now += over
-        over_later += 0 if one.leaves else over
-    foreign = max(0, foreign)
+        claim, seen = one.placement.on(device), held(device, measured, one)
+        rest -= min(seen, claim)
+        over_now += max(0, seen - claim)
+        over_later += 0 if one.leaves else max(0, seen - claim)
+    # Of main memory runs may hold more than is in use: the kernel can have its cache of their
+    # files back at any time.
+    rest = max(0, rest)
+    over_now, over_later = min(over_now, rest), min(over_later, rest)
+    foreign = rest - over_now
     stays = foreign
     if measured.calm is not None and is_leaving(device, measured, holding):
         stays = min(foreign, measured.calm)

@@ -15,7 +15,8 @@ from proxycore import RAM, Fact, RunId
 from . import http
 from ._adoption import remove_unused
 from .conductor import Conductor
-from .gauges import Gauges
+from .experience import ExperienceStore
+from .gauges import Gauges, Report
 from .gauges.gpus import gpu_gauge
 from .gauges.host import HostGauge
 from .http import UpstreamConnections
@@ -61,6 +62,9 @@ async def serve(
             log_fact(fact, trio.current_time())
             gauges.note(fact)
 
+        def measure() -> None:
+            gauges.measure_now()
+
         conductor: Conductor[UpstreamConnections] = Conductor(
             settings.core,
             settings.services,
@@ -69,8 +73,13 @@ async def serve(
             tell=tell,
             journal_file=journal_file,
             policy=policy_named(server.policy),
+            measure=measure,
         )
         gauges = _gauges(settings, runtimes, conductor)
+        experience = ExperienceStore(
+            server.state_dir / "experience.db",
+            {one: service.launch.fingerprint for one, service in settings.services.items()},
+        )
         await remove_unused(
             server.state_dir / "runtimes", runtimes, lambda name: _runtime(name, settings)
         )
@@ -79,6 +88,8 @@ async def serve(
             # Before anything can be started: a signal that came earlier would leave it behind.
             ending = await nursery.start(_wait_signals, patience, nursery.cancel_scope)
             await nursery.start(conductor.run)
+            conductor.note(experience.load(trio.current_time()))
+            nursery.start_soon(experience.keep, conductor.view)
             nursery.start_soon(gauges.run)
             app = http.make_app(
                 conductor, settings, gauges, on_request=log_request, nursery=nursery
@@ -176,7 +187,9 @@ def _gauges(
         return memory
 
     gpus = [device.id for device in settings.core.devices if device.id != RAM]
-    return Gauges([gpu_gauge(gpus, whose), HostGauge(memory_by_run)])
+    headrooms = {device.id: device.headroom for device in settings.core.devices}
+    report = Report(headrooms, conductor.note)
+    return Gauges([gpu_gauge(gpus, whose), HostGauge(memory_by_run)], report)
 
 
 @contextmanager

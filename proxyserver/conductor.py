@@ -17,6 +17,7 @@ from proxycore import (
     Effect,
     Event,
     EvictionPolicy,
+    ExperienceFound,
     Explained,
     Fact,
     FoundRun,
@@ -118,7 +119,7 @@ class Conductor(Generic[C]):
         journal_file: where events are written down; None: nowhere.
         policy: who values what could be stopped; None: the default.
         measure: is told that the memory of a run that is gone is awaited; it returns at once, and
-            `note_memory` is told what was measured.
+            `note` is told what was measured.
         judge: who says whether a server answers.
     """
 
@@ -230,8 +231,8 @@ class Conductor(Generic[C]):
         while self._runs:
             await self._moved.park()
 
-    def note_memory(self, event: MemoryMeasured | MemoryUnknown) -> None:
-        """Take note of what a gauge measured, or that it can measure no more."""
+    def note(self, event: MemoryMeasured | MemoryUnknown | ExperienceFound) -> None:
+        """Take note of what was measured, or cannot be any more, or was learnt in earlier lives."""
         self._handle(event)
 
     def view(self) -> CoreView:

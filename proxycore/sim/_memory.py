@@ -88,6 +88,9 @@ class Memory:
                 continue
             foreign = self.foreign(told, taken)
             over = sum(max(0, _seen(told, one) - one.placement.on(device.id)) for one in staying)
+            used = told.total - told.free
+            within = sum(min(_seen(told, one), one.placement.on(device.id)) for one in taken)
+            over = min(over, max(0, used - within))
             if most:
                 foreign = min(foreign, self.calm.get(device.id, foreign))
                 over = 0

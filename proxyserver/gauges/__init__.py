@@ -8,3 +8,4 @@ from ._protocol import Fault as Fault
 from ._protocol import Gauge as Gauge
 from ._protocol import GaugeFault as GaugeFault
 from ._protocol import Measurement as Measurement
+from ._report import Report as Report

@@ -9,6 +9,7 @@ from loguru import logger
 from proxycore import Changed, DeviceId, Fact, ServiceId, State
 
 from ._protocol import Fault, Gauge, GaugeFault, Measurement
+from ._report import Report
 
 SLOW_S = 5.0
 SETTLE_S = 5.0
@@ -33,15 +34,21 @@ class Gauges:
 
     A failing gauge keeps what it measured last: `measurement` gives it until it is stale, so
     nobody trusts an old figure by accident; `last` gives it to people, who are told its age.
+
+    Args:
+        gauges: what is asked.
+        report: who tells the core what was measured; None: it is not told.
     """
 
-    def __init__(self, gauges: Sequence[Gauge]) -> None:
+    def __init__(self, gauges: Sequence[Gauge], report: Report | None = None) -> None:
         self._gauges = gauges
+        self._report = report
         self._health = {gauge.name: Health(False, "not asked yet") for gauge in gauges}
         self._last: dict[DeviceId, Measurement] = {}
         self._moving: set[ServiceId] = set()
         self._lively_until = trio.current_time() + SETTLE_S
         self._stirred = trio.Event()
+        self._urgent = trio.Event()
 
     async def run(self) -> None:
         """Measure until cancelled."""
@@ -57,9 +64,19 @@ class Gauges:
             self._moving.discard(fact.service)
         else:
             self._moving.add(fact.service)
+        self.stir()
+
+    def stir(self) -> None:
+        """Measure soon, and often for a while."""
         self._lively_until = trio.current_time() + SETTLE_S
         self._stirred.set()
         self._stirred = trio.Event()
+
+    def measure_now(self) -> None:
+        """Measure at once, and often for a while: somebody waits for memory to come back."""
+        self._urgent.set()
+        self._urgent = trio.Event()
+        self.stir()
 
     def health(self) -> Mapping[str, Health]:
         """Tell of each gauge whether it works."""
@@ -86,14 +103,21 @@ class Gauges:
                 lost = before.ok and not health.ok
                 logger.log("WARNING" if lost else "INFO", "{}: {}", gauge.name, health.message)
             self._health[gauge.name] = health
+            self._tell_stale()
             if not health.ok:
                 # Asked more often it would say the same, and a driver may be slow to say it.
                 await trio.sleep(SLOW_S)
                 continue
-            await trio.sleep(gauge.fast_s)
+            with trio.move_on_after(gauge.fast_s):
+                await self._urgent.wait()
             if not self._lively:
                 with trio.move_on_after(SLOW_S - gauge.fast_s):
                     await self._stirred.wait()
+
+    def _tell_stale(self) -> None:
+        for last in self._last.values():
+            if self._report is not None and is_stale(last):
+                self._report.unknown(last.device)
 
     async def _measure(self, gauge: Gauge) -> Health:
         results: Sequence[Measurement | Fault] = ()
@@ -110,6 +134,8 @@ class Gauges:
                 faults.append(f"{result.device}: {result.message}")
             else:
                 self._last[result.device] = result
+                if self._report is not None:
+                    self._report.measured(result, lively=self._lively)
         return Health(False, "; ".join(faults)) if faults else Health(True, gauge.message)
 
 

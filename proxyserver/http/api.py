@@ -241,6 +241,8 @@ class Api:
             "retry_in_s": _until(view.retry_at, now),
             "failures": view.failures,
             "placement": _claimed(view),
+            "estimates": [dict(one.amounts) for one in view.estimates],
+            "load_s": view.experience.load_s or spec.load_s,
             "aliases": list(spec.aliases),
             "pinned": spec.pinned,
             "cause": view.cause and attrs.asdict(view.cause),

@@ -4,6 +4,8 @@ import re
 import signal
 from collections.abc import Sequence
 
+import attrs
+
 from proxycore import Cause
 
 from ._protocol import FailurePattern
@@ -39,6 +41,7 @@ GENERAL: tuple[FailurePattern, ...] = (
         "vllm_precheck",
         r"Free memory on device .* on startup is less than desired GPU memory utilization",
         heals=True,
+        out_of_memory=True,
         advice="Lower --gpu-memory-utilization, or claim more memory so that others make room.",
     ),
     FailurePattern(
@@ -59,6 +62,7 @@ GENERAL: tuple[FailurePattern, ...] = (
         r"|ErrorOutOfDeviceMemory|VK_ERROR_OUT_OF_DEVICE_MEMORY|hipMalloc failed"
         r"|torch\.(cuda\.)?OutOfMemoryError|CUDA out of memory\. Tried to allocate",
         heals=True,
+        out_of_memory=True,
         advice=f"The GPU was full. {_ROOM}",
     ),
     FailurePattern(
@@ -66,6 +70,7 @@ GENERAL: tuple[FailurePattern, ...] = (
         r"failed to allocate \S+ buffer of size \d+|unable to allocate \S+ buffer"
         r"|failed to allocate buffer for kv cache|failed to allocate compute (pp|tg) buffers",
         heals=True,
+        out_of_memory=True,
         advice=_ROOM,
     ),
     FailurePattern(
@@ -163,7 +168,7 @@ def classify(
             "on `ram`, or make the service need less.",
         )
     if (known := explain(log_tail, patterns)) is not None:
-        return Cause(known.kind, f"{ending}: {known.message}", known.heals)
+        return attrs.evolve(known, message=f"{ending}: {known.message}")
     shown = " | ".join(line.strip() for line in log_tail[-SHOWN_LINES:])
     return Cause("exit", f"{ending}; its last words: {shown}" if shown else f"{ending} in silence")
 
@@ -182,7 +187,7 @@ def explain(lines: Sequence[str], patterns: Sequence[FailurePattern] = ()) -> Ca
             if re.search(failure.pattern, line):
                 words = line.strip().rstrip(".")
                 message = f"{words}. {failure.advice}" if failure.advice else words
-                return Cause(failure.kind, message, failure.heals)
+                return Cause(failure.kind, message, failure.heals, failure.out_of_memory)
     return None
 
 

@@ -113,6 +113,9 @@ class FailurePattern:
     pattern: str
     """A regular expression, searched in each line of the log's tail."""
     heals: bool
+    out_of_memory: bool = False
+    """It wanted more memory than was there: a claim that was too small, so it is tried once more
+    with a larger one."""
     advice: str = ""
     """What would help, for people."""
 

@@ -59,6 +59,7 @@ FAILURES = (
         r"cudaMalloc failed: out of memory|CUDA error: out of memory|hipMalloc failed"
         r"|ErrorOutOfDeviceMemory|VK_ERROR_OUT_OF_DEVICE_MEMORY",
         heals=True,
+        out_of_memory=True,
         advice=f"The GPU was full. {_SMALLER}",
     ),
     FailurePattern(
@@ -66,6 +67,7 @@ FAILURES = (
         r"failed to allocate \S+ buffer of size \d+|unable to allocate \S+ buffer"
         r"|failed to allocate buffer for kv cache|failed to allocate compute (pp|tg) buffers",
         heals=True,
+        out_of_memory=True,
         advice=_SMALLER,
     ),
     FailurePattern(

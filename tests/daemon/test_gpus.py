@@ -112,21 +112,6 @@ def test_processes_see_the_gpu_of_their_placement(
     assert measured(daemon, "gpu0")["total"] == 16 * GIB
 
 
-def test_a_gpu_that_strangers_fill(
-    processes: Flavour, new_daemon: NewDaemon, fake_gpus: FakeGpus
-) -> None:
-    """The server says that the GPU is full, and the figures say who fills it."""
-    fake_gpus.plug(8 * GIB)
-    fake_gpus.hold(os.getpid(), {0: 7 * GIB})
-    service = on_gpus(processes, fake_gpus, {"VRAM_MIB": "2048"})
-    daemon = new_daemon(
-        {"a": {**service, "memory": {"vram": "3GiB"}}}, environment=fake_gpus.environment()
-    )
-    assert daemon.chat("a").status_code == 503
-    assert daemon.service("a")["cause"]["kind"] == "gpu_oom"
-    assert measured(daemon, "gpu0")["foreign"] == 7 * GIB + RESERVED
-
-
 def test_a_gpu_lost_in_mid_flight(
     processes: Flavour, new_daemon: NewDaemon, fake_gpus: FakeGpus
 ) -> None:

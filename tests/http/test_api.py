@@ -65,6 +65,8 @@ async def test_services_are_shown() -> None:
         "retry_in_s": None,
         "failures": 0,
         "placement": {},
+        "estimates": [],
+        "load_s": 10.0,
         "aliases": ["gpt-4o"],
         "pinned": False,
         "cause": None,
