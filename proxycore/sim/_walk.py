@@ -5,8 +5,8 @@ from itertools import accumulate
 from random import Random
 
 from .._ids import RAM, DeviceId, ServiceId
-from ..policy import EvictionPolicy
 from ..config import CoreConfig, DeviceSpec, Placement, ServiceSpec
+from ..policy import EvictionPolicy
 from ._books import Run, Stage
 from .world import World
 
@@ -75,7 +75,7 @@ def walk(
     world = World(random_config(random), now=random.uniform(-1e3, 1e6), policy=policy)
     # Some things happen more often in one walk, others never: what needs many of a kind in a row
     # comes about more easily than if all walks were alike (Groce et al., Swarm Testing, 2012).
-    weights = {_arrive: _WEIGHTS[_arrive]}
+    weights: dict[_Happening, int] = {_arrive: _WEIGHTS[_arrive]}
     for happen, weight in _WEIGHTS.items():
         weights.setdefault(happen, weight * random.choice(_OFTEN))
     happenings, often = tuple(weights), tuple(accumulate(weights.values()))
@@ -214,7 +214,7 @@ def _give_back(world: World, _: Random) -> None:
 
 
 def _wait(world: World, random: Random) -> None:
-    world.wait(random.choice((0.1, 0.1, 1.0, 1.0, 4.0, 10.0, 35.0, 60.0)))
+    world.wait(random.choice((0.1, 1.0, 1.0, 4.0, 10.0, 35.0, 35.0, 60.0)))
 
 
 def _oversleep(world: World, random: Random) -> None:
@@ -229,7 +229,7 @@ _Happening = Callable[[World, Random], None]
 _OFTEN = (0, 1, 1, 3)
 _WEIGHTS: dict[_Happening, int] = {
     _arrive: 24,
-    _crowd: 3,
+    _crowd: 6,
     _finish: 18,
     _leave: 2,
     _start: 2,
