@@ -7,7 +7,6 @@ from ._errors import ProxyCoreError as ProxyCoreError
 from ._ids import LOCAL_NODE as LOCAL_NODE
 from ._ids import RAM as RAM
 from ._ids import DeviceId as DeviceId
-from ._ids import ModelId as ModelId
 from ._ids import NodeId as NodeId
 from ._ids import RunId as RunId
 from ._ids import ServiceId as ServiceId
@@ -17,9 +16,9 @@ from ._learn import Peak as Peak
 from ._lifecycle import State as State
 from .config import CoreConfig as CoreConfig
 from .config import DeviceSpec as DeviceSpec
-from .config import ModelSpec as ModelSpec
 from .config import Placement as Placement
 from .config import ServiceSpec as ServiceSpec
+from .config import Unit as Unit
 from .config import idle_auto_s as idle_auto_s
 from .config import patience_s as patience_s
 from .effects import Admit as Admit

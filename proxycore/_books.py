@@ -81,11 +81,6 @@ class ServiceBook:
         return not self.in_flight and not self.waiting
 
     @property
-    def wants_room(self) -> bool:
-        """It was promised room, or somebody waits until it is."""
-        return self.state is State.RESERVED or (self.state is State.DOWN and bool(self.waiting))
-
-    @property
     def first_in_line(self) -> Ticket:
         """Return who has waited longest; somebody must wait."""
         return next(iter(self.waiting.values()))

@@ -4,7 +4,7 @@ from . import events as ev
 from ._books import Books
 from ._errors import LocalError
 from ._ids import DeviceId, ServiceId
-from .config import CoreConfig
+from .config import CoreConfig, Unit
 
 
 def check(event: ev.Event, now: float, config: CoreConfig, books: Books) -> None:
@@ -42,8 +42,8 @@ def check(event: ev.Event, now: float, config: CoreConfig, books: Books) -> None
 
 
 def _check_device(device: DeviceId, config: CoreConfig) -> None:
-    if all(one.id != device for one in config.devices):
-        raise LocalError(f"unknown device {device!r}")
+    if all(one.id != device or one.unit is not Unit.BYTES for one in config.devices):
+        raise LocalError(f"no memory: {device!r}")
 
 
 def _check_found(event: ev.RunsFound, config: CoreConfig, books: Books) -> None:
@@ -56,6 +56,9 @@ def _check_found(event: ev.RunsFound, config: CoreConfig, books: Books) -> None:
     for found in event.found:
         if found.run > event.run_max:
             raise LocalError(f"found run {found.run} is above run_max {event.run_max}")
+        host = next(one.host for one in config.services if one.id == found.service)
+        if host is not None and host not in services:
+            raise LocalError(f"{found.service} is found without its host {host}")
         if not devices.issuperset(found.placement.devices):
             raise LocalError(f"found run {found.run} is on an unknown device")
 

@@ -31,7 +31,7 @@ class Core:
     >>> core = Core(CoreConfig(services=(ServiceSpec("chat"),)), now=20.0)
     >>> effects = core.handle(RequestArrived(1, "chat", deadline_at=620.0), now=20.0)
     >>> [effect for effect in effects if isinstance(effect, StartRun)]
-    [StartRun(service='chat', run=1, placement=Placement(amounts=()))]
+    [StartRun(service='chat', run=1, placement=Placement(amounts=()), host=None)]
 
     The order of work in `handle` is the contract: check (whatever is the caller's fault is refused
     before any change), time (timers due by now fire first, so that a late Tick cannot matter),
@@ -112,6 +112,7 @@ class Core:
         devices = tuple(
             DeviceView(
                 id=device.id,
+                unit=device.unit,
                 capacity=device.capacity,
                 headroom=device.headroom,
                 claimed=device.usable - claimed.free[device.id],
@@ -127,6 +128,7 @@ class Core:
     def _view(self, book: ServiceBook) -> ServiceView:
         return ServiceView(
             id=book.id,
+            host=self._verbs.specs[book.id].host,
             state=book.state,
             run=book.run,
             why=book.why,
@@ -177,7 +179,8 @@ class Core:
                     message += f", and no sign of life in its log for {spec.start_s:.0f} s"
                 message += "; raise start_s or start_max_s if it only needs longer"
                 self._verbs.stop_failed(book, Cause("start_timeout", message))
-                self._verbs.refuse_all(book, fx.Reason.START_TIMEOUT, message, BACKOFF_S)
+                for one in self._verbs.hosts.with_models(book):
+                    self._verbs.refuse_all(one, fx.Reason.START_TIMEOUT, message, BACKOFF_S)
             case State.READY:
                 self._verbs.stop(book, "idle")
             case State.DRAINING if book.drains_for is not None and not spec.drain_cuts:
@@ -185,6 +188,9 @@ class Core:
                 self._verbs.undrain(book, why)
             case State.DRAINING:
                 self._verbs.stop(book, f"{book.why}; requests cut: {len(book.in_flight)}")
+            case State.STOPPING if (host := self._verbs.hosts.host_of(book)) is not None:
+                # A model is no process that could be killed.
+                self._verbs.stop_failed(host, Cause("stuck", f"it does not unload {book.id}"))
             case State.STOPPING:
                 self._verbs.kill(book)
             case State.VERIFYING:
@@ -202,7 +208,10 @@ class Core:
             case ev.Tick():
                 pass
             case ev.RequestArrived():
-                books.services[event.service].learnt.note_request(books.now, books.rent)
+                book = books.services[event.service]
+                for one in (book, verbs.hosts.host_of(book)):
+                    if one is not None:
+                        one.learnt.note_request(books.now, books.rent)
                 self._arrive(event, by_hand=False)
             case ev.RequestFinished():
                 verbs.finish(event.ticket)
@@ -211,13 +220,16 @@ class Core:
                 self._arrive(event, by_hand=True)
             case ev.StopRequested():
                 book = books.services[event.service]
-                verbs.refuse_all(book, fx.Reason.STOPPED, "stopped by hand")
+                for one in verbs.hosts.with_models(book):
+                    verbs.refuse_all(one, fx.Reason.STOPPED, "stopped by hand")
                 self._leave(book, "stopped by hand", force=event.force)
             case ev.ShutdownRequested():
                 books.closing_at = event.deadline_at
                 now_or_never = event.deadline_at <= books.now  # A timer must be in the future.
                 for book in books.services.values():
                     verbs.refuse_all(book, fx.Reason.SHUTTING_DOWN, "shutting down")
+                    if verbs.hosts.host_of(book) is not None:
+                        continue  # It ends with its host.
                     self._leave(book, "shutdown", for_good=True, force=now_or_never)
                     if book.state is State.DRAINING:
                         verbs.arm(book, event.deadline_at)
@@ -227,21 +239,18 @@ class Core:
                     self._note_run(book, event)
             case ev.RunsFound():
                 books.run_max = max(books.run_max, event.run_max)
-                for found in event.found:
-                    book = books.services[found.service]
-                    _, promisable = verbs.rooms()  # Who was sent away just now will be gone.
-                    verbs.adopt(book, found.run, found.placement)
-                    if not promisable.fits(found.placement):
-                        verbs.stop(book, "found running, but there is no room for it any more")
-            case ev.RuntimeLost():
+                # Hosts before what lives in them.
+                for found in sorted(
+                    event.found, key=lambda one: verbs.specs[one.service].host is not None
+                ):
+                    self._adopt(found)
+            case ev.RuntimeLost() | ev.RuntimeFound():
+                lost = event.message if isinstance(event, ev.RuntimeLost) else None
                 for service in event.services:
-                    books.services[service].lost = event.message
-                    verbs.touch(books.services[service])
-                    verbs.refuse_lost(books.services[service])
-            case ev.RuntimeFound():
-                for service in event.services:
-                    books.services[service].lost = None
-                    verbs.touch(books.services[service])
+                    for one in verbs.hosts.with_models(books.services[service]):
+                        one.lost = lost
+                        verbs.touch(one)
+                        verbs.refuse_lost(one)
             case ev.MemoryMeasured():
                 measured = DeviceBook(event.total, event.free, dict(event.by_run), event.complete)
                 self._measured.note(event.device, measured)
@@ -255,6 +264,16 @@ class Core:
             case _:
                 assert_never(event)
 
+    def _adopt(self, found: ev.FoundRun) -> None:
+        book, verbs = self.books.services[found.service], self._verbs
+        _, promisable = verbs.rooms()  # Who was sent away just now will be gone.
+        verbs.adopt(book, found.run, found.placement)
+        why = "found running, but there is no room for it any more"
+        if not verbs.hosts.is_open(book):
+            verbs.end_with_host(book, why)
+        elif not promisable.fits(found.placement):
+            verbs.stop(book, why)
+
     def _arrive(
         self, event: ev.RequestArrived | ev.StartRequested | ev.RestartRequested, *, by_hand: bool
     ) -> None:
@@ -262,15 +281,23 @@ class Core:
         books, verbs = self.books, self._verbs
         books.ticket_max = ticket = event.ticket
         book = books.services[event.service]
+        failed = self._what_failed(book)
         verbs.queue(book, Ticket(ticket, books.now, event.deadline_at, by_hand))
         if books.closing_at is not None:
             verbs.refuse(book, ticket, fx.Reason.SHUTTING_DOWN, "shutting down")
         elif event.deadline_at <= books.now:
             verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, "its time was over on arrival")
-        elif book.fails or book.state in (State.BACKOFF, State.FAILED):
-            verbs.refuse_failed(book)
+        elif failed is not None:
+            verbs.refuse_failed(book, failed)
         else:
             self._refuse_hopeless(book)
+
+    def _what_failed(self, book: ServiceBook) -> ServiceBook | None:
+        """Return what has failed, a service or its host; None: neither."""
+        for one in (book, self._verbs.hosts.host_of(book)):
+            if one is not None and (one.fails or one.state in (State.BACKOFF, State.FAILED)):
+                return one
+        return None
 
     def _refuse_hopeless(self, book: ServiceBook) -> None:
         """Refuse everybody who waits for what cannot be: a start without room or runtime."""
@@ -278,7 +305,7 @@ class Core:
         if book.state not in (State.DOWN, State.VERIFYING):
             return
         empty = Room.of(self.config.devices)
-        if not any(map(empty.fits, self._verbs.placements(book))):
+        if not any(map(empty.fits_all, self._verbs.ways(book))):
             message = f"{book.id} claims more than there is: {self._settler.lack(book)}"
             self._verbs.refuse_all(book, fx.Reason.NEVER_FITS, message)
 
@@ -301,9 +328,14 @@ class Core:
         self._verbs.out.append(fx.Waiting(ticket, book.id, ahead + 1, why, book.state, want))
 
     def _want(self, book: ServiceBook) -> fx.Want | None:
+        if not self._verbs.hosts.is_open(book):
+            return None  # First its host must have room.
         return self._settler.want(book) if book.state is State.DOWN else None
 
     def _waits_for(self, book: ServiceBook) -> str:
+        host = self._verbs.hosts.host_of(book)
+        if host is not None and host.state is not State.READY:
+            return f"{host.id} is {host.state.value}"
         if book.state is State.READY:
             return "every place is taken"
         if book.state is State.DOWN:
@@ -312,13 +344,16 @@ class Core:
 
     def _wanted_by_hand(self, event: ev.StartRequested | ev.RestartRequested) -> None:
         book = self.books.services[event.service]
-        book.failures, book.cause, book.fails, book.retries = 0, None, False, False
-        if book.state in (State.BACKOFF, State.FAILED):
-            self._verbs.retry(book, "started by hand")
-        if isinstance(event, ev.RestartRequested):
-            self._leave(book, "restarted by hand", for_good=True)
-        elif book.state is State.DRAINING and not (book.leaves_for_good or book.drains_for):
-            self._verbs.undrain(book, "wanted again")
+        for one in (self._verbs.hosts.host_of(book), book):
+            if one is None:
+                continue
+            one.failures, one.cause, one.fails, one.retries = 0, None, False, False
+            if one.state in (State.BACKOFF, State.FAILED):
+                self._verbs.retry(one, "started by hand")
+            if one is book and isinstance(event, ev.RestartRequested):
+                self._leave(book, "restarted by hand", for_good=True)
+            elif one.state is State.DRAINING and not (one.leaves_for_good or one.drains_for):
+                self._verbs.undrain(one, "wanted again")
 
     def _leave(
         self, book: ServiceBook, why: str, *, for_good: bool = False, force: bool = False
@@ -329,7 +364,7 @@ class Core:
         elif book.state is State.STARTING:
             self._verbs.stop(book, why)
         elif book.state in (State.READY, State.DRAINING):
-            if force or not book.in_flight:
+            if force or not self._verbs.hosts.is_serving(book):
                 self._verbs.stop(book, why)
             elif book.state is State.READY:
                 self._verbs.drain(book, why)
@@ -354,6 +389,8 @@ class Core:
 
     def _gone(self, book: ServiceBook, cause: Cause) -> None:
         """A run has ended: learn why, and what that means for those who wait."""
+        for model in self._verbs.hosts.models(book):
+            self._verbs.gone_with_host(model, f"{book.id} has ended")
         self._measured.learn(book, cause)
         if book.state is State.STOPPING and book.blame is None:
             book.failures, book.cause = 0, None
@@ -367,7 +404,8 @@ class Core:
             self._settler.clear(book, where)
         else:
             self._failed(book, book.blame or cause)
-        self._refuse_hopeless(book)
+        for one in self._verbs.hosts.with_models(book):
+            self._refuse_hopeless(one)
 
     def _failed(self, book: ServiceBook, cause: Cause) -> None:
         """A run has failed us: start it again, or keep it down for a while."""
@@ -382,4 +420,5 @@ class Core:
         else:
             book.fails, book.retries = True, False
             self._measured.verify(book, cause.message)
-            self._verbs.refuse_failed(book)
+            for one in self._verbs.hosts.with_models(book):
+                self._verbs.refuse_failed(one, book)

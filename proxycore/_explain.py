@@ -55,9 +55,9 @@ def want(
             )
         )
     free = tuple((device, max(0, promisable.free[device])) for device in placement.devices)
-    foreign = verbs.foreign()
-    strangers = tuple((one, foreign[one]) for one in placement.devices if foreign.get(one))
-    return fx.Want(placement, free, tuple(holders), patient_until, strangers)
+    strangers = verbs.strangers()
+    foreign = tuple((one, strangers[one]) for one in placement.devices if strangers.get(one))
+    return fx.Want(placement, free, tuple(holders), patient_until, foreign)
 
 
 def _stay(
@@ -73,4 +73,4 @@ def _stay(
         return fx.Stay.STUCK
     if verbs.specs[book.id].pinned and book.state in (State.READY, State.STARTING):
         return fx.Stay.PINNED
-    return _STAYS.get(book.state, fx.Stay.LEAVES)
+    return _STAYS.get(book.state, fx.Stay.LEAVING)

@@ -3,12 +3,14 @@
 from typing import NewType
 
 ServiceId = NewType("ServiceId", str)
-ModelId = NewType("ModelId", str)
 DeviceId = NewType("DeviceId", str)
 NodeId = NewType("NodeId", str)
 
 RunId = NewType("RunId", int)
-"""One life of one service.  Grows over all services and is never given twice (see `RunsFound`)."""
+"""One life of one service; of a model inside a server, from load to unload.
+
+Grows over all services and is never given twice (see `RunsFound`).
+"""
 
 TicketId = NewType("TicketId", int)
 """One request, or one start by hand, from arrival to its end.  The caller counts upwards."""

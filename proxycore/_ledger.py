@@ -49,6 +49,13 @@ class Room:
     def fits(self, placement: Placement) -> bool:
         return all(amount <= self.free[device] for device, amount in placement.amounts)
 
+    def fits_all(self, placements: Iterable[Placement]) -> bool:
+        """Tell whether several fit together."""
+        left = self.copy()
+        for placement in placements:
+            left.take(placement)
+        return min(left.free.values(), default=0) >= 0
+
     def left_by(self, placement: Placement) -> int:
         """Return what would stay free on the devices of a placement: little is a good fit."""
         return sum(self.free[device] - amount for device, amount in placement.amounts)
@@ -69,6 +76,8 @@ class Candidate:
     service: ServiceId
     placement: Placement
     value: float
+    takes_along: tuple[ServiceId, ...] = ()
+    """What lives inside it, and must be in the same set; all of these are candidates too."""
 
 
 def cheapest_victims(
@@ -81,15 +90,20 @@ def cheapest_victims(
     """
     devices = tuple(sorted(short))
     lacking = tuple(short[device] for device in devices)
-    gains: list[tuple[float, float, Candidate, _Bytes]] = []
-    for candidate in candidates:
+    gains: list[tuple[bool, float, float, Candidate, _Bytes]] = []
+    hosts_first = sorted(candidates, key=lambda one: not one.takes_along)
+    inside: set[ServiceId] = set()
+    for candidate in hosts_first:
         amounts = dict(candidate.placement.amounts)
         gain = tuple(min(amounts.get(device, 0), short[device]) for device in devices)
         share = sum(map(truediv, gain, lacking))
-        if share:
-            gains.append((candidate.value / share, -share, candidate, gain))
+        if share or candidate.service in inside:
+            inside.update(candidate.takes_along)
+            bargain = candidate.value / share if share else math.inf
+            gains.append((bool(candidate.takes_along), bargain, -share, candidate, gain))
     # The best bargains first: the first set found is a good one, and bounds cut the rest early.
-    gains.sort(key=lambda one: (one[0], one[1], one[2].service))
+    # A host comes after what it takes along, so that it is known whether that leaves.
+    gains.sort(key=lambda one: (*one[:3], one[3].service))
     rest, prices = _bounds([(candidate.value, gain) for *_, candidate, gain in gains], devices)
     if any(map(gt, lacking, rest[0])):
         return None
@@ -115,6 +129,10 @@ def cheapest_victims(
                 continue
         *_, candidate, gain = gains[index]
         stack.append((index + 1, value, taken, missing))
+        if candidate.takes_along and not {one.service for one in taken}.issuperset(
+            candidate.takes_along
+        ):
+            continue
         less = tuple(map(sub, missing, gain))
         stack.append((index + 1, value + candidate.value, (*taken, candidate), less))
     return tuple(sorted(_needed(chosen, short), key=lambda one: one.service))
@@ -150,10 +168,12 @@ def _needed(victims: tuple[Candidate, ...], short: dict[DeviceId, int]) -> list[
     }
     for gain in gains.values():
         spare.give(gain)
-    needed = []
-    for victim in sorted(victims, key=lambda one: (-one.value, one.service)):
+    needed: list[Candidate] = []
+    # Hosts first: what one takes along must leave as long as it does.
+    for victim in sorted(victims, key=lambda one: (not one.takes_along, -one.value, one.service)):
         gain = gains[victim.service]
-        if spare.fits(gain):
+        along = any(victim.service in other.takes_along for other in needed)
+        if spare.fits(gain) and not along:
             spare.take(gain)
         else:
             needed.append(victim)

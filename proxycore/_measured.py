@@ -54,8 +54,8 @@ class Measured:
     def learn(self, book: ServiceBook, cause: Cause) -> None:
         """Learn from the end of a run what it took, or that it wanted more than it claimed."""
         declared, claimed = self._declared(book), placement_of(book)
-        if declared is None:
-            return
+        if declared is None or self._verbs.hosts.is_shared(book):
+            return  # What is measured of a server with models is not its own alone.
         if cause.out_of_memory and book.state is not State.STOPPING:
             book.learnt.note_out_of_memory(declared, claimed)
         elif book.served:

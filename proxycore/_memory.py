@@ -52,6 +52,10 @@ class Holding:
     placement: Placement
     leaves: bool
     """Whether it is counted on to leave."""
+    host: RunId | None
+    """Of a model: the run that it is part of, if what that holds is known."""
+    claims: tuple[Placement, ...]
+    """Its own, and those of what lives inside it."""
 
 
 @attrs.frozen
@@ -69,7 +73,7 @@ class Unclaimed:
 
 def held(device: DeviceId, measured: DeviceBook, one: Holding) -> int:
     """Return what a run holds; where that is not known, what it claims once it is loaded."""
-    if one.run is None:
+    if one.run is None or one.host in measured.by_run:
         return 0
     seen = measured.by_run.get(one.run)
     if seen is not None:
@@ -84,7 +88,8 @@ def unclaimed(device: DeviceId, measured: DeviceBook, holding: list[Holding]) ->
     rest = measured.total - measured.free
     over_now = over_later = 0
     for one in holding:
-        claim, seen = one.placement.on(device), held(device, measured, one)
+        claim = sum(each.on(device) for each in one.claims)
+        seen = held(device, measured, one)
         rest -= min(seen, claim)
         over_now += max(0, seen - claim)
         over_later += 0 if one.leaves else max(0, seen - claim)

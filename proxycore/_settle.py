@@ -6,21 +6,15 @@ from collections.abc import Iterable, Mapping
 from . import _explain
 from . import effects as fx
 from ._books import ServiceBook
-from ._ids import ServiceId, TicketId
+from ._ids import DeviceId, ServiceId
+from ._leavers import Leavers, without
 from ._ledger import Candidate, Room, cheapest_victims
 from ._lifecycle import State
+from ._line import Line
 from ._memory import LEAVING, LOW_S, is_verifiable
 from ._verbs import Verbs, placement_of, run_of
-from .config import GIB, Placement, patience_s
-from .policy import EvictionPolicy, Idle, safe_values
-
-LINGER_GAPS = 2.0
-LINGER_LOADS = 0.5
-"""An idle run is spared for two of its usual return gaps, if that costs those who want its room
-less than half of what it takes to load it again.
-
-Up to 6 times the throughput for closed sessions, at most 3 % mean wait for open ones (simulated).
-"""
+from .config import GIB, Placement, Unit
+from .policy import EvictionPolicy
 
 
 class Settler:
@@ -30,8 +24,14 @@ class Settler:
         self._verbs = verbs
         self._specs = verbs.specs
         self._services: Mapping[ServiceId, ServiceBook] = verbs.books.services
-        self._policy = policy
-        self._wanting = {book.id: book for book in self._services.values() if book.wants_room}
+        self._hosts = verbs.hosts
+        self._line = Line(verbs)
+        self._leavers = Leavers(verbs, self._line, policy)
+        self._bytes = {one.id for one in verbs.config.devices if one.unit is Unit.BYTES}
+        """For membership tests only: a set has no order."""
+        self._wanting = {
+            book.id: book for book in self._services.values() if self._hosts.wants_room(book)
+        }
         """Who was promised room or waits for it, in no order that means anything."""
 
     def settle(self) -> None:
@@ -47,8 +47,8 @@ class Settler:
             while wanting and self._release_void():
                 pass
             for book in verbs.touched.values():
-                self._serve(book)  # That touches no other service.
-                if book.wants_room:
+                self._serve(book)  # That touches no other service than those looked at as well.
+                if self._hosts.wants_room(book):
                     wanting[book.id] = book
                 else:
                     wanting.pop(book.id, None)
@@ -63,10 +63,10 @@ class Settler:
 
     def _serve(self, book: ServiceBook) -> None:
         if book.state is State.READY:
-            if book.waiting:
+            if book.waiting and self._hosts.is_open(book):
                 self._admit(book)
             self._verbs.rest(book)
-        elif book.state is State.DRAINING and not book.in_flight:
+        elif book.state is State.DRAINING and not self._hosts.is_serving(book):
             self._verbs.stop(book, book.why)
 
     def _admit(self, book: ServiceBook) -> None:
@@ -92,8 +92,11 @@ class Settler:
             return False
         _, promisable = self._verbs.rooms()
         for book in reversed(reserved):
-            if not book.waiting:
+            if not self._hosts.waiters(book):
                 self._verbs.release(book, "nobody waits for it any more")
+                return True
+            if not self._hosts.is_open(book):
+                self._verbs.release(book, "its host is leaving")
                 return True
             if any(promisable.free[device] < 0 for device in placement_of(book).devices):
                 self._verbs.release(book, "the room that it was promised does not come")
@@ -117,16 +120,19 @@ class Settler:
         return not book.retries or not any(
             other.state in LEAVING
             and other.placement is not None
-            and shares(other.placement, placement)
+            and shares(self._leavers.memory(other.placement), self._leavers.memory(placement))
             for other in self._services.values()
         )
 
     def clear(self, book: ServiceBook, where: Placement) -> None:
         """Let every idle run leave that is where a service ran out of memory."""
-        for candidate in self._candidates():
-            if shares(candidate.placement, where):
-                why = f"room for {book.id}, which ran out of memory"
-                self._verbs.stop(self._services[candidate.service], why)
+        for candidate in self._leavers.candidates():
+            leaver = self._services[candidate.service]
+            # Who lives in one that left just now is leaving already.
+            if leaver.state is not State.STOPPING and shares(
+                self._leavers.memory(candidate.placement), self._leavers.memory(where)
+            ):
+                self._verbs.stop(leaver, f"room for {book.id}, which ran out of memory")
 
     def _relieve(self) -> None:
         """Stop the cheapest idle run of a device that has been short of memory for long."""
@@ -136,11 +142,17 @@ class Settler:
             if self._verbs.books.now < measured.low_since + LOW_S:
                 self._reconsider(measured.low_since + LOW_S)
                 continue
-            candidates = [one for one in self._candidates() if one.placement.on(device)]
-            if candidates:
-                cheapest = min(candidates, key=lambda one: (one.value, one.service))
+            candidates = self._leavers.candidates()
+            values = {one.service: one.value for one in candidates}
+            costs = [
+                (one.value + sum(values[inside] for inside in one.takes_along), one.service)
+                for one in candidates
+                if one.placement.on(device)
+            ]
+            if costs:
+                _, cheapest = min(costs)
                 why = f"only {measured.free / GIB:.1f} GiB free on {device}"
-                self._verbs.stop(self._services[cheapest.service], why)
+                self._verbs.stop(self._services[cheapest], why)
 
     def _make_room(self, now_free: Room, promisable: Room) -> None:
         """Promise room to those who wait for it, the first in line first.
@@ -153,7 +165,7 @@ class Settler:
             for book in self._wanting.values()
             if book.state is State.DOWN and book.lost is None
         ]
-        for book in sorted(wanting, key=self._place_in_line):
+        for book in sorted(wanting, key=self._line.place):
             fitted = any(map(promisable.fits, self._verbs.placements(book)))
             placement = self._find_place(book, promisable)
             if placement is None:
@@ -174,16 +186,16 @@ class Settler:
         fitting = [one for one in placements if promisable.fits(one)]
         if fitting:
             return min(fitting, key=promisable.left_by)
-        if self._is_patient(book):
-            spared_until = self._spared_until(book)
-            candidates = [one for one in self._candidates() if one.service not in spared_until]
+        if self._line.is_patient(book):
+            spared_until = self._leavers.spared_until(book)
+            candidates = without(spared_until, self._leavers.candidates())
             placement = self._evict_for(book, promisable, candidates)
             if placement is None:
-                self._reconsider(min([self._patient_until(book), *spared_until.values()]))
+                self._reconsider(min([self._line.patient_until(book), *spared_until.values()]))
             return placement
-        placement = self._evict_for(book, promisable, self._candidates())
+        placement = self._evict_for(book, promisable, self._leavers.candidates())
         if placement is None:
-            placement = self._evict_for(book, promisable, self._candidates(serving=True))
+            placement = self._evict_for(book, promisable, self._leavers.candidates(seeker=book))
         if placement is None and self._fits_some_day(book):
             promisable.take(
                 min(placements, key=lambda one: sum(promisable.shortfall(one).values()))
@@ -194,27 +206,22 @@ class Settler:
         """Tell whether a service would fit if all left that ever may."""
         room = Room.of(self._verbs.config.devices)
         for other in self._services.values():
-            if other.placement is not None and (self._specs[other.id].pinned or other.lost):
+            if other.placement is not None and self._must_stay(other, book):
                 room.take(other.placement)
-        for device, foreign in self._verbs.foreign().items():
+        for device, foreign in self._verbs.strangers().items():
             room.lose(device, foreign)
         return any(room.fits(placement) for placement in self._verbs.placements(book))
 
-    def _patient_until(self, book: ServiceBook) -> float:
-        patient_from = max(book.first_in_line.arrived_at, book.patient_from)
-        return patient_from + patience_s(self._verbs.load_s(book))
-
-    def _is_patient(self, book: ServiceBook) -> bool:
-        return self._verbs.books.now < self._patient_until(book)
+    def _must_stay(self, other: ServiceBook, book: ServiceBook) -> bool:
+        """Tell whether a run, or a model inside it, never leaves for a service."""
+        held = [one for one in self._hosts.with_models(other) if one.placement is not None]
+        return other is self._hosts.host_of(book) or any(
+            self._specs[one.id].pinned or one.lost is not None for one in held
+        )
 
     def _reconsider(self, at: float) -> None:
         books = self._verbs.books
         books.reconsider_at = at if books.reconsider_at is None else min(books.reconsider_at, at)
-
-    def _place_in_line(self, book: ServiceBook) -> tuple[bool, int, TicketId]:
-        """Return what to sort by: the impatient first, and priority among the others only."""
-        patient = self._is_patient(book)
-        return (patient, -self._specs[book.id].priority * patient, book.first_in_line.id)
 
     def _evict_for(
         self, book: ServiceBook, promisable: Room, candidates: list[Candidate]
@@ -238,89 +245,23 @@ class Settler:
         self._verbs.out.append(
             fx.Explained(book.id, placement, leaving, tuple(valued.values()), want)
         )
-        self._charge_rent(victims)
+        self._leavers.charge_rent(victims)
+        along = [service for victim in victims for service in victim.takes_along]
         for victim in victims:
             leaver = self._services[victim.service]
-            if leaver.unused:
+            if leaver.id in along:
+                pass  # It leaves with its host.
+            elif self._hosts.unused(leaver):
                 self._verbs.stop(leaver, f"room for {book.id}")
             else:
                 self._verbs.drain_for(leaver, book)
             promisable.give(victim.placement)
         return placement
 
-    def _candidates(self, *, serving: bool = False) -> list[Candidate]:
-        """Return what may leave to make room, valued by the policy.
-
-        Idle runs, loads that nobody waits for any more, and, if asked for, runs that serve.
-        """
-        books = self._verbs.books
-        found = []
-        for book in self._services.values():
-            spec = self._specs[book.id]
-            if spec.pinned or book.lost is not None:
-                continue
-            if book.state is State.READY:
-                may_leave = book.unused or (serving and self._has_served_batch(book))
-            else:
-                may_leave = book.state is State.STARTING and book.unused and not book.kept
-            if not may_leave:
-                continue
-            found.append(
-                Idle(
-                    service=book.id,
-                    placement=self._verbs.takes(book),
-                    load_s=self._verbs.load_s(book),
-                    requests=book.learnt.requests(books.now),
-                    idle_s=0.0 if book.in_flight else books.now - book.rested_at,
-                    rent=books.rent - book.learnt.rent,
-                )
-            )
-        values = safe_values(self._policy, found)
-        return [
-            Candidate(idle.service, idle.placement, value)
-            for idle, value in zip(found, values, strict=True)
-        ]
-
-    def _charge_rent(self, victims: Iterable[Candidate]) -> None:
-        """Let everybody pay as much for a byte as the dearest of the victims still had for his."""
-        books = self._verbs.books
-        for victim in victims:
-            size = sum(amount for _, amount in victim.placement.amounts)
-            leaver = self._services[victim.service]
-            paid = leaver.learnt.rent
-            books.rent = max(books.rent, paid + self._verbs.load_s(leaver) / size)
-
-    def _has_served_batch(self, book: ServiceBook) -> bool:
-        """Tell whether a load has served those it was made for.
-
-        Without this rule loads could be traded for loads for ever: it livelocked in 4 of 30
-        simulated runs (docs/architecture.md, "Waiting").
-        """
-        return not book.waiting or book.first_in_line.id > book.batch_max
-
-    def _spared_until(self, patient: ServiceBook) -> dict[ServiceId, float]:
-        """Return the idle runs that are likely to be wanted again in a moment, and until when.
-
-        Two agents that take turns would else make it load for each of their questions.
-        """
-        spared: dict[ServiceId, float] = {}
-        if not self._verbs.config.linger:
-            return spared
-        for book in self._services.values():
-            gap_s = book.learnt.return_gap_s
-            if book.state is not State.READY or gap_s is None:
-                continue
-            load_s = self._verbs.load_s(book)
-            until = book.rested_at + LINGER_GAPS * gap_s
-            cost_s = gap_s * len(patient.waiting)
-            if cost_s <= LINGER_LOADS * load_s and self._verbs.books.now < until:
-                spared[book.id] = until
-        return spared
-
     def want(self, book: ServiceBook) -> fx.Want:
         """Tell why a service that waits for room has none."""
         _, promisable = self._verbs.rooms()
-        candidates = self._candidates()
+        candidates = self._leavers.candidates()
         room = promisable.copy()
         for candidate in candidates:
             room.give(candidate.placement)
@@ -336,7 +277,7 @@ class Settler:
         promisable: Room,
         candidates: Iterable[Candidate],
     ) -> fx.Want:
-        spared_until = self._spared_until(book) if self._is_patient(book) else {}
+        spared_until = self._leavers.spared_until(book) if self._line.is_patient(book) else {}
         return _explain.want(
             self._verbs,
             book,
@@ -344,24 +285,29 @@ class Settler:
             promisable,
             candidates=candidates,
             spared_until=spared_until,
-            patient_until=self._patient_until(book),
+            patient_until=self._line.patient_until(book),
         )
 
     def lack(self, book: ServiceBook) -> str:
         """Say what the best placement would lack even if all that may be stopped were."""
         _, promisable = self._verbs.rooms()
-        for candidate in self._candidates():
+        for candidate in self._leavers.candidates():
             promisable.give(candidate.placement)
         lacks = [promisable.shortfall(one) for one in self._verbs.placements(book)]
         least = min(lacks, key=lambda lack: sum(lack.values()))
         if not least:
             return "what could leave for it is likely to be wanted in a moment"
-        foreign = self._verbs.foreign()
+        foreign = self._verbs.strangers()
         return ", ".join(
-            f"{amount / GIB:.1f} GiB more needed on {device}"
+            self._shown(device, amount)
             + (f" (others hold {foreign[device] / GIB:.1f} GiB)" if foreign.get(device) else "")
             for device, amount in least.items()
         )
+
+    def _shown(self, device: DeviceId, amount: int) -> str:
+        if device in self._bytes:
+            return f"{amount / GIB:.1f} GiB more needed on {device}"
+        return "its host holds as many models at once as it may"
 
 
 def shares(one: Placement, other: Placement) -> bool:

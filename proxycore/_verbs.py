@@ -5,6 +5,7 @@ import heapq
 from . import effects as fx
 from ._books import Books, ServiceBook, Ticket
 from ._errors import InvariantError
+from ._hosts import Hosts
 from ._ids import DeviceId, RunId, ServiceId, TicketId
 from ._ledger import Room
 from ._lifecycle import HOLDING, State, Step, advance
@@ -30,6 +31,7 @@ class Verbs:
         self.specs: dict[ServiceId, ServiceSpec] = {spec.id: spec for spec in config.services}
         self.books = books
         self.out: list[fx.Effect] = []
+        self.hosts = Hosts(self.specs, books.services)
         self.timers = Timers({book.id: book.timer_at for book in books.services.values()})
         self.touched: dict[ServiceId, ServiceBook] = {}
         """What changed since the last settling, which looks at nothing else."""
@@ -37,8 +39,12 @@ class Verbs:
         """Who wants room shall be looked at again, though no service changed."""
 
     def touch(self, book: ServiceBook) -> None:
-        """Have settling look at a service: who changes what it goes by has to say so."""
-        self.touched[book.id] = book
+        """Have settling look at a service: who changes what it goes by has to say so.
+
+        What lives in it, or in what it lives, is looked at with it, the host last.
+        """
+        for one in self.hosts.kin(book):
+            self.touched[one.id] = one
 
     def arm(self, book: ServiceBook, at: float | None) -> None:
         """Set the deadline of the present state; None: it has none."""
@@ -79,12 +85,29 @@ class Verbs:
             for device, measured in self.books.measured.items()
         }
 
+    def strangers(self) -> dict[DeviceId, int]:
+        """Return what strangers hold of the capacity: a device may have more than is declared."""
+        foreign, measured = self.foreign(), self.books.measured
+        return {
+            device.id: max(0, foreign[device.id] + device.capacity - measured[device.id].total)
+            for device in self.config.devices
+            if device.id in foreign
+        }
+
     def takes(self, book: ServiceBook) -> Placement:
-        """Return what the end of a run would free: what it claims, and what it took beyond."""
-        amounts = dict(placement_of(book).amounts)
+        """Return what the end of a run would free: what it claims, and what it took beyond.
+
+        Not what its models claim, though they are measured as part of it.
+        """
+        claim = placement_of(book)
+        if not self.books.measured:
+            return claim
+        amounts = dict(claim.amounts)
+        family = self._claims(book)
         for device, measured in self.books.measured.items():
             if book.run is not None and (seen := measured.by_run.get(book.run, 0)):
-                amounts[device] = max(seen, amounts.get(device, 0))
+                beyond = seen - sum(one.on(device) for one in family)
+                amounts[device] = amounts.get(device, 0) + max(0, beyond)
         return Placement.of(amounts.items())
 
     def holding(self) -> list[Holding]:
@@ -96,24 +119,53 @@ class Verbs:
                 book.run,
                 book.placement,
                 self._leaves(book),
+                self._host_run(book),
+                self._claims(book),
             )
             for book in self.books.services.values()
             if book.placement is not None and book.state in HOLDING
         ]
 
+    def _host_run(self, book: ServiceBook) -> RunId | None:
+        host = self.hosts.host_of(book)
+        return None if host is None else host.run
+
+    def _claims(self, book: ServiceBook) -> tuple[Placement, ...]:
+        """Return the claims of a run and of what lives inside it."""
+        return tuple(
+            one.placement
+            for one in self.hosts.with_models(book)
+            if one.placement is not None and one.state in HOLDING
+        )
+
     def _leaves(self, book: ServiceBook) -> bool:
-        """Tell whether a run is counted on to leave."""
+        """Tell whether a run is counted on to leave; a model leaves with its host, or alone."""
+        host = self.hosts.host_of(book)
+        if host is not None and host.state in (State.DRAINING, State.STOPPING):
+            book = host
         return book.state in (State.DRAINING, State.VERIFYING) or (
             book.state is State.STOPPING and book.kills < OVERDUE_KILLS
         )
 
     def placements(self, book: ServiceBook) -> tuple[Placement, ...]:
         """Return where a service may live, with what it is expected to take there."""
-        declared = self.specs[book.id].placements
-        if not book.learnt.peaks:
+        declared = self.hosts.placements(book)
+        if not book.learnt.peaks or self.hosts.is_shared(book):
             return declared
         usable = {device.id: device.usable for device in self.config.devices}
         return tuple(book.learnt.estimate(placement, usable) for placement in declared)
+
+    def ways(self, book: ServiceBook) -> list[tuple[Placement, ...]]:
+        """Return all that a service could ever claim, of a model together with its host."""
+        host = self.hosts.host_of(book)
+        if host is None:
+            return [(placement,) for placement in self.placements(book)]
+        spec, server = self.specs[book.id], self.specs[host.id]
+        return [
+            (place, inside)
+            for place in server.placements
+            for inside in spec.placements_in(server, place)
+        ]
 
     def load_s(self, book: ServiceBook) -> float:
         """Return how long a load of the service is expected to take."""
@@ -125,7 +177,7 @@ class Verbs:
         self.books.reserved_count += 1
         book.reserved_order = self.books.reserved_count
         book.placement = placement
-        self.move(book, Step.RESERVE, f"{len(book.waiting)} waiting")
+        self.move(book, Step.RESERVE, f"{self.hosts.waiters(book)} waiting")
 
     def release(self, book: ServiceBook, why: str) -> None:
         """Take a promise back; who drains for its sake alone goes on serving."""
@@ -139,10 +191,12 @@ class Verbs:
         self.books.run_max = RunId(self.books.run_max + 1)
         book.run = self.books.run_max
         self.move(book, Step.LAUNCH, "there is room")
-        book.kept = book.starts_waiting > 0
+        book.kept = any(one.starts_waiting for one in self.hosts.with_models(book))
         book.start_max_at = self.books.now + spec.start_max_s
         self.extend_start(book)
-        self.out.append(fx.StartRun(book.id, book.run, placement_of(book)))
+        host = self.hosts.host_of(book)
+        inside = None if host is None else run_of(host)
+        self.out.append(fx.StartRun(book.id, book.run, placement_of(book), inside))
 
     def extend_start(self, book: ServiceBook) -> None:
         alive_until = self.books.now + self.specs[book.id].start_s
@@ -181,6 +235,24 @@ class Verbs:
         grace_s = self.specs[book.id].grace_s
         self.arm(book, self.books.now + grace_s + KILL_AFTER_S)
         self.out.append(fx.StopRun(book.id, run_of(book), grace_s))
+        for model in self.hosts.models(book):
+            self.end_with_host(model, why)
+
+    def end_with_host(self, model: ServiceBook, why: str) -> None:
+        """Let a model end with its host: nothing is asked, and its claim stays as long."""
+        if model.state is State.RESERVED:
+            self.release(model, why)
+        elif model.state is State.STOPPING:
+            self.arm(model, None)
+        elif model.state in HOLDING:
+            self.move(model, Step.STOP, why)
+
+    def gone_with_host(self, model: ServiceBook, why: str) -> None:
+        """Note that a model is gone because its host is."""
+        if model.state is State.RESERVED:
+            self.release(model, why)
+        elif model.state in HOLDING:
+            self.move(model, Step.GONE, why)
 
     def stop_failed(self, book: ServiceBook, cause: Cause) -> None:
         """Stop a run that failed us; once it is gone that counts as its failure."""
@@ -211,7 +283,7 @@ class Verbs:
         if book.state is not State.READY:
             return
         spec = self.specs[book.id]
-        if not book.unused or spec.pinned or spec.idle_s is None:
+        if not self.hosts.unused(book) or spec.pinned or spec.idle_s is None:
             self.arm(book, None)
         else:
             self.arm(book, book.rested_at + spec.idle_s)
@@ -242,6 +314,7 @@ class Verbs:
             book.kept = False
         if book.state is not State.DRAINING:
             book.drains_for = None
+        self._rouse_host(book)
         self.touch(book)
         self.out.append(fx.Changed(book.id, run, old, book.state, why))
 
@@ -252,7 +325,9 @@ class Verbs:
         self.books.tickets[ticket.id] = book.id
         self.touch(book)
         book.starts_waiting += ticket.by_hand
-        book.kept |= ticket.by_hand and book.state is State.STARTING
+        for one in (book, self.hosts.host_of(book)):
+            if one is not None and one.state is State.STARTING:
+                one.kept |= ticket.by_hand
 
     def expire(self, ticket: Ticket) -> None:
         """Arm the deadline of a ticket that was not answered at once."""
@@ -287,8 +362,10 @@ class Verbs:
             self.touch(book)
             book.served = True
             book.rested_at = self.books.now
-            if book.unused:
-                book.learnt.note_idle(self.books.now)
+            self._rouse_host(book)
+            for one in (book, self.hosts.host_of(book)):
+                if one is not None and self.hosts.unused(one):
+                    one.learnt.note_idle(self.books.now)
 
     def refuse(
         self,
@@ -312,14 +389,14 @@ class Verbs:
         for ticket in list(book.waiting):
             self.refuse(book, ticket, reason, message, retry_after_s)
 
-    def refuse_failed(self, book: ServiceBook) -> None:
-        """Refuse everybody with the reason why the last run failed."""
+    def refuse_failed(self, book: ServiceBook, failed: ServiceBook) -> None:
+        """Refuse everybody with the reason why the last run failed, its own or its host's."""
         retry_s = None
-        if book.state is State.BACKOFF and book.timer_at is not None:
-            retry_s = book.timer_at - self.books.now
-        elif book.state is State.VERIFYING and book.cause is not None and book.cause.heals:
-            retry_s = self._backoff_s(book)
-        message = book.cause.message if book.cause else book.why
+        if failed.state is State.BACKOFF and failed.timer_at is not None:
+            retry_s = failed.timer_at - self.books.now
+        elif failed.state is State.VERIFYING and failed.cause is not None and failed.cause.heals:
+            retry_s = self._backoff_s(failed)
+        message = failed.cause.message if failed.cause else failed.why
         self.refuse_all(book, fx.Reason.SERVICE_FAILED, message, retry_s)
 
     def refuse_lost(self, book: ServiceBook) -> None:
@@ -333,11 +410,21 @@ class Verbs:
     def _unqueue(self, book: ServiceBook, ticket: TicketId) -> None:
         book.starts_waiting -= book.waiting.pop(ticket).by_hand
         del self.books.tickets[ticket]
+        if self._rouse_host(book):
+            book.rested_at = self.books.now  # Its host may drain: then it rests while some wait.
         self.touch(book)
         heap = self.books.deadlines
         if heap and heap[0][1] == ticket:
             while heap and not self._waits(heap[0][1]):
                 heapq.heappop(heap)
+
+    def _rouse_host(self, book: ServiceBook) -> bool:
+        """Let a host not rest before the last thing that happened to a model; tell if it is one."""
+        host = self.hosts.host_of(book)
+        if host is None:
+            return False
+        host.rested_at = self.books.now
+        return True
 
     def _waits(self, ticket: TicketId) -> bool:
         service = self.books.tickets.get(ticket)

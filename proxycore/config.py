@@ -3,13 +3,14 @@
 Points in time and durations are seconds, memory is bytes.
 """
 
+import enum
 from collections.abc import Iterable
 from typing import Any
 
 import attrs
 
 from ._errors import LocalError
-from ._ids import LOCAL_NODE, DeviceId, ModelId, NodeId, ServiceId
+from ._ids import LOCAL_NODE, DeviceId, NodeId, ServiceId
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -59,14 +60,23 @@ def _not_negative(_: object, attribute: "attrs.Attribute[Any]", value: float) ->
         raise LocalError(f"{attribute.name} must not be negative, not {value!r}")
 
 
+class Unit(enum.Enum):
+    """What the capacity of a device is counted in."""
+
+    BYTES = "bytes"
+    MODELS = "models"
+    """No memory: how many models a server holds at once.  Each claims one."""
+
+
 @attrs.frozen
 class DeviceSpec:
-    """Memory that services share: one GPU, or the main memory of a node."""
+    """What services share: a GPU, the main memory of a node, or the models that a server holds."""
 
     id: DeviceId
     capacity: int = attrs.field(validator=_positive)
     headroom: int = attrs.field(default=HEADROOM, validator=_not_negative)
     node: NodeId = LOCAL_NODE
+    unit: Unit = Unit.BYTES
 
     @property
     def usable(self) -> int:
@@ -103,22 +113,25 @@ class Placement:
 
 
 @attrs.frozen
-class ModelSpec:
-    """A model that lives inside a service, by the name that clients use."""
-
-    id: ModelId
-    aliases: tuple[str, ...] = ()
-
-
-@attrs.frozen
 class ServiceSpec:
-    """One inference server as the core sees it: what it claims, costs and allows."""
+    """One inference server as the core sees it: what it claims, costs and allows.
+
+    A model that a server can load and unload is a service too, with that server as its `host`: its
+    load is a start, its unload a stop, its claim what it adds.  It can be loaded only while its
+    host is ready.
+    """
 
     id: ServiceId
+    """Of a model inside a server: `host/model`."""
     placements: tuple[Placement, ...] = attrs.field(default=(Placement(),))
-    """Every placement that would do, the best liked first.  Never empty."""
+    """Every placement that would do, the best liked first.  Never empty.
+
+    Of those of a model, the ones that keep to the devices of its host's run are taken; see
+    `placements_in`.
+    """
     aliases: tuple[str, ...] = ()
-    models: tuple[ModelSpec, ...] = ()
+    host: ServiceId | None = None
+    """The service inside which it lives; None: it is a server of its own."""
     asleep: Placement | None = None
     """What a sleeping run still holds; None: this service cannot sleep."""
     load_s: float = attrs.field(default=LOAD_S, validator=_positive)
@@ -144,6 +157,17 @@ class ServiceSpec:
     def _check(self, _: object, placements: tuple[Placement, ...]) -> None:
         if not placements:
             raise LocalError(f"service {self.id!r} needs at least one placement")
+
+    def placements_in(self, host: "ServiceSpec", place: Placement) -> tuple[Placement, ...]:
+        """Return the placements that a model has inside a host that runs at `place`.
+
+        It may not be on a device where the host could have been placed and was not.  What only
+        the model uses (main memory, say) is free to it.  If none would be left, all are.
+        """
+        elsewhere = {device for one in host.placements for device in one.devices}
+        elsewhere.difference_update(place.devices)
+        inside = (one for one in self.placements if elsewhere.isdisjoint(one.devices))
+        return tuple(inside) or self.placements
 
 
 def patience_s(load_s: float) -> float:
@@ -182,7 +206,9 @@ class CoreConfig:
                 for device in placement.devices:
                     if device not in devices:
                         raise LocalError(f"service {service.id!r} claims unknown device {device!r}")
-            for name in (service.id, *service.aliases):
+            # The aliases of models are weaker names: see `routing`.
+            aliases = service.aliases if service.host is None else ()
+            for name in (service.id, *aliases):
                 if names.setdefault(name, service.id) != service.id or (
                     name == service.id and name in service.aliases
                 ):
@@ -190,3 +216,7 @@ class CoreConfig:
         ids = [service.id for service in self.services]
         if len(set(ids)) != len(ids):
             raise LocalError(f"two services with one id: {ids}")
+        servers = {service.id for service in self.services if service.host is None}
+        for service in self.services:
+            if service.host is not None and service.host not in servers:
+                raise LocalError(f"the host {service.host!r} of {service.id!r} is no server")

@@ -17,11 +17,16 @@ class StartRun:
     service: ServiceId
     run: RunId
     placement: Placement
+    host: RunId | None = None
+    """Of a model: load it into this run."""
 
 
 @attrs.frozen
 class StopRun:
-    """End the run politely.  Answer: `RunGone`.  Asked again while it does not come."""
+    """End the run politely.  Answer: `RunGone`.
+
+    Of a model: unload it.  With a host its models end, for which nothing more is asked.
+    """
 
     service: ServiceId
     run: RunId
@@ -30,7 +35,10 @@ class StopRun:
 
 @attrs.frozen
 class KillRun:
-    """End the run by force.  Answer: `RunGone`.  Asked again while it does not come."""
+    """End the run by force.  Answer: `RunGone`.  Asked again while it does not come.
+
+    Never asked for a model: a host that does not unload one is stopped as stuck.
+    """
 
     service: ServiceId
     run: RunId
@@ -89,7 +97,7 @@ class Stay(enum.Enum):
     PINNED = "pinned"
     PROMISED = "promised"
     """It has no run yet: the room is promised to it."""
-    LEAVES = "leaves"
+    LEAVING = "leaving"
     """It leaves already, and its room counts as free."""
     STUCK = "stuck"
     """It was told to leave and does not."""
@@ -130,7 +138,7 @@ class Want:
     patient_until: float
     """Until then who serves is left alone, and who is wanted soon; then they leave as well."""
     foreign: tuple[tuple[DeviceId, int], ...] = ()
-    """Bytes that programs hold there which are none of our runs, where that is measured."""
+    """Bytes of the capacity that programs hold which are none of our runs, where it is measured."""
 
 
 @attrs.frozen

@@ -4,7 +4,7 @@ from typing import TypeAlias
 
 import attrs
 
-from ._ids import DeviceId, ModelId, RunId, ServiceId, TicketId
+from ._ids import DeviceId, RunId, ServiceId, TicketId
 from ._learn import Experience
 from .config import Placement
 
@@ -30,7 +30,6 @@ class RequestArrived:
     service: ServiceId
     deadline_at: float
     """When the wait for an answer ends; the stream that follows may be longer."""
-    model: ModelId | None = None
 
 
 @attrs.frozen
@@ -104,7 +103,10 @@ class RunStuck:
 
 @attrs.frozen
 class RunGone:
-    """Nothing is left of the run.  Told once a run, whoever ended it."""
+    """Nothing is left of the run.  Told once a run, whoever ended it.
+
+    With the run of a host its models are gone too; of those nothing is told any more.
+    """
 
     service: ServiceId
     run: RunId
@@ -113,7 +115,10 @@ class RunGone:
 
 @attrs.frozen
 class FoundRun:
-    """A run of an earlier life of the daemon: unchanged and healthy, so worth keeping."""
+    """A run of an earlier life of the daemon: unchanged and healthy, so worth keeping.
+
+    A model that is loaded in a kept host is found as well; a host that is kept holds no others.
+    """
 
     service: ServiceId
     run: RunId

@@ -104,8 +104,9 @@ def ordered(effects: Iterable[Effect]) -> str | None:
 
 def _order(effect: Effect) -> str | None:
     match effect:
-        case StartRun(service, run, placement):
-            return f"start {service}#{run} on {_place(placement)}"
+        case StartRun(service, run, placement, host):
+            inside = "" if host is None else f" in run {host}"
+            return f"start {service}#{run} on {_place(placement)}{inside}"
         case StopRun(service, run):
             return f"stop {service}#{run}"
         case KillRun(service, run):

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 import attrs
 
-from ._ids import ModelId, ServiceId
+from ._ids import ServiceId
 from .config import CoreConfig
 
 NEAR_MAX = 3
@@ -16,7 +16,7 @@ class Route:
     """Who shall answer."""
 
     service: ServiceId
-    model: ModelId | None = None
+    """Of a model inside a server: the model's own."""
 
 
 @attrs.frozen
@@ -31,7 +31,7 @@ Resolved: TypeAlias = Route | Unknown
 
 @attrs.frozen
 class Router:
-    """All names of one configuration: services, their aliases, `service/model`, models."""
+    """All names of one configuration: services, their aliases, `host/model`, models."""
 
     routes: dict[str, Route]
 
@@ -39,15 +39,13 @@ class Router:
     def of(cls, config: CoreConfig) -> "Router":
         """Collect the names; a service's wins over a model's, the first model over the next."""
         routes = {}
+        models = [service for service in config.services if service.host is not None]
         for service in config.services:
-            for name in (service.id, *service.aliases):
+            for name in (service.id, *(() if service.host else service.aliases)):
                 routes[name] = Route(service.id)
-        for service in config.services:
-            for model in service.models:
-                route = Route(service.id, model.id)
-                routes[f"{service.id}/{model.id}"] = route
-                for name in (model.id, *model.aliases):
-                    routes.setdefault(name, route)
+        for model in models:
+            for name in (model.id.removeprefix(f"{model.host}/"), *model.aliases):
+                routes.setdefault(name, Route(model.id))
         return cls(routes)
 
     def resolve(self, name: str) -> Resolved:
@@ -56,7 +54,7 @@ class Router:
         >>> from proxycore import CoreConfig, ServiceSpec
         >>> router = Router.of(CoreConfig(services=(ServiceSpec("coder"),)))
         >>> router.resolve("coder")
-        Route(service='coder', model=None)
+        Route(service='coder')
         >>> router.resolve("codre")
         Unknown(near=('coder',))
         """

@@ -5,13 +5,13 @@ import attrs
 from ._ids import DeviceId, RunId, ServiceId
 from ._learn import Experience
 from ._lifecycle import State
-from .config import Placement
+from .config import Placement, Unit
 from .events import Cause
 
 
 @attrs.frozen
 class ServiceView:
-    """One service."""
+    """One service, or a model inside one."""
 
     id: ServiceId
     state: State
@@ -36,11 +36,13 @@ class ServiceView:
     estimates: tuple[Placement, ...] = ()
     """What it would claim at each place where it may live: as learnt, else as declared."""
     experience: Experience = attrs.field(factory=Experience)
+    host: ServiceId | None = None
+    """Of a model: the server inside which it lives."""
 
 
 @attrs.frozen
 class DeviceView:
-    """One device, in bytes."""
+    """One device."""
 
     id: DeviceId
     capacity: int
@@ -55,6 +57,8 @@ class DeviceView:
     """What is free by the last measurement; None: unknown, and claims alone count."""
     foreign: int | None = None
     """What programs hold that are none of our runs; None: unknown."""
+    unit: Unit = Unit.BYTES
+    """What all the figures are counted in."""
 
 
 @attrs.frozen

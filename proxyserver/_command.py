@@ -1,7 +1,8 @@
 """What commands share: how they fail, and how they answer programs."""
 
 import json
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, NoReturn
 
 from cyclopts import Parameter
 
@@ -20,3 +21,16 @@ class CommandFailed(Exception):
 
 def print_json(value: object) -> None:
     print(json.dumps(value, indent=2, default=str))
+
+
+def listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def fail(message: str, code: int = FAILED) -> NoReturn:
+    """End the command.
+
+    Raises:
+        CommandFailed: always.
+    """
+    raise CommandFailed(code, f"aiproxy: {message}")

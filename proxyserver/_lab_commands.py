@@ -1,7 +1,8 @@
 """The commands `aiproxy simulate` and `aiproxy replay`: experiments that need no daemon."""
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,6 +38,11 @@ def simulate(
         bool, Parameter(negative=(), help="Check every promise at every step; slow.")
     ] = False,
     skip_broken: SkipBroken = False,
+    plot: Annotated[Path | None, Parameter(help="Draw the figures into this file, as SVG.")] = None,
+    progress: Annotated[
+        bool | None,
+        Parameter(help="Say on standard error how far it is; default: on a terminal."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Compare policies on a request trace or on a daemon's journal."""
@@ -51,9 +57,11 @@ def simulate(
             pure=pure,
             checked=checked,
             skip_broken=skip_broken,
+            progress=Progress() if progress or (progress is None and sys.stderr.isatty()) else None,
         )
-        # Each row is told as it comes: a long trace takes minutes.
-        told = list(_told_progress(rows))
+        told = list(rows)
+    if plot is not None:
+        _draw(plot, file.name, told)
     if json:
         print_json(told)
     else:
@@ -105,9 +113,35 @@ def _lab_errors() -> Iterator[None]:
         raise CommandFailed(FAILED, f"aiproxy: {error}") from None
 
 
-def _told_progress(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Say on a terminal which simulation is done."""
-    for row in rows:
-        if sys.stderr.isatty():
-            print(f"{row['policy']} on {row['capacity']}: done", file=sys.stderr)
-        yield row
+def _draw(path: Path, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the figures.
+
+    Raises:
+        CommandFailed: the file cannot be written.
+    """
+    from ._plot import svg
+
+    try:
+        path.write_text(svg(title, rows), encoding="utf-8")
+    except OSError as error:
+        raise CommandFailed(FAILED, f"aiproxy: {path}: cannot be written: {error}") from None
+
+
+class Progress:
+    """Says how far simulations are: one line that changes on a terminal, else a line a second."""
+
+    def __init__(self) -> None:
+        self._said_at = time.monotonic()
+
+    def __call__(self, what: str, share: float) -> None:
+        on_terminal = sys.stderr.isatty()
+        now = time.monotonic()
+        # What is over within a moment need not be said.
+        if share < 1.0 and now - self._said_at < (0.1 if on_terminal else 1.0):
+            return
+        self._said_at = now
+        text = f"{what}: {share:.0%}"
+        if on_terminal:
+            print(f"\r\x1b[K{text}", end="\n" if share == 1.0 else "", file=sys.stderr, flush=True)
+        else:
+            print(text, file=sys.stderr, flush=True)

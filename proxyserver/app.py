@@ -15,6 +15,7 @@ from proxycore import RAM, Fact, RunId
 from . import http
 from ._adoption import remove_unused
 from .conductor import Conductor
+from .decisions import Decisions
 from .experience import ExperienceStore
 from .gauges import Gauges, Report
 from .gauges.gpus import gpu_gauge
@@ -62,6 +63,9 @@ async def serve(
             log_fact(fact, trio.current_time())
             gauges.note(fact)
 
+        policy = policy_named(server.policy)
+        decisions = Decisions(policy.name)
+
         def measure() -> None:
             gauges.measure_now()
 
@@ -72,7 +76,8 @@ async def serve(
             connect=UpstreamConnections,
             tell=tell,
             journal_file=journal_file,
-            policy=policy_named(server.policy),
+            policy=policy,
+            decisions=decisions,
             measure=measure,
         )
         gauges = _gauges(settings, runtimes, conductor)
@@ -92,7 +97,7 @@ async def serve(
             nursery.start_soon(experience.keep, conductor.view)
             nursery.start_soon(gauges.run)
             app = http.make_app(
-                conductor, settings, gauges, on_request=log_request, nursery=nursery
+                conductor, settings, gauges, decisions, on_request=log_request, nursery=nursery
             )
             with patience:
                 async with trio.open_nursery() as serving:

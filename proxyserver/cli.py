@@ -6,25 +6,22 @@ A command imports what it needs when it runs, so that the next one starts at onc
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
-from ._command import FAILED, NOT_READY, UNREACHABLE, USAGE, CommandFailed, Json, print_json
+from ._command import FAILED, USAGE, CommandFailed, Json, fail, listed, print_json
 from ._console import is_rich
+from ._daemon_commands import explain, logs, restart, start, status, stop
 from ._lab_commands import replay, simulate
 from .shapes import CacheType
 
 if TYPE_CHECKING:
     from proxyserver.settings import Settings
 
-    from .client import Client
-
-Url = Annotated[str, Parameter(name="--url", env_var="AIPROXY_URL", help="Where the daemon is.")]
 Config = Annotated[
     Path | None,
     Parameter(
@@ -33,11 +30,9 @@ Config = Annotated[
         "for configurations (XDG).",
     ),
 ]
-Wait = Annotated[bool, Parameter(name="--wait", help="Return when it is done, or at once.")]
 PORTS = Number(gte=0, lte=65535)
 AtLeast0 = Annotated[int | None, Parameter(validator=Number(gte=0))]
 AtLeast1 = Annotated[int | None, Parameter(validator=Number(gte=1))]
-DAEMON = "http://127.0.0.1:8787"
 
 
 def _version() -> str:
@@ -54,8 +49,8 @@ app = App(
 )
 config_app = App(name="config", help="Look at the configuration.")
 app.command(config_app)
-app.command(simulate)
-app.command(replay)
+for command in (status, start, stop, restart, logs, explain, simulate, replay):
+    app.command(command)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -98,7 +93,7 @@ def serve(
 
     settings = _load(_config_path(config), with_images=True)
     if host is not None and not _is_loopback(host):
-        _fail(f"--host {host}: it listens on loopback only; put a reverse proxy in front", USAGE)
+        fail(f"--host {host}: it listens on loopback only; put a reverse proxy in front", USAGE)
     said = settings.server
     server = attrs.evolve(
         said,
@@ -128,91 +123,11 @@ def demo(
     from .demo import DemoFailed, run_demo
 
     if json and not once:
-        _fail("--json is for --once", USAGE)
+        fail("--json is for --once", USAGE)
     try:
         run_demo(once=once, port=port, parts=parts, json=json)
     except DemoFailed as error:
-        _fail(f"demo: {error}")
-
-
-@app.command
-def status(
-    service: Annotated[
-        str | None, Parameter(help="Only this one; exit code 4 if not ready.")
-    ] = None,
-    /,
-    *,
-    url: Url = DAEMON,
-    json: Json = False,
-) -> None:
-    """Show what runs, what it holds, and why."""
-    from ._console import device_rows, print_table, service_rows, troubles
-
-    with _daemon(url) as daemon:
-        health = daemon.health()
-    if service is not None:
-        every = health["services"]
-        health["services"] = [one for one in every if service in (one["id"], *one["aliases"])]
-        if not health["services"]:
-            _fail(
-                f"there is no service {service!r}; there are: {_list(one['id'] for one in every)}"
-            )
-    if json:
-        print_json(health)
-    else:
-        print_table(service_rows(health["services"]))
-        if service is None:
-            print()
-            print_table(device_rows(health["devices"]))
-        for trouble in troubles(health):
-            print(f"\n{trouble}")
-    if service is not None and health["services"][0]["state"] != "ready":
-        raise CommandFailed(NOT_READY, f"{service} is not ready")
-
-
-@app.command
-def start(service: str, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
-    """Start a service by hand; return when it is ready."""
-    _act("start", service, wait=wait, url=url, json=json)
-
-
-@app.command
-def stop(
-    service: str,
-    /,
-    *,
-    force: Annotated[
-        bool, Parameter(negative=(), help="Cut running requests instead of letting them finish.")
-    ] = False,
-    wait: Wait = True,
-    url: Url = DAEMON,
-    json: Json = False,
-) -> None:
-    """Stop a service; return when it is down."""
-    _act("stop", service, wait=wait, force=force, url=url, json=json)
-
-
-@app.command
-def restart(service: str, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
-    """Stop and start a service; return when it is ready."""
-    _act("restart", service, wait=wait, url=url, json=json)
-
-
-@app.command
-def logs(
-    service: str,
-    /,
-    *,
-    follow: Annotated[
-        bool, Parameter(name=("--follow", "-f"), negative=(), help="Go on as lines come.")
-    ] = False,
-    tail: Annotated[int, Parameter(help="How many of the last lines.")] = 100,
-    url: Url = DAEMON,
-) -> None:
-    """Print what a service's server has written."""
-    with _daemon(url) as daemon:
-        for line in daemon.log_lines(service, tail=tail, follow=follow):
-            print(line, flush=True)
+        fail(f"demo: {error}")
 
 
 @app.command
@@ -246,7 +161,7 @@ def inspect(
     try:
         found = findings(file, Setting(ctx, parallel, cache_type, cache_type, gpu_layers))
     except (GgufError, OSError) as error:
-        _fail(str(error))
+        fail(str(error))
     if json:
         print_json(document(found))
     else:
@@ -290,34 +205,6 @@ def check(
         print(remark)
 
 
-def _act(verb: str, service: str, *, wait: bool, url: str, json: bool, force: bool = False) -> None:
-    with _daemon(url) as daemon:
-        after = daemon.act(verb, service, wait=wait, force=force)
-    if json:
-        print_json(after)
-    else:
-        run = "" if after["run"] is None else f" (run {after['run']})"
-        print(f"{after['id']} is {after['state']}{run}")
-
-
-@contextmanager
-def _daemon(url: str) -> "Iterator[Client]":
-    """Yield a client; its errors become exit codes.
-
-    Raises:
-        CommandFailed: the daemon is not there, or did not do it.
-    """
-    from .client import Client, DaemonRefused, DaemonUnreachable
-
-    try:
-        yield Client(url)
-    except DaemonUnreachable as error:
-        raise CommandFailed(UNREACHABLE, f"aiproxy: {error}") from None
-    except DaemonRefused as error:
-        code = NOT_READY if error.status == 504 else FAILED
-        raise CommandFailed(code, f"aiproxy: {error}") from None
-
-
 def _config_path(given: Path | None) -> Path:
     """Return the configuration to use: as given, else the first of the usual ones.
 
@@ -330,7 +217,7 @@ def _config_path(given: Path | None) -> Path:
     usual = (Path("aiproxy.yaml"), base / "aiproxy" / "aiproxy.yaml")
     found = next((path for path in usual if path.is_file()), None)
     if found is None:
-        _fail(f"no configuration: neither {usual[0]} here nor {usual[1]}; name one by --config")
+        fail(f"no configuration: neither {usual[0]} here nor {usual[1]}; name one by --config")
     return found
 
 
@@ -375,7 +262,7 @@ def _serve(settings: "Settings") -> None:
     try:
         run_plainly(serve_app, settings)
     except (AlreadyRunning, ListenError, OSError) as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 def _images(settings: "Settings", services: Sequence[str]) -> dict[str, list[str]]:
@@ -393,9 +280,9 @@ def _images(settings: "Settings", services: Sequence[str]) -> dict[str, list[str
         if isinstance(what, ContainerSpec):
             images.setdefault(what.image, []).append(name)
         elif what is None:
-            _fail(f"there is no service {name!r}; there are: {_list(known)}")
+            fail(f"there is no service {name!r}; there are: {listed(known)}")
         elif services:
-            _fail(f"{name} runs as a process: there is no image to pull")
+            fail(f"{name} runs as a process: there is no image to pull")
     return images
 
 
@@ -415,7 +302,7 @@ def _pull(settings: "Settings", image: str) -> None:
         with show(image) as progress:
             trio.run(runtime.pull, image, progress)
     except RuntimeFault as fault:
-        _fail(fault.cause.message)
+        fail(fault.cause.message)
 
 
 def _is_loopback(host: str) -> bool:
@@ -427,11 +314,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none"
-
-
-def _fail(message: str, code: int = FAILED) -> NoReturn:
-    raise CommandFailed(code, f"aiproxy: {message}")

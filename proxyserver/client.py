@@ -57,6 +57,21 @@ class Client:
         query |= {"force": "true"} if force else {}
         return self._json("POST", _path(service, verb), ACT_S, query)
 
+    def decisions(self, **wanted: str | int) -> list[dict[str, Any]]:
+        """Return what the daemon decided of late, the newest last.
+
+        Args:
+            **wanted: the query: `service`, `request`, `ticket`, `kind`, `limit`.
+
+        Raises:
+            DaemonUnreachable: nobody answers.
+            DaemonRefused: the daemon answered with an error.
+        """
+        query = {name: str(value) for name, value in wanted.items()}
+        answer = self._json("GET", "/api/v1/decisions", LOOK_S, query)
+        found: list[dict[str, Any]] = answer["decisions"]
+        return found
+
     def log_lines(self, service: str, *, tail: int, follow: bool) -> Iterator[str]:
         """Yield the last lines of a service's log, then, if asked, those that come.
 

@@ -25,7 +25,6 @@ from proxycore import (
     MeasureMemory,
     MemoryMeasured,
     MemoryUnknown,
-    ModelId,
     Refuse,
     RequestArrived,
     RequestFinished,
@@ -50,7 +49,9 @@ from proxycore import (
 
 from . import readiness
 from ._adoption import is_good, remove
+from ._answer import Answer
 from ._run import C, C_co, Judge, Run
+from .decisions import Decisions
 from .journal_file import JournalFile
 from .refused import Refused
 from .runtime import (
@@ -82,28 +83,6 @@ class RuntimeState:
     message: str
 
 
-@attrs.define(eq=False)
-class _Answer(Generic[C]):
-    """What the core will say about one ticket."""
-
-    said: trio.Event = attrs.field(factory=trio.Event)
-    run: Run[C] | None = None
-    """Not only its number: it may be gone again before the one who asked gets his turn."""
-    refused: Refused | None = None
-
-    def say(self, *, run: Run[C] | None = None, refused: Refused | None = None) -> None:
-        self.run, self.refused = run, refused
-        self.said.set()
-
-    async def wait(self) -> Run[C]:
-        if not self.said.is_set():  # Most are said at once: they need not wait for their turn.
-            await self.said.wait()
-        if self.refused is not None:
-            raise self.refused
-        assert self.run is not None
-        return self.run
-
-
 class Conductor(Generic[C]):
     """Tells the core what happens, and does what it says.
 
@@ -118,6 +97,7 @@ class Conductor(Generic[C]):
         tell: is told every fact (changes, refusals, explanations); it must return at once.
         journal_file: where events are written down; None: nowhere.
         policy: who values what could be stopped; None: the default.
+        decisions: where what the core decides is remembered, with why.
         measure: is told that the memory of a run that is gone is awaited; it returns at once, and
             `note` is told what was measured.
         judge: who says whether a server answers.
@@ -133,10 +113,12 @@ class Conductor(Generic[C]):
         tell: Callable[[Fact], None],
         journal_file: JournalFile | None = None,
         policy: EvictionPolicy | None = None,
+        decisions: Decisions | None = None,
         measure: Callable[[], None] = lambda: None,
         judge: Judge = readiness,
     ) -> None:
         self._core = Core(config, now=trio.current_time(), policy=policy)
+        self._decisions = decisions or Decisions(self._core.policy.name)
         self._services = services
         self._runtimes = runtimes
         self._connect = connect
@@ -145,7 +127,7 @@ class Conductor(Generic[C]):
         self._measure = measure
         self._journal = journal_file
         self._runs: dict[RunId, Run[C]] = {}
-        self._answers: dict[TicketId, _Answer[C]] = {}
+        self._answers: dict[TicketId, Answer[C]] = {}
         self._reports: dict[ServiceId, ExitReport] = {}
         self._last_runs: dict[ServiceId, RunId] = {}
         self._states: dict[str, RuntimeState] = {}
@@ -173,18 +155,23 @@ class Conductor(Generic[C]):
 
     @asynccontextmanager
     async def slot(
-        self, service: ServiceId, *, model: ModelId | None = None, wait_s: float | None = None
+        self,
+        service: ServiceId,
+        *,
+        wait_s: float | None = None,
+        request: str | None = None,
     ) -> AsyncIterator[Slot[C]]:
         """Wait for a place at a run of the service, and hold it inside the block.
 
-        Leaving the block, or being cancelled in or before it, finishes the request.
+        Leaving the block, or being cancelled in or before it, finishes the request, whose id is
+        `request`.
 
         Raises:
             Refused: there is no place, and why.
         """
         ticket, deadline_at = self._new_ticket(service, wait_s)
-        answer = self._answers[ticket] = _Answer()
-        self._handle(RequestArrived(ticket, service, deadline_at, model))
+        answer = self._answers[ticket] = Answer(request=request)
+        self._handle(RequestArrived(ticket, service, deadline_at))
         try:
             run = await answer.wait()
             assert run.connections is not None
@@ -192,6 +179,7 @@ class Conductor(Generic[C]):
         finally:
             del self._answers[ticket]
             if answer.refused is None:
+                self._decisions.left(ticket, trio.current_time())
                 self._handle(RequestFinished(ticket))
 
     async def start(self, service: ServiceId, *, restart: bool = False) -> RunId:
@@ -203,7 +191,7 @@ class Conductor(Generic[C]):
             Refused: it cannot start, and why.
         """
         ticket, deadline_at = self._new_ticket(service, None)
-        answer = self._answers[ticket] = _Answer()
+        answer = self._answers[ticket] = Answer()
         request = RestartRequested if restart else StartRequested
         self._handle(request(ticket, service, deadline_at))
         try:
@@ -273,6 +261,7 @@ class Conductor(Generic[C]):
         effects = self._core.handle(event, now)
         if self._journal is not None and (line := journal.ordered(effects)) is not None:
             self._journal.add(line)
+        self._decisions.note(effects, now, self._request_of)
         for effect in effects:
             self._do(effect)
         deadline = self._core.deadline()
@@ -313,6 +302,10 @@ class Conductor(Generic[C]):
                 self._tell(effect)
             case _:
                 assert_never(effect)
+
+    def _request_of(self, ticket: TicketId) -> str | None:
+        answer = self._answers.get(ticket)
+        return None if answer is None else answer.request
 
     async def _keep_time(self) -> None:
         """Tick when the core's deadline has come."""

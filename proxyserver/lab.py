@@ -2,8 +2,9 @@
 
 import gzip
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def simulate(
     pure: bool = False,
     checked: bool = False,
     skip_broken: bool = False,
+    progress: Callable[[str, float], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the figures of each policy on each capacity.
 
@@ -61,6 +63,7 @@ def simulate(
         pure: nothing takes time, and each row has the least possible load as well.
         checked: check every promise at every step.
         skip_broken: go on after broken lines.
+        progress: is told which simulation has come how far, from 0.0 to 1.0.
 
     Raises:
         LabError: what is wrong with any of that.
@@ -74,10 +77,15 @@ def simulate(
         gpus = [device.capacity for device in machine.config.devices if device.id != "ram"]
         least = _least(machine) if pure else None
         for decider in deciders:
+            capacity = " + ".join(map(in_gib, gpus))
             report = run_simulation(
-                machine, decider, machine=Machine(instant=pure), checked=checked
+                machine,
+                decider,
+                machine=Machine(instant=pure),
+                checked=checked,
+                progress=progress and partial(progress, f"{decider.name} on {capacity}"),
             )
-            row = {"capacity": " + ".join(map(in_gib, gpus)), "policy": decider.name}
+            row = {"capacity": capacity, "policy": decider.name}
             bound = {"load_over_least": report.load_s / least} if least else {}
             yield row | attrs.asdict(report) | bound
 

@@ -36,6 +36,14 @@ Environment: TypeAlias = Annotated[Mapping[str, str], "environment"]
 """A mapping or a list of NAME=value, as in compose; a bare NAME takes the daemon's own value."""
 ExtraHosts: TypeAlias = Annotated[tuple[tuple[str, str], ...], "hosts"]
 """A mapping or a list of name:address, as in compose."""
+EnvironmentFiles: TypeAlias = Annotated[Mapping[str, str], "environment files"]
+"""One path or a list of them; what the files say, the later ones winning."""
+Texts: TypeAlias = Annotated[tuple[str, ...], "texts"]
+"""One text, or a list of them, as in compose."""
+Pairs: TypeAlias = Annotated[tuple[tuple[str, str], ...], "pairs"]
+"""A mapping or a list of name=value, as in compose."""
+Probing: TypeAlias = Annotated[tuple[str, ...], "probing"]
+"""A health check's command: a text for a shell, or a list that begins with CMD or CMD-SHELL."""
 Gpus: TypeAlias = Annotated[bool, "gpus"]
 """`all`, true, false or a count: whether GPUs are wanted; which ones is up to the placement."""
 CacheType: TypeAlias = Literal[

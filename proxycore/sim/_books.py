@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import attrs
 
 from .._ids import DeviceId, RunId, ServiceId, TicketId
+from .._leavers import LINGER_GAPS
 from .._memory import VERIFY_S
-from .._settle import LINGER_GAPS
 from .._verbs import OVERDUE_KILLS
 from ..config import CoreConfig, Placement, ServiceSpec, patience_s
 from ._memory import Memory, Taken
@@ -51,6 +51,8 @@ class Run:
     kept: bool
     """Started by hand: it may not be taken for room before it is ready."""
     started_at: float = 0.0
+    host: RunId | None = None
+    """Of a model: the run inside which it is loaded."""
     lives: bool = True
     uses: dict[DeviceId, int] = attrs.field(factory=dict)
     """What it physically uses now."""
@@ -97,6 +99,11 @@ class Run:
         """It gets no new requests."""
         return self.cut_at is not None or self.drains_for is not None
 
+    @property
+    def serving(self) -> bool:
+        """It answers, and does not leave."""
+        return self.ready and self.stop_at is None and not self.draining
+
 
 @attrs.define
 class Books:
@@ -136,8 +143,67 @@ class Books:
             if client.stage is Stage.WAITING and service in (None, client.service)
         ]
 
+    def models(self, service: ServiceId) -> list[ServiceId]:
+        """Return the models inside a service."""
+        return [spec.id for spec in self.config.services if spec.host == service]
+
+    def loaded(self, run: Run) -> list[Run]:
+        """Return the models that a run holds, loads or unloads."""
+        return [one for one in self.current.values() if one.host == run.id]
+
+    def host_of(self, run: Run) -> Run | None:
+        """Return the run inside which a model is loaded."""
+        return None if run.host is None else self.runs[run.host]
+
+    def wanted_by(self, service: ServiceId) -> list[Client]:
+        """Return who waits for a service or for a model inside it, in order of arrival."""
+        wanted = (service, *self.models(service))
+        return [client for client in self.waiting() if client.service in wanted]
+
+    def in_flight(self, run: Run) -> bool:
+        """Tell whether a run serves anybody, by a model of it or without."""
+        return any(one.in_flight for one in (run, *self.loaded(run)))
+
     def unused(self, run: Run) -> bool:
-        return not run.in_flight and not self.waiting(run.service)
+        """Nobody uses or wants it or a model inside it, and none is being loaded or unloaded."""
+        steady = all(one.ready and one.stop_at is None for one in self.loaded(run))
+        return steady and not self.in_flight(run) and not self.wanted_by(run.service)
+
+    def seeker(self, service: ServiceId) -> ServiceId | None:
+        """Return who must get room for those who wait for a service: it, or first its host.
+
+        None: it has a run, or its host is coming or leaving.
+        """
+        spec = self.specs[service]
+        host = None if spec.host is None else self.current.get(spec.host)
+        if spec.host is not None and host is None:
+            return spec.host
+        if service in self.current or not (host is None or host.serving):
+            return None
+        return service
+
+    def placements(self, service: ServiceId) -> tuple[Placement, ...]:
+        """Return where a service may be placed now; of a model, its host must run.
+
+        With what it is expected to take there.
+        """
+        spec = self.specs[service]
+        if spec.host is not None:
+            place = self.current[spec.host].placement
+            return spec.placements_in(self.specs[spec.host], place)
+        return tuple(self.memory.expected(service, one) for one in spec.placements)
+
+    def ways(self, service: ServiceId) -> list[list[Placement]]:
+        """Return all that a service could claim, of a model together with what its host would."""
+        spec = self.specs[service]
+        if spec.host is None:
+            return [[placement] for placement in self.placements(service)]
+        host = self.specs[spec.host]
+        return [
+            [place, inside]
+            for place in host.placements
+            for inside in spec.placements_in(host, place)
+        ]
 
     def usable(self) -> dict[DeviceId, int]:
         return {device.id: device.capacity - device.headroom for device in self.config.devices}
@@ -158,13 +224,13 @@ class Books:
             (
                 run.placement
                 for run in self.current.values()
-                if not run.promised and run.id not in leaving
+                if not self.promised(run) and run.id not in leaving
             ),
         )
         staying = [
-            _taken(run)
+            self._taken(run)
             for run in self.current.values()
-            if not run.promised and run.id not in leaving
+            if not self.promised(run) and run.id not in leaving
         ]
         for device, lack in self.memory.lacks(self.taken(), staying, most=most).items():
             room[device] -= lack
@@ -175,12 +241,15 @@ class Books:
         return room
 
     def taken(self) -> list[Taken]:
-        return [_taken(run) for run in self.current.values()]
+        return [self._taken(run) for run in self.current.values()]
 
-    def placements(self, service: ServiceId) -> tuple[Placement, ...]:
-        """Return where a service may live, with what it is expected to take."""
-        declared = self.specs[service].placements
-        return tuple(self.memory.expected(service, placement) for placement in declared)
+    def _taken(self, run: Run) -> Taken:
+        claims = tuple(one.placement for one in (run, *self.loaded(run)))
+        return Taken(run.id, run.placement, run.ready, run.host, claims)
+
+    def is_shared(self, service: ServiceId) -> bool:
+        """Tell whether its memory is measured together with that of others."""
+        return self.specs[service].host is not None or bool(self.models(service))
 
     def declared(self, run: Run) -> Placement | None:
         """Return what the configuration says of the place where a run is; None: nothing."""
@@ -197,27 +266,42 @@ class Books:
             for run in self.runs.values()
         )
 
-    def evictable(self, run: Run) -> bool:
-        """Tell whether the core may stop this run to make room."""
+    def promised(self, run: Run) -> bool:
+        """Tell whether others may be promised its bytes: a model leaves with its host."""
+        host = self.host_of(run)
+        if host is not None and (host.stop_at is not None or host.draining):
+            return host.promised
+        return run.promised
+
+    def movable(self, run: Run) -> bool:
+        """Tell whether anything but what it serves may keep this run."""
+        host = self.host_of(run)
         return (
             run.stop_at is None
             and not run.draining
-            and (run.ready or not run.kept)
-            and self.unused(run)
             and not self.specs[run.service].pinned
             and run.service not in self.lost
+            and (host is None or host.serving)
+        )
+
+    def evictable(self, run: Run) -> bool:
+        """Tell whether the core may stop this run to make room."""
+        return (
+            self.movable(run)
+            and (run.ready or not run.kept)
+            and self.unused(run)
+            and all(map(self.evictable, self.loaded(run)))
         )
 
     def drainable(self, run: Run) -> bool:
         """Tell whether a run that serves may be drained for one whose patience is over."""
         waiting = self.waiting(run.service)
         return (
-            run.ready
-            and run.stop_at is None
-            and not run.draining
-            and not self.specs[run.service].pinned
-            and run.service not in self.lost
+            self.movable(run)
+            and run.ready
             and (not waiting or waiting[0].ticket > run.batch_max)
+            and all(map(self.drainable, self.loaded(run)))
+            and not any(model in self.reserved for model in self.models(run.service))
         )
 
     def idle_until(self, run: Run) -> float | None:
@@ -231,11 +315,15 @@ class Books:
     def surely_evictable(self, run: Run) -> bool:
         """Tell whether it may be stopped even for one who can wait: it is not soon back."""
         gap_max = self.gap_max.get(run.service, 0.0)
-        return self.evictable(run) and self.now >= run.rested_at + LINGER_GAPS * gap_max
+        return (
+            self.evictable(run)
+            and self.now >= run.rested_at + LINGER_GAPS * gap_max
+            and all(map(self.surely_evictable, self.loaded(run)))
+        )
 
     def patient_until(self, service: ServiceId) -> float:
         """Return when those who wait for a service need not let others pass any more."""
-        arrived_at = self.waiting(service)[0].arrived_at
+        arrived_at = self.wanted_by(service)[0].arrived_at
         patient_from = max(arrived_at, self.patient_from.get(service, arrived_at))
         load_s = self.memory.load_s(service, self.specs[service].load_s)
         return patient_from + patience_s(load_s)
@@ -243,9 +331,10 @@ class Books:
     def first_impatient(self) -> ServiceId | None:
         """Return who is first in line for room of those whose patience is over."""
         for client in self.waiting():
-            service = client.service
-            waits_for_room = service not in self.current and service not in self.lost
-            if waits_for_room and self.now >= self.patient_until(service):
+            service = self.seeker(client.service)
+            if service is None or service in self.lost:
+                continue
+            if self.now >= self.patient_until(service):
                 return service
         return None
 
@@ -254,14 +343,13 @@ class Books:
         idle = [run for run in self.current.values() if self.surely_evictable(run)]
         if self.first_impatient() == service:
             idle = [
-                run for run in self.current.values() if self.evictable(run) or self.drainable(run)
+                run
+                for run in self.current.values()
+                if (self.evictable(run) or self.drainable(run))
+                and run.service != self.specs[service].host
             ]
         room = self.promisable(most=False, without=idle)
         return any(fits(placement, room) for placement in self.placements(service))
-
-
-def _taken(run: Run) -> Taken:
-    return Taken(run.id, run.placement, run.ready)
 
 
 def less(room: dict[DeviceId, int], placements: Iterable[Placement]) -> dict[DeviceId, int]:

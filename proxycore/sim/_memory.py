@@ -18,6 +18,10 @@ class Taken:
     run: RunId
     placement: Placement
     loaded: bool
+    host: RunId | None
+    """Of a model: the run that it is measured with."""
+    claims: tuple[Placement, ...]
+    """Its own, and those of what lives inside it."""
 
 
 @attrs.define
@@ -87,9 +91,9 @@ class Memory:
             if told is None:
                 continue
             foreign = self.foreign(told, taken)
-            over = sum(max(0, _seen(told, one) - one.placement.on(device.id)) for one in staying)
+            over = sum(max(0, _seen(told, one) - _claim(one, device.id)) for one in staying)
             used = told.total - told.free
-            within = sum(min(_seen(told, one), one.placement.on(device.id)) for one in taken)
+            within = sum(min(_seen(told, one), _claim(one, device.id)) for one in taken)
             over = min(over, max(0, used - within))
             if most:
                 foreign = min(foreign, self.calm.get(device.id, foreign))
@@ -145,9 +149,15 @@ class Memory:
 
 def _seen(told: ev.MemoryMeasured, one: Taken) -> int:
     by_run = dict(told.by_run)
+    if one.host in by_run:
+        return 0
     if told.complete or one.run in by_run or not one.loaded:
         return by_run.get(one.run, 0)
     return one.placement.on(told.device)
+
+
+def _claim(one: Taken, device: DeviceId) -> int:
+    return sum(claim.on(device) for claim in one.claims)
 
 
 def _shape(placement: Placement) -> list[int]:

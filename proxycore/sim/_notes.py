@@ -1,7 +1,7 @@
 """What the World does itself, entered into its books before the core hears of it."""
 
 from .. import events as ev
-from .._ids import TicketId
+from .._ids import ServiceId, TicketId
 from ._books import Books, Client, Run, Stage
 
 
@@ -23,9 +23,14 @@ class Notes:
                 run = books.current.get(event.service)
                 if run is not None and run.stop_at is None:
                     self._note_by_hand(run, event)
+                host = self._host_of(event.service)
+                if host is not None and host.stop_at is None:
+                    self._note_model_by_hand(host, event)
             case ev.ShutdownRequested():
                 books.closing = True
                 for run in books.current.values():
+                    if run.host is not None:
+                        continue  # It ends with its host.
                     run.cut_at, run.leaves_for_good = event.deadline_at, True
                     run.drains_for = None
             case ev.RunAlive() | ev.RunReady() | ev.RunStuck() | ev.RunGone():
@@ -34,6 +39,7 @@ class Notes:
                     self._note_run(run, event)
             case ev.RunsFound():
                 for found in event.found:
+                    host = self._host_of(found.service)
                     run = Run(
                         found.service,
                         found.run,
@@ -42,14 +48,17 @@ class Notes:
                         self.books.now,
                         rested_at=self.books.now,
                         kept=False,
+                        host=None if host is None else host.id,
                         ready=True,
                     )
                     books.runs[run.id] = books.current[run.service] = run
             case ev.RuntimeLost():
-                books.lost |= dict.fromkeys(event.services)
+                for service in event.services:
+                    books.lost |= dict.fromkeys((service, *books.models(service)))
             case ev.RuntimeFound():
                 for service in event.services:
-                    books.lost.pop(service, None)
+                    for one in (service, *books.models(service)):
+                        books.lost.pop(one, None)
             case ev.MemoryMeasured():
                 leaving = books.verifying() or any(
                     run.stop_at is not None for run in books.current.values()
@@ -66,24 +75,43 @@ class Notes:
                 pass
 
     def _note_arrival(self, client: Client) -> None:
-        books, service = self.books, client.service
-        if not client.by_hand and service in books.rested:
-            gap_s = self.books.now - books.rested.pop(service)
-            books.gap_max[service] = max(gap_s, books.gap_max.get(service, 0.0))
+        books = self.books
+        for service in (client.service, books.specs[client.service].host):
+            if service is not None and not client.by_hand and service in books.rested:
+                gap_s = books.now - books.rested.pop(service)
+                books.gap_max[service] = max(gap_s, books.gap_max.get(service, 0.0))
         books.clients[client.ticket] = client
+
+    def _host_of(self, service: ServiceId) -> Run | None:
+        """Return the run of the host of a model, if it is one and its host has one."""
+        host = self.books.specs[service].host
+        return None if host is None else self.books.current.get(host)
 
     def _note_finished(self, ticket: TicketId) -> None:
         client = self.books.clients.pop(ticket, None)
         if client is None:
             return
-        if client.stage is Stage.SERVED and client.run is not None:
-            run = self.books.runs[client.run]
+        run, host = self.books.current.get(client.service), self._host_of(client.service)
+        if client.stage is Stage.SERVED and run is not None:
             del run.in_flight[ticket]
             run.rested_at = self.books.now
             run.served = True
-            if self.books.unused(run):
-                self.books.rested[run.service] = self.books.now
+            for one in (run, host):
+                if one is not None and self.books.unused(one):
+                    self.books.rested[one.service] = self.books.now
+        for one in (run, host):
+            if one is not None and host is not None and client.stage is not Stage.BROKEN:
+                one.rested_at = self.books.now
         client.stage = Stage.OVER
+
+    def _note_model_by_hand(
+        self, host: Run, event: ev.StartRequested | ev.RestartRequested | ev.StopRequested
+    ) -> None:
+        """A host whose model is wanted by hand is wanted itself."""
+        if not isinstance(event, ev.StopRequested):
+            host.kept |= host.starting
+            if not host.leaves_for_good:
+                host.cut_at = None
 
     def _note_by_hand(
         self, run: Run, event: ev.StartRequested | ev.RestartRequested | ev.StopRequested
@@ -121,18 +149,25 @@ class Notes:
             case ev.RunStuck() if run.ready:
                 run.stuck = True
             case ev.RunGone():
-                run.told_gone, run.gone_at = True, self.books.now
                 self._learn(run, event.cause)
-                del self.books.current[run.service]
                 self.books.last_failed[run.service] = run.stop_at is None or run.blamed
-                for ticket in run.in_flight:
-                    self.books.clients[ticket].stage = Stage.BROKEN
-                run.in_flight.clear()
+                for one in (*self.books.loaded(run), run):
+                    self._forget(one)
             case _:
                 pass
 
+    def _forget(self, run: Run) -> None:
+        """The end of a run was told: its own, or that of its host."""
+        run.told_gone, run.gone_at = True, self.books.now
+        del self.books.current[run.service]
+        for ticket in run.in_flight:
+            self.books.clients[ticket].stage = Stage.BROKEN
+        run.in_flight.clear()
+
     def _learn(self, run: Run, cause: ev.Cause) -> None:
         """Note the life of a run that teaches what its service takes."""
+        if self.books.is_shared(run.service):
+            return
         declared = self.books.declared(run)
         out_of_memory = cause.out_of_memory and run.stop_at is None
         if declared is not None and (out_of_memory or run.served):

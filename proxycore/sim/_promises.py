@@ -11,7 +11,7 @@ from .. import events as ev
 from .._ids import RAM, DeviceId, RunId, ServiceId
 from .._lifecycle import State
 from .._memory import LOW_S
-from ..config import Placement
+from ..config import Placement, Unit
 from ._books import Books, Client, Run, Stage, fits, less
 
 
@@ -85,6 +85,7 @@ class Inspector:
             if 0 < effect.placement.on(device) > free[device] - lack:
                 broken(1, f"run {effect.run} of {effect.service} needs more than is measured free")
         spec = books.specs[effect.service]
+        self._check_host(effect)
         if effect.placement not in books.placements(effect.service):
             broken(1, f"run {effect.run} of {effect.service} claims what no placement says")
         self._check_promised(effect, free)
@@ -97,8 +98,19 @@ class Inspector:
             start_max_at=books.now + spec.start_max_s,
             rested_at=books.now,
             started_at=books.now,
-            kept=any(client.by_hand for client in books.waiting(effect.service)),
+            kept=any(client.by_hand for client in books.wanted_by(effect.service)),
+            host=effect.host,
+            lives=effect.host is None or books.runs[effect.host].lives,
         )
+
+    def _check_host(self, effect: fx.StartRun) -> None:
+        """Object to a model that is loaded anywhere but in a run of its host that serves."""
+        host = self.books.specs[effect.service].host
+        run = None if host is None else self.books.current.get(host)
+        if effect.host != (None if run is None else run.id):
+            broken(16, f"run {effect.run} of {effect.service} is told to live in {effect.host}")
+        if host is not None and (run is None or not run.serving):
+            broken(16, f"{effect.service} is loaded though {host} is not ready for it")
 
     def _check_promised(self, effect: fx.StartRun, free: dict[DeviceId, int]) -> None:
         """Object to a start that takes bytes which somebody promised earlier still lacks."""
@@ -120,17 +132,27 @@ class Inspector:
         run = self._known(effect)
         slow = run.starting and books.now >= run.start_until
         for_room = self._victims.pop(run.id, None) is not None
-        if run.in_flight:
+        stuck = run.stuck or any(map(self._is_overdue, books.loaded(run)))
+        host = books.host_of(run)
+        if host is not None and host.stop_at is not None:
+            broken(16, f"{run.service} is to be unloaded, though its host ends")
+        if books.in_flight(run):
             cut = run.cut_at is not None and books.now >= run.cut_at
             cuts = books.specs[run.service].drain_cuts and run.drains_for is not None
             cut |= cuts and books.now >= run.drain_until
-            if not cut and not run.stuck:
+            if not cut and not stuck:
                 broken(6, f"run {run.id} of {run.service} is stopped while it serves")
-        elif not run.draining and not run.stuck and not slow and not for_room:
+        elif not run.draining and not stuck and not slow and not for_room:
             self._check_idle(run, event)
-        run.blamed |= run.stuck or slow
-        run.stop_at = books.now if run.stop_at is None else run.stop_at
+        run.blamed |= stuck or slow
         run.asked |= run.service not in books.lost
+        for one in (run, *books.loaded(run)):
+            one.stop_at = books.now if one.stop_at is None else one.stop_at
+
+    def _is_overdue(self, run: Run) -> bool:
+        """Tell whether a model should have been unloaded long ago."""
+        grace_s = self.books.specs[run.service].grace_s
+        return run.stop_at is not None and self.books.now >= run.stop_at + grace_s
 
     def _relieves(self, run: Run) -> bool:
         """Tell whether a device of an idle run has been short of memory for long."""
@@ -144,9 +166,11 @@ class Inspector:
         if not isinstance(event, ev.RunGone) or not event.cause.out_of_memory:
             return False
         where = self.books.runs[event.run].placement
-        gpus = [device for device in where.devices if device != RAM]
+        units = {device.id: device.unit for device in self.books.config.devices}
+        memory = [device for device in where.devices if units[device] is Unit.BYTES]
+        gpus = [device for device in memory if device != RAM]
         return self.books.evictable(run) and any(
-            run.placement.on(device) for device in gpus or where.devices
+            run.placement.on(device) for device in gpus or memory
         )
 
     def _check_idle(self, run: Run, event: ev.Event) -> None:
@@ -156,13 +180,17 @@ class Inspector:
         spec = self.books.specs[run.service]
         if not run.ready or spec.pinned or spec.idle_s is None:
             broken(15, f"run {run.id} of {run.service} is stopped for no reason")
-        if self.books.waiting(run.service):
+        if self.books.wanted_by(run.service):
             broken(15, f"run {run.id} of {run.service} is stopped though somebody waits for it")
+        if not self.books.unused(run):
+            broken(15, f"run {run.id} of {run.service} is stopped while it loads or unloads")
         if self.books.now < run.rested_at + spec.idle_s:
             broken(15, f"run {run.id} of {run.service} is stopped before it was idle for long")
 
     def _kill(self, effect: fx.KillRun) -> None:
         run = self._known(effect)
+        if run.host is not None:
+            broken(16, f"{run.service} is no process that could be killed")
         grace_s = self.books.specs[run.service].grace_s
         if run.stop_at is None or self.books.now < run.stop_at + grace_s:
             broken(6, f"run {run.id} of {run.service} is killed before its grace is over")
@@ -185,6 +213,9 @@ class Inspector:
             broken(4, f"ticket {client.ticket} is sent to run {effect.run}, which is not ready")
         if run.stop_at is not None or run.draining:
             broken(4, f"ticket {client.ticket} is sent to run {run.id}, which is leaving")
+        host = books.host_of(run)
+        if host is not None and not host.serving:
+            broken(4, f"ticket {client.ticket} is sent to run {host.id}, which is leaving")
         if client.by_hand != isinstance(effect, fx.Started):
             broken(3, f"ticket {client.ticket} gets the wrong kind of answer: {effect}")
         if client.by_hand:
@@ -200,6 +231,13 @@ class Inspector:
         client.stage, client.run = Stage.SERVED, run.id
         run.in_flight[client.ticket] = None
 
+    def _touch_host(self, service: ServiceId) -> bool:
+        """Let a host not rest when something happens to a model of it; tell if it is one."""
+        host = self.books.specs[service].host
+        if host is not None and (run := self.books.current.get(host)) is not None:
+            run.rested_at = self.books.now
+        return host is not None
+
     def _refuse(self, effect: fx.Refuse, event: ev.Event) -> None:
         client = self._answered(effect)
         if not self._true(effect.reason, client, event):
@@ -213,19 +251,25 @@ class Inspector:
             broken(3, f"ticket {effect.ticket} is over or was answered before: {effect}")
         if client.service != effect.service:
             broken(3, f"ticket {effect.ticket} is for {client.service}: {effect}")
+        if self._touch_host(client.service) and client.service in self.books.current:
+            # Who waits for a model may do so because its host drains: it rests from then on.
+            self.books.current[client.service].rested_at = self.books.now
         return client
 
     def _true(self, reason: fx.Reason, client: Client, event: ev.Event) -> bool:
         """Tell whether the reason for a refusal is so, as far as the World knows."""
         books, service = self.books, client.service
         spec, run = books.specs[service], books.current.get(service)
+        if spec.host is not None and self._is_true_of_host(reason, spec.host, event):
+            return True
         match reason:
             case fx.Reason.QUEUE_FULL:
                 return not client.by_hand and len(books.waiting(service)) > spec.queue_max
             case fx.Reason.QUEUE_TIMEOUT:
                 return client.deadline_at <= books.now
             case fx.Reason.NEVER_FITS:
-                return not any(fits(one, books.usable()) for one in books.placements(service))
+                empty = books.usable()
+                return all(min(less(empty, way).values()) < 0 for way in books.ways(service))
             case fx.Reason.START_TIMEOUT:
                 return run is not None and run.blamed
             case fx.Reason.SERVICE_FAILED:
@@ -238,6 +282,19 @@ class Inspector:
                 return books.closing
             case _:
                 assert_never(reason)
+
+    def _is_true_of_host(self, reason: fx.Reason, host: ServiceId, event: ev.Event) -> bool:
+        """Tell whether who wants a model is refused for what became of its host."""
+        run = self.books.current.get(host)
+        match reason:
+            case fx.Reason.START_TIMEOUT:
+                return run is not None and run.blamed
+            case fx.Reason.SERVICE_FAILED:
+                return run is None and self.books.last_failed.get(host, False)
+            case fx.Reason.STOPPED:
+                return isinstance(event, ev.StopRequested) and event.service == host
+            case _:
+                return False
 
     # Room
 
@@ -255,17 +312,22 @@ class Inspector:
             elif not books.evictable(run):
                 broken(15, f"run {run.id} of {run.service} is wanted, yet shall leave for room")
             victims.append(run)
-            self._victims[run.id] = effect.service
+        for victim in victims:
+            if not any(victim.host == host.id for host in victims):
+                self._victims[victim.id] = effect.service
         if not fits(effect.placement, books.promisable(most=True, without=victims)):
             broken(15, f"{len(victims)} runs leave in vain: {effect.service} will not fit")
         for victim in victims:
-            others = [run for run in victims if run is not victim]
+            if victim.id not in self._victims:
+                continue  # It leaves with its host.
+            others = [run for run in victims if victim.id not in (run.id, run.host)]
             if fits(effect.placement, books.promisable(most=False, without=others)):
                 broken(15, f"run {victim.id} of {victim.service} leaves for nothing")
         self._placements[effect.service] = (effect.placement,)
         self._wanted(effect.want)
         may_leave = {one.service for one in effect.want.holders if one.stays is None}
-        if not may_leave.issuperset(victim.service for victim in victims):
+        leave = [victim.service for victim in victims if victim.id in self._victims]
+        if not may_leave.issuperset(leave):
             broken(15, f"who leaves for {effect.service} is told to stay: {effect.want}")
         if all(
             amount <= dict(effect.want.free)[device] for device, amount in effect.placement.amounts
@@ -298,6 +360,7 @@ class Inspector:
     def _changed(self, effect: fx.Changed) -> None:
         """Note who was promised room: the one thing that only the core can tell."""
         run = self.books.current.get(effect.service)
+        self._touch_host(effect.service)
         if effect.new is State.DRAINING and run is not None:
             if (service := self._victims.pop(run.id, None)) is not None:
                 run.drains_for = service
@@ -324,9 +387,9 @@ class Inspector:
                 broken(3, f"ticket {client.ticket} had no answer when its time was over")
         for service in services:
             run = books.current.get(service)
-            if run is None:
-                self._check_waits_for_room(service)
-            elif run.ready and run.stop_at is None:
+            if (seeker := books.seeker(service)) is not None:
+                self._check_waits_for_room(seeker)
+            elif run is not None and run.ready and run.stop_at is None:
                 self._check_waits_for_place(run)
 
     def _check_waits_for_room(self, service: ServiceId) -> None:
@@ -346,7 +409,10 @@ class Inspector:
     def _check_waits_for_place(self, run: Run) -> None:
         books = self.books
         limit = books.specs[run.service].concurrent_max
-        if run.draining and run.in_flight:
+        host = books.host_of(run)
+        if host is not None and not host.serving:
+            return
+        if run.draining and books.in_flight(run):
             return
         if limit is None or len(run.in_flight) < limit:
             broken(9, f"{run.service} is ready and has places free, yet some wait for it")

@@ -1,7 +1,7 @@
 """The real core on a simulated machine that does what it is told: fast enough for weeks."""
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Protocol, TypeAlias, assert_never
 
@@ -20,6 +20,8 @@ from .traffic import Request, Session, Traffic
 FOR_EVER_S = 1e9
 """Nobody gives up and no queue is ever full: who is refused would count as served at once."""
 QUEUE_MAX = 10**9
+
+PROGRESS_STEPS = 200
 
 GONE = ev.Cause("exit", "it ended")
 
@@ -53,6 +55,7 @@ def simulate(
     *,
     machine: Machine = Machine(),
     checked: bool = False,
+    progress: Callable[[float], None] | None = None,
 ) -> Report:
     """Let a core serve all requests of a trace, and all sessions; return what that took.
 
@@ -61,11 +64,12 @@ def simulate(
         policy: who values what could be stopped; None: the default.
         machine: how long things take.
         checked: whether a World checks every promise at every step, which is slow.
+        progress: is told now and then which share of the requests has come, and 1.0 at the end.
 
     Raises:
         Broken: a promise was broken, and `checked`.
     """
-    return _Simulation(traffic, policy, machine, checked=checked).run()
+    return _Simulation(traffic, policy, machine, checked=checked).run(progress)
 
 
 class _Simulation:
@@ -97,14 +101,20 @@ class _Simulation:
         self._loading: dict[RunId, None] = {}
         self._tally = Tally(self._config, self.now)
 
-    def run(self) -> Report:
+    def run(self, progress: Callable[[float], None] | None) -> Report:
+        requests = self._traffic.requests
+        told_every = max(1, len(requests) // PROGRESS_STEPS)
         for session in self._traffic.sessions:
             self._after(session.begins_at - self.now, session)
-        for request in self._traffic.requests:
+        for number, request in enumerate(requests):
+            if progress is not None and number % told_every == 0:
+                progress(number / len(requests))
             self._let_happen(request.at)
             self.now = request.at
             self._arrive(request)
         self._let_happen(None)
+        if progress is not None:
+            progress(1.0)
         return self._tally.report(self.now)
 
     def _let_happen(self, until: float | None) -> None:

@@ -5,12 +5,22 @@ from itertools import accumulate
 from random import Random
 
 from .._ids import RAM, DeviceId, ServiceId
-from ..config import CoreConfig, DeviceSpec, Placement, ServiceSpec
+from ..config import CoreConfig, DeviceSpec, Placement, ServiceSpec, Unit
 from ..policy import EvictionPolicy
 from ._books import Run, Stage
 from .world import World
 
 GPU0, GPU1 = DeviceId("gpu0"), DeviceId("gpu1")
+ONE_MODEL = DeviceId("router:models")
+_SHAPES: tuple[tuple[tuple[DeviceId, ...], ...], ...] = (
+    ((GPU0,),),
+    ((GPU0,),),
+    ((GPU0,), (GPU1,)),
+    ((GPU0, GPU1),),
+    ((GPU1,), (GPU0, GPU1)),
+    ((),),
+)
+"""On which devices a service may be placed: the alternatives of six kinds of services."""
 NAMES = ("coder", "chat", "embed", "rerank", "vision", "speech")
 
 
@@ -22,28 +32,48 @@ def random_config(random: Random) -> CoreConfig:
         DeviceSpec(RAM, 32, headroom=4),
     )
     names = random.sample(NAMES, random.randint(2, 5))
-    return CoreConfig(devices, tuple(_random_spec(ServiceId(name), random) for name in names))
+    services = [_random_spec(ServiceId(name), random) for name in names]
+    if random.random() < 0.5:
+        return CoreConfig(devices, tuple(services))
+    # A server with models, and now and then one that holds a single model at once.
+    host, shape = ServiceId("router"), random.choice(_SHAPES)
+    services[0] = _random_spec(host, random, size=3, shape=shape)
+    slot = ONE_MODEL if random.random() < 0.4 else None
+    services[3:] = [
+        _random_spec(
+            ServiceId(f"{host}/{name}"),
+            random,
+            size=random.choice((3, 6, 9)),
+            shape=random.choice((shape, shape, *_SHAPES)),
+            host=host,
+            slot=slot,
+        )
+        for name in ("small", "large", "huge")[: random.randint(2, 3)]
+    ]
+    slots = DeviceSpec(ONE_MODEL, 1, headroom=0, unit=Unit.MODELS)
+    return CoreConfig((*devices, slots), tuple(services))
 
 
-def _random_spec(service: ServiceId, random: Random) -> ServiceSpec:
-    ram = random.choice((0, 0, 2, 13))
-    vram = random.choice((3, 6, 6, 9, 9, 12, 12, 13, 15, 40))
+def _random_spec(
+    service: ServiceId,
+    random: Random,
+    *,
+    size: int | None = None,
+    shape: tuple[tuple[DeviceId, ...], ...] | None = None,
+    host: ServiceId | None = None,
+    slot: DeviceId | None = None,
+) -> ServiceSpec:
+    ram = random.choice((0, 0, 2, 13)) if size is None else random.choice((0, 2))
+    vram = size or random.choice((3, 6, 6, 9, 9, 12, 12, 13, 15, 40))
 
     def place(*devices: DeviceId) -> Placement:
-        return Placement.of([(RAM, ram), *((device, vram) for device in devices)])
+        amounts = [(RAM, ram), *((device, vram) for device in devices)]
+        return Placement.of(amounts if slot is None else [*amounts, (slot, 1)])
 
     return ServiceSpec(
         service,
-        random.choice(
-            (
-                (place(GPU0),),
-                (place(GPU0),),
-                (place(GPU0), place(GPU1)),
-                (place(GPU0, GPU1),),
-                (place(GPU1), place(GPU0, GPU1)),
-                (place(),),
-            )
-        ),
+        tuple(place(*devices) for devices in shape or random.choice(_SHAPES)),
+        host=host,
         load_s=random.choice((1.0, 10.0, 60.0)),
         concurrent_max=random.choice((None, None, 1, 2)),
         queue_max=random.choice((1, 2, 256)),
@@ -183,7 +213,8 @@ def _kill_core(world: World, random: Random) -> None:
 
 
 def _device(world: World, random: Random) -> DeviceId:
-    return random.choice(world.config.devices).id
+    devices = [device.id for device in world.config.devices if device.unit is Unit.BYTES]
+    return random.choice(devices)
 
 
 def _use(world: World, run: Run, random: Random) -> None:
@@ -200,7 +231,7 @@ def _intrude(world: World, random: Random) -> None:
 
 
 def _measure(world: World, random: Random) -> None:
-    for device in world.config.devices:
+    for device in (one for one in world.config.devices if one.unit is Unit.BYTES):
         if random.random() < 0.7:
             world.measure(device.id, complete=random.random() < 0.8)
 

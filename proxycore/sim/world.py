@@ -9,7 +9,7 @@ from .._core import Core
 from .._ids import DeviceId, RunId, ServiceId, TicketId
 from ..config import CoreConfig
 from ..policy import EvictionPolicy
-from ._books import Books, Client, Run, Stage, fits, less
+from ._books import Books, Client, Run, Stage, less
 from ._notes import Notes
 from ._promises import Inspector, broken
 
@@ -96,10 +96,11 @@ class World:
             run: which.
             late: whether its memory stays away until `give_back`.
         """
-        run.lives = False
-        if late:
-            for device, amount in run.uses.items():
-                self.books.memory.late[device] = self.books.memory.late.get(device, 0) + amount
+        memory = self.books.memory
+        for one in (run, *self.books.loaded(run)):
+            for device, amount in one.uses.items() if late and one.lives else ():
+                memory.late[device] = memory.late.get(device, 0) + amount
+            one.lives = False
 
     def tell_gone(self, run: Run, *, heals: bool = True, out_of_memory: bool = False) -> None:
         """Tell the end of a dead run, once more if it was told before."""
@@ -128,7 +129,12 @@ class World:
         self.books.memory.late.clear()
 
     def measure(self, device: DeviceId, *, complete: bool = True) -> None:
-        uses = {run.id: run.uses.get(device, 0) for run in self.books.runs.values() if run.lives}
+        uses: dict[RunId, int] = {}
+        for run in self.books.runs.values():
+            # What a model takes is seen as its host's: it is one process, or one container.
+            owner = run.id if run.host is None else run.host
+            if run.lives:
+                uses[owner] = uses.get(owner, 0) + run.uses.get(device, 0)
         self._tell(self.books.memory.measured(device, uses, complete=complete))
 
     def be_blind(self, device: DeviceId) -> None:
@@ -151,6 +157,8 @@ class World:
         self.check_replay()
         healthy = [run for run in self.books.runs.values() if run.lives and run.ready]
         healthy = [run for run in healthy if run.stop_at is None and not run.stuck]
+        kept = [run.id for run in healthy]
+        healthy = [run for run in healthy if run.host is None or run.host in kept]
         memory, gap_max = self.books.memory, self.books.gap_max
         learnt = tuple((one.id, one.experience) for one in self.core.view().services)
         self._boot(self.now, max(self.books.runs, default=self.run_max))
@@ -258,13 +266,22 @@ class World:
 
     def _is_blocked(self, service: ServiceId) -> bool:
         """Tell whether pinned runs leave no room for a service for ever."""
-        pinned = [
-            run.placement
-            for run in self.books.current.values()
-            if self.books.specs[run.service].pinned and run.ready
-        ]
-        room = less(self.books.usable(), pinned)
-        return not any(fits(one, room) for one in self.books.placements(service))
+        specs, host = self.books.specs, self.books.specs[service].host
+        pinned = [run for run in self.books.current.values() if run.ready]
+        pinned = [run for run in pinned if specs[run.service].pinned]
+        stays = {run.id: run.placement for run in pinned}
+        for run in pinned:
+            if run.host is not None:
+                stays[run.host] = self.books.runs[run.host].placement
+        for run in self.books.current.values():
+            if run.service == host:
+                stays[run.id] = run.placement
+                ways = [[placement] for placement in self.books.placements(service)]
+                break
+        else:
+            ways = self.books.ways(service)
+        room = less(self.books.usable(), stays.values())
+        return all(min(less(room, way).values()) < 0 for way in ways)
 
     # Telling the core, and checking its answer
 

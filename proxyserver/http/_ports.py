@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from proxycore import CoreConfig, CoreView, DeviceId, ModelId, RunId, ServiceId
+from proxycore import CoreConfig, CoreView, DeviceId, RunId, ServiceId
 from proxyserver.gauges import Measurement
 from proxyserver.runtime import ExitReport, RunFacts
 
@@ -35,9 +35,13 @@ class Conductor(Protocol):
     def view(self) -> CoreView: ...
 
     def slot(
-        self, service: ServiceId, *, model: ModelId | None = None, wait_s: float | None = None
+        self,
+        service: ServiceId,
+        *,
+        wait_s: float | None = None,
+        request: str | None = None,
     ) -> AbstractAsyncContextManager[Slot]:
-        """Wait for a place.
+        """Wait for a place, for the request with this id.
 
         Raises:
             Refused: there will be none.

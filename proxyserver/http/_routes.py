@@ -145,6 +145,20 @@ TABLE = (
     ),
     Entry(
         "GET",
+        "/api/v1/decisions",
+        "Tell why the proxy did what it did of late: evictions, waits, refusals, starts, stops.",
+        '`{"decisions": [{"number", "at", "kind", "service", "why", ...}]}`, the newest last.',
+        ("service_not_found", "invalid_request"),
+        (
+            Query("service", "string", "Those about this service, or that make it leave."),
+            Query("request", "string", "Those about the request with this `X-Request-Id`."),
+            Query("ticket", "integer", "Those about this ticket."),
+            Query("kind", "string", "Those of this kind."),
+            Query("limit", "integer", "The last so many, 1 to 1000; 100 if not given."),
+        ),
+    ),
+    Entry(
+        "GET",
         "/health",
         "Tell whether the proxy works.",
         '`{"status": "ok" | "degraded", "version", "runtimes"}`; degraded: a runtime is lost.',

@@ -12,7 +12,8 @@ from starlette.routing import Route as StarletteRoute
 from starlette.routing import Router as StarletteRouter
 from starlette.types import Receive, Scope, Send
 
-from proxycore import ServiceId, ServiceView, State
+from proxycore import ServiceId, ServiceView, State, TicketId
+from proxyserver.decisions import DECISIONS_MAX, Decisions, Kind
 from proxyserver.refused import Refused
 from proxyserver.runtime import ExitReport
 
@@ -24,6 +25,8 @@ from .inference import Inference
 
 TAIL = 100
 TAIL_MAX = 10_000
+LIMIT = 100
+KINDS = [kind.value for kind in Kind]
 CLOSE_S = 1.0
 VERSION = version("ai-inference-proxy")
 HEALTH = {
@@ -38,6 +41,7 @@ HEALTH = {
 
 Handler = Callable[[Request], Awaitable[Response]]
 Parsed = TypeVar("Parsed")
+Default = TypeVar("Default")
 
 
 class Api:
@@ -48,6 +52,7 @@ class Api:
         conductor: Conductor,
         settings: Settings,
         gauges: Gauges,
+        decisions: Decisions,
         inference: Inference,
         *,
         nursery: trio.Nursery,
@@ -56,6 +61,7 @@ class Api:
         self._conductor = conductor
         self._settings = settings
         self._gauges = gauges
+        self._why = decisions
         self._inference = inference
         self._nursery = nursery
         self._started_at = started_at
@@ -81,6 +87,7 @@ class Api:
             "/api/v1/service/{id}/stop": self._stop,
             "/api/v1/service/{id}/restart": self._start,
             "/api/v1/service/{id}/logs": self._logs,
+            "/api/v1/decisions": self._decisions,
             "/health": self._health,
             "/openapi.json": self._openapi,
         }
@@ -203,6 +210,18 @@ class Api:
         follow = _flag(request, "follow")
         return _Lines(self._conductor.log_lines(service, tail=tail, follow=follow))
 
+    async def _decisions(self, request: Request) -> Response:
+        wanted = request.query_params
+        name = wanted.get("service")
+        found = self._why.find(
+            service=None if name is None else self._inference.route("service", name).service,
+            ticket=_parsed(request, "ticket", None, _ticket, "the number of a ticket"),
+            request=wanted.get("request"),
+            kind=_parsed(request, "kind", None, Kind, f"one of {', '.join(KINDS)}"),
+            limit=_parsed(request, "limit", LIMIT, _limit, f"a number from 1 to {DECISIONS_MAX}"),
+        )
+        return JSONResponse({"decisions": [one.as_json() for one in found]})
+
     def _id(self, request: Request) -> ServiceId:
         return self._inference.route("service", request.path_params["id"]).service
 
@@ -218,6 +237,7 @@ class Api:
             "devices": [
                 {
                     **attrs.asdict(device),
+                    "unit": device.unit.value,
                     "measured": _memory.of_device(self._gauges, view, device.id),
                 }
                 for device in view.devices
@@ -229,6 +249,7 @@ class Api:
         service = self._settings.services[view.id]
         return {
             "id": view.id,
+            "host": view.host,
             "type": service.type,
             "runtime": service.runtime,
             "state": view.state.value,
@@ -305,9 +326,24 @@ def _tail(text: str) -> int:
     return tail
 
 
+def _limit(text: str) -> int:
+    limit = int(text)
+    if not 1 <= limit <= DECISIONS_MAX:
+        raise ValueError
+    return limit
+
+
+def _ticket(text: str) -> TicketId:
+    return TicketId(int(text))
+
+
 def _parsed(
-    request: Request, name: str, default: Parsed, parse: Callable[[str], Parsed], wanted: str
-) -> Parsed:
+    request: Request,
+    name: str,
+    default: Default,
+    parse: Callable[[str], Parsed],
+    wanted: str,
+) -> Parsed | Default:
     text = request.query_params.get(name)
     if text is None:
         return default

@@ -10,6 +10,7 @@ import trio
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from proxyserver.decisions import Decisions
 from proxyserver.refused import Refused
 
 from . import hosts
@@ -30,6 +31,7 @@ def make_app(
     conductor: Conductor,
     settings: Settings,
     gauges: Gauges,
+    decisions: Decisions,
     *,
     on_request: Callable[[RequestRecord], None],
     nursery: trio.Nursery,
@@ -40,11 +42,20 @@ def make_app(
         conductor: Who knows the services.
         settings: Names, limits.
         gauges: Who knows the memory.
+        decisions: Who knows why.
         on_request: Told about each request when it is over.
         nursery: Where actions run that nobody waits for (`?wait=false`).
     """
     inference = Inference(conductor, settings)
-    api = Api(conductor, settings, gauges, inference, nursery=nursery, started_at=time.time())
+    api = Api(
+        conductor,
+        settings,
+        gauges,
+        decisions,
+        inference,
+        nursery=nursery,
+        started_at=time.time(),
+    )
     return _App(inference, api, on_request)
 
 

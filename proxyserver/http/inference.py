@@ -118,7 +118,7 @@ class Inference:
         exchange.service = route.service
         asked_at = trio.current_time()
         try:
-            async with self._conductor.slot(route.service, model=route.model) as slot:
+            async with self._conductor.slot(route.service, request=exchange.request_id) as slot:
                 exchange.waited_s = trio.current_time() - asked_at
                 exchange.run = slot.run
                 earlier = self._conductor.report(route.service)

@@ -6,6 +6,7 @@ from ._protocol import Endpoint as Endpoint
 from ._protocol import ExitReport as ExitReport
 from ._protocol import FailurePattern as FailurePattern
 from ._protocol import FoundProcess as FoundProcess
+from ._protocol import Healthcheck as Healthcheck
 from ._protocol import LaunchSpec as LaunchSpec
 from ._protocol import LiveProbe as LiveProbe
 from ._protocol import Mount as Mount
@@ -18,6 +19,7 @@ from ._protocol import RunFacts as RunFacts
 from ._protocol import Runtime as Runtime
 from ._protocol import RuntimeFault as RuntimeFault
 from ._protocol import RuntimeUnreachable as RuntimeUnreachable
+from ._protocol import Ulimit as Ulimit
 from ._state import instance_id as instance_id
 from ._state import write_atomically as write_atomically
 from .docker import DockerRuntime as DockerRuntime

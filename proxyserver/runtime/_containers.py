@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 import attrs
-from docker.types import DeviceRequest, LogConfig
+from docker.types import DeviceRequest, LogConfig, Ulimit
 from docker.types import Mount as SdkMount
 
 from proxycore import DeviceId, Placement, RunId, ServiceId
@@ -16,7 +16,15 @@ from proxyserver.gauges.host import group_memory
 
 from ._gpus import gpu_numbers
 from ._ports import LOOPBACK
-from ._protocol import ContainerSpec, Endpoint, FoundProcess, LaunchSpec, Mount, RunFacts
+from ._protocol import (
+    ContainerSpec,
+    Endpoint,
+    FoundProcess,
+    Healthcheck,
+    LaunchSpec,
+    Mount,
+    RunFacts,
+)
 
 LABEL = "aiproxy."
 """All labels of ours begin so."""
@@ -60,7 +68,8 @@ def create_arguments(owner: Owner, spec: LaunchSpec, placement: Placement) -> di
         "command": _list(what.command),
         "entrypoint": _list(what.entrypoint),
         "name": owner.name,
-        "labels": {
+        "labels": dict(what.labels)
+        | {
             f"{LABEL}managed": "1",
             f"{LABEL}instance": owner.instance,
             f"{LABEL}service": owner.service,
@@ -69,8 +78,7 @@ def create_arguments(owner: Owner, spec: LaunchSpec, placement: Placement) -> di
             f"{LABEL}placement": json.dumps(dict(placement.amounts)),
             f"{LABEL}port": str(what.port),
         },
-        # Without one, a server that has no handler yet ignores SIGTERM, as PID 1 may.
-        "init": True,
+        "init": what.init,
         "environment": dict(what.environment),
         "mounts": [_mount(mount) for mount in what.mounts],
         "devices": list(what.devices),
@@ -91,9 +99,57 @@ def create_arguments(owner: Owner, spec: LaunchSpec, placement: Placement) -> di
         arguments["ports"] = _ports(what)
     if what.gpus:
         arguments["device_requests"] = [_gpu_request(placement)]
-    if not what.healthcheck:
+    if what.healthcheck is False:
         arguments["healthcheck"] = {"test": ["NONE"]}
-    return arguments
+    elif what.healthcheck is not True:
+        arguments["healthcheck"] = _healthcheck(what.healthcheck)
+    return arguments | _limits(what)
+
+
+def _limits(what: ContainerSpec) -> dict[str, Any]:
+    """Return what is said only where somebody said it: an engine may not know all of it."""
+    said: dict[str, Any] = {
+        "cap_add": list(what.cap_add),
+        "cap_drop": list(what.cap_drop),
+        "security_opt": list(what.security_opt),
+        "group_add": list(what.group_add),
+        "ulimits": [Ulimit(name=one.name, soft=one.soft, hard=one.hard) for one in what.ulimits],
+        "tmpfs": dict(_tmpfs(one) for one in what.tmpfs),
+        "pid_mode": what.pid,
+        "hostname": what.hostname,
+        "dns": list(what.dns),
+        "sysctls": dict(what.sysctls),
+        "privileged": what.privileged,
+        "read_only": what.read_only,
+        "stop_signal": what.stop_signal,
+        "nano_cpus": None if what.cpus is None else round(what.cpus * 1e9),
+        "cpuset_cpus": what.cpuset,
+        "runtime": what.runtime,
+        "platform": what.platform,
+    }
+    return {key: value for key, value in said.items() if value}
+
+
+def _tmpfs(text: str) -> tuple[str, str]:
+    target, _, options = text.partition(":")
+    return target, options
+
+
+def _healthcheck(check: Healthcheck) -> dict[str, Any]:
+    """Return it in the engine's words, in which durations are nanoseconds."""
+    durations = {
+        "interval": check.interval_s,
+        "timeout": check.timeout_s,
+        "start_period": check.start_period_s,
+    }
+    said: dict[str, Any] = {
+        key: round(value * 1e9) for key, value in durations.items() if value is not None
+    }
+    if check.test:
+        said["test"] = list(check.test)
+    if check.retries is not None:
+        said["retries"] = check.retries
+    return said
 
 
 def _list(words: tuple[str, ...] | None) -> list[str] | None:

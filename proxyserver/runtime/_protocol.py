@@ -43,6 +43,27 @@ class PortBinding:
 
 
 @attrs.frozen
+class Ulimit:
+    """A limit of the kernel on the processes of a container; -1 is none."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+@attrs.frozen
+class Healthcheck:
+    """What the engine itself asks inside the container now and then; we do not go by it."""
+
+    test: tuple[str, ...] = ()
+    """CMD or CMD-SHELL and a command; empty: the image's own."""
+    interval_s: float | None = None
+    timeout_s: float | None = None
+    start_period_s: float | None = None
+    retries: int | None = None
+
+
+@attrs.frozen
 class ContainerSpec:
     """A container as the user wrote it, by compose's names."""
 
@@ -68,8 +89,30 @@ class ContainerSpec:
     working_dir: str | None = None
     memory_limit: int | None = None
     """The engine kills the container above so many bytes of RAM."""
-    healthcheck: bool = True
+    healthcheck: bool | Healthcheck = True
     """False: switch off the image's own HEALTHCHECK (it may probe a port we do not use)."""
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    security_opt: tuple[str, ...] = ()
+    group_add: tuple[str, ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+    tmpfs: tuple[str, ...] = ()
+    """File systems in memory: `/run`, or `/run:size=64m`."""
+    labels: tuple[tuple[str, str], ...] = ()
+    init: bool = True
+    """Without one, a server that has no handler yet ignores SIGTERM, as PID 1 may."""
+    pid: str | None = None
+    hostname: str | None = None
+    dns: tuple[str, ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    privileged: bool = False
+    read_only: bool = False
+    stop_signal: str | None = None
+    cpus: float | None = None
+    cpuset: str | None = None
+    runtime: str | None = None
+    """The OCI runtime: `nvidia`, where the engine has one of that name."""
+    platform: str | None = None
 
 
 @attrs.frozen

@@ -14,10 +14,14 @@ from proxycore import ServiceId
 from proxyserver.runtime._protocol import ContainerSpec, LaunchSpec, Mount, Probe, ProcessSpec
 from proxyserver.templates import Draft
 
+from ._compose_keys import translated
 from ._errors import Problems, Steps
 from ._model import ContainerEntry, ProcessEntry, ServiceEntry
-from ._shapes import host_path
+from ._plain import host_path
 
+_TRANSLATED = frozenset(
+    "environment env_file volumes mem_limit deploy cpus healthcheck labels".split()
+)
 _REQUEST_TARGET = re.compile(r"/[!-~]*")
 
 
@@ -63,13 +67,14 @@ def _container(entry: ContainerEntry, draft: ContainerSpec | None, place: Place)
     given = {
         key: value
         for key, value in attrs.asdict(entry, recurse=False).items()
-        if value is not None and key not in ("environment", "volumes", "mem_limit")
+        if value is not None and key not in _TRANSLATED
     }
-    if entry.mem_limit is not None:
-        given["memory_limit"] = entry.mem_limit
+    given |= translated(entry, place.at, place.found)
     result = attrs.evolve(
         draft,
-        environment=_environment(draft.environment, entry.environment),
+        environment=_environment(
+            draft.environment, {**(entry.env_file or {}), **(entry.environment or {})}
+        ),
         mounts=_mounts((*draft.mounts, *(entry.volumes or ()))),
         **given,
     )

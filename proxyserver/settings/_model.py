@@ -10,23 +10,27 @@ from typing import Literal, TypeAlias
 import attrs
 
 from proxycore import config as core
-from proxyserver.runtime._protocol import LiveProbe, Mount, PortBinding, Probe
+from proxyserver.runtime._protocol import LiveProbe, Mount, PortBinding, Probe, Ulimit
 from proxyserver.shapes import (
     Alias,
     Command,
     Count,
     Environment,
+    EnvironmentFiles,
     ExtraHosts,
     Gpus,
     HostPath,
     IdleTime,
     LoopbackHost,
     Name,
+    Pairs,
     Port,
     PortOrAny,
+    Probing,
     Regex,
     Seconds,
     Size,
+    Texts,
     Word,
 )
 
@@ -96,15 +100,60 @@ class MemoryEntry:
 
 
 @attrs.frozen
+class HealthcheckEntry:
+    """A bare `false` disables it."""
+
+    test: Probing | None = None
+    interval: Seconds | None = None
+    timeout: Seconds | None = None
+    start_period: Seconds | None = None
+    retries: Count | None = None
+    disable: bool = False
+
+
+@attrs.frozen
+class DeployDeviceEntry:
+    capabilities: tuple[str, ...]
+    driver: str | None = None
+    count: Gpus | None = None
+
+
+@attrs.frozen
+class ReservationsEntry:
+    devices: tuple[DeployDeviceEntry, ...] = ()
+
+
+@attrs.frozen
+class LimitsEntry:
+    memory: Size | None = None
+    cpus: Word | None = None
+
+
+@attrs.frozen
+class ResourcesEntry:
+    reservations: ReservationsEntry = ReservationsEntry()
+    limits: LimitsEntry = LimitsEntry()
+
+
+@attrs.frozen
+class DeployEntry:
+    """Of compose's `deploy:`, what concerns one container."""
+
+    resources: ResourcesEntry = ResourcesEntry()
+
+
+@attrs.frozen
 class ContainerEntry:
     image: Word | None = None
     command: Command | None = None
     entrypoint: Command | None = None
     port: Port | None = None
     environment: Environment | None = None
+    env_file: EnvironmentFiles | None = None
     volumes: tuple[Mount, ...] | None = None
     ports: tuple[PortBinding, ...] | None = None
     gpus: Gpus | None = None
+    deploy: DeployEntry | None = None
     devices: tuple[str, ...] | None = None
     networks: tuple[str, ...] | None = None
     network_mode: str | None = None
@@ -114,7 +163,26 @@ class ContainerEntry:
     user: Word | None = None
     working_dir: str | None = None
     mem_limit: Size | None = None
-    healthcheck: bool | None = None
+    cpus: Word | None = None
+    cpuset: Word | None = None
+    ulimits: tuple[Ulimit, ...] | None = None
+    tmpfs: Texts | None = None
+    group_add: tuple[Word, ...] | None = None
+    cap_add: tuple[str, ...] | None = None
+    cap_drop: tuple[str, ...] | None = None
+    security_opt: tuple[str, ...] | None = None
+    privileged: bool | None = None
+    read_only: bool | None = None
+    sysctls: Pairs | None = None
+    dns: Texts | None = None
+    hostname: str | None = None
+    pid: str | None = None
+    init: bool | None = None
+    stop_signal: Word | None = None
+    labels: Pairs | None = None
+    runtime: str | None = None
+    platform: str | None = None
+    healthcheck: HealthcheckEntry | None = None
 
 
 @attrs.frozen

@@ -6,8 +6,7 @@ letters of a word.  Here a value is what it says it is, or a problem.
 
 import ipaddress
 import re
-import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import GenericAlias, NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -17,16 +16,28 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn
 
 from proxyserver import shapes
-from proxyserver.runtime._protocol import Mount, PortBinding
+from proxyserver.runtime._protocol import Mount, PortBinding, Ulimit
 
-from . import _units
+from . import _compose, _units
+from ._compose_keys import WHY_NOT
 from ._errors import Problems, Steps, near
-from ._model import DeviceEntry, VramClaim
+from ._model import ContainerEntry, DeviceEntry, HealthcheckEntry, VramClaim
+from ._plain import (
+    a_list,
+    command,
+    flag,
+    host_path,
+    mapping,
+    number,
+    one_of,
+    text_of,
+    whole,
+    word,
+)
 from ._units import shown
 
 _ALIAS = re.compile(r"[!-~]{1,128}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-_VARIABLE = re.compile(r"[^=\0]+")
 
 
 def structure(converter: cattrs.Converter, value: Any, to: Any, at: Steps, found: Problems) -> Any:
@@ -50,7 +61,9 @@ def _note(error: BaseException, at: Steps, found: Problems) -> None:
         case cattrs.ForbiddenExtraKeysError():
             known = [field.name for field in attrs.fields(error.cl)]
             for key in sorted(error.extra_fields):
-                found.add((*at, key), f"unknown key{near(key, known)}", at_key=True)
+                why = WHY_NOT.get(key) if error.cl is ContainerEntry else None
+                said = f"not taken: {why}" if why else f"unknown key{near(key, known)}"
+                found.add((*at, key), said, at_key=True)
         case KeyError():
             found.add(at, "is missing")
         case ValueError():
@@ -73,23 +86,23 @@ def make_converter(base: Path, environ: Mapping[str, str]) -> cattrs.Converter:
     @converter.register_structure_hook_factory(attrs.has)
     def _entry(cls: type[Any]) -> Callable[[Any, Any], Any]:
         inner = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
-        return lambda value, type_: inner(_mapping(value), type_)
+        return lambda value, type_: inner(mapping(value), type_)
 
     @converter.register_structure_hook_factory(lambda t: _is(t, tuple))
     def _list(type_: Any) -> Callable[[Any, Any], Any]:
         to = GenericAlias(list, get_args(type_)[:1])
         inner = converter.get_structure_hook(to)
-        return lambda value, _: tuple(inner(_a_list(value), to))
+        return lambda value, _: tuple(inner(a_list(value), to))
 
     @converter.register_structure_hook_factory(lambda t: _is(t, Mapping))
     def _dict(type_: Any) -> Callable[[Any, Any], Any]:
         to = GenericAlias(dict, get_args(type_))
         inner = converter.get_structure_hook(to)
-        return lambda value, _: inner(_mapping(value), to)
+        return lambda value, _: inner(mapping(value), to)
 
     @converter.register_structure_hook_factory(lambda t: _is(t, Literal))
     def _choice(type_: Any) -> Callable[[Any, Any], Any]:
-        return lambda value, _: _one_of(value, get_args(type_))
+        return lambda value, _: one_of(value, get_args(type_))
 
     @converter.register_structure_hook_factory(_is_mixed)
     def _word_or(type_: Any) -> Callable[[Any, Any], Any]:
@@ -121,35 +134,48 @@ def make_converter(base: Path, environ: Mapping[str, str]) -> cattrs.Converter:
         return VramClaim(total=_units.size(value))
 
     def mount(value: Any) -> Mount:
-        return _mount(value, base)
+        return _compose.mount_of(value, base)
+
+    def healthcheck(value: Any) -> HealthcheckEntry:
+        # As the image says, or not at all.
+        fields = {"disable": not value} if isinstance(value, bool) else value
+        result: HealthcheckEntry = entry_of_healthcheck(fields, HealthcheckEntry)
+        return result
 
     read(VramClaim, vram)
     read(Mount, mount)
-    read(PortBinding, _binding)
-    read(str, _text)
-    read(int, lambda value: _whole(value, None, None))
-    read(float, _number)
-    read(bool, _flag)
+    read(PortBinding, _compose.binding)
+    read(tuple[Ulimit, ...], _compose.ulimits)
+    read(str, text_of)
+    read(int, lambda value: whole(value, None, None))
+    read(float, number)
+    read(bool, flag)
     read(shapes.Size, _units.size)
     read(shapes.Seconds, _units.seconds)
-    read(shapes.Count, lambda value: _whole(value, 1, None))
-    read(shapes.Natural, lambda value: _whole(value, 0, None))
-    read(shapes.Port, lambda value: _whole(value, 1, 65535))
-    read(shapes.PortOrAny, lambda value: _whole(value, 0, 65535))
+    read(shapes.Count, lambda value: whole(value, 1, None))
+    read(shapes.Natural, lambda value: whole(value, 0, None))
+    read(shapes.Port, lambda value: whole(value, 1, 65535))
+    read(shapes.PortOrAny, lambda value: whole(value, 0, 65535))
     read(shapes.Name, name)
     read(shapes.Alias, _alias)
-    read(shapes.Word, _word)
+    read(shapes.Word, word)
     read(shapes.Regex, _regex)
-    read(shapes.Command, _command)
-    read(shapes.Environment, lambda value: _environment(value, environ))
-    read(shapes.ExtraHosts, _hosts)
-    read(shapes.Gpus, _gpus)
+    read(shapes.Command, command)
+    read(shapes.Environment, lambda value: _compose.environment(value, environ))
+    read(shapes.EnvironmentFiles, lambda value: _compose.environment_files(value, base))
+    read(shapes.ExtraHosts, _compose.hosts)
+    read(shapes.Gpus, _compose.gpus)
+    read(shapes.Texts, _compose.texts)
+    read(shapes.Pairs, _compose.named_texts)
+    read(shapes.Probing, _compose.probing)
     read(shapes.LoopbackHost, _loopback)
-    read(shapes.HostPath, lambda value: str(host_path(_word(value), base)))
-    read(shapes.ExistingFile, lambda value: _file(_word(value), base))
+    read(shapes.HostPath, lambda value: str(host_path(word(value), base)))
+    read(shapes.ExistingFile, lambda value: _file(word(value), base))
     # Last: what is made for a class fixes the readers of its fields.
     entry_of_device = converter.get_structure_hook(DeviceEntry)
+    entry_of_healthcheck = converter.get_structure_hook(HealthcheckEntry)
     read(DeviceEntry, device)
+    read(HealthcheckEntry, healthcheck)
     return converter
 
 
@@ -163,22 +189,8 @@ def _is_mixed(type_: Any) -> bool:
     return union and len([arg for arg in get_args(type_) if arg is not NoneType]) > 1
 
 
-def host_path(text: str, base: Path) -> Path:
-    """Make a path absolute; `~` is the home of who runs the daemon.
-
-    Raises:
-        ValueError: it is empty, or names a home that is unknown.
-    """
-    if not text or "\0" in text:
-        raise ValueError(f"expected a path, not {shown(text)}")
-    try:
-        return base / Path(text).expanduser()
-    except RuntimeError as error:
-        raise ValueError(f"{text!r}: {error}") from None
-
-
 def name(value: Any) -> str:
-    text = _word(value)
+    text = word(value)
     if not _NAME.fullmatch(text):
         raise ValueError(
             f"{shown(text)} is no good name: up to 63 of a-z, 0-9, '.', '_' and '-',"
@@ -188,71 +200,14 @@ def name(value: Any) -> str:
 
 
 def _alias(value: Any) -> str:
-    text = _word(value)
+    text = word(value)
     if not _ALIAS.fullmatch(text):
         raise ValueError(f"{shown(text)} is no good alias: up to 128 visible characters, no spaces")
     return text
 
 
-def _mapping(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"expected a mapping, not {shown(value)}")
-    return value
-
-
-def _a_list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise ValueError(f"expected a list, not {shown(value)}")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"expected a text, not {shown(value)} (quote it if you mean it)")
-    return value
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(getattr(value, "text", value))
-    return _text(value)
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"expected true or false, not {shown(value)}")
-    return value
-
-
-def _whole(value: Any, least: int | None, most: int | None) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"expected a whole number, not {shown(value)}")
-    if (least is not None and value < least) or (most is not None and value > most):
-        bounds = f"from {least} to {most}" if most is not None else f"of at least {least}"
-        raise ValueError(f"expected a whole number {bounds}, not {shown(value)}")
-    return int(value)
-
-
-def _number(value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValueError(f"expected a number, not {shown(value)}")
-    try:
-        return float(value)
-    except OverflowError:
-        raise ValueError(f"{shown(value)} is too large") from None
-
-
-def _one_of(value: Any, choices: tuple[Any, ...]) -> Any:
-    for choice in choices:
-        if type(value) is type(choice) and value == choice:
-            return choice
-    words = [shown(choice) if isinstance(choice, bool) else str(choice) for choice in choices]
-    hint = near(value, words) if isinstance(value, str) else ""
-    raise ValueError(f"expected {' or '.join(words)}, not {shown(value)}{hint}")
-
-
 def _regex(value: Any) -> str:
-    text = _text(value)
+    text = text_of(value)
     try:
         re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
@@ -260,67 +215,8 @@ def _regex(value: Any) -> str:
     return text
 
 
-def _command(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        try:
-            return tuple(shlex.split(value))
-        except ValueError as error:
-            raise ValueError(f"cannot split the command into words: {error}") from None
-    if not isinstance(value, list):
-        raise ValueError(f"expected a command as a list of words or a text, not {shown(value)}")
-    return tuple(_word(word) for word in value)
-
-
-def _pairs(value: Any, separator: str, what: str) -> Iterator[tuple[str, Any]]:
-    """Read a mapping, or a list of pairs; the second is None where there is no separator."""
-    if isinstance(value, dict):
-        yield from value.items()
-        return
-    if not isinstance(value, list):
-        raise ValueError(f"expected a mapping or a list of {what}, not {shown(value)}")
-    for item in value:
-        first, found, second = _word(item).partition(separator)
-        yield first, second if found else None
-
-
-def _environment(value: Any, environ: Mapping[str, str]) -> Mapping[str, str]:
-    result: dict[str, str] = {}
-    for variable, given in _pairs(value, "=", "NAME=value"):
-        if not _VARIABLE.fullmatch(variable):
-            raise ValueError(f"{shown(variable)} is no name of a variable")
-        if given is None:
-            # As in compose: our own value, and no variable at all where we have none.
-            if variable in environ:
-                result[variable] = environ[variable]
-        else:
-            text = shown(given) if isinstance(given, bool) else _word(given)
-            if "\0" in text:
-                raise ValueError(f"the value of {variable} has a NUL in it")
-            result[variable] = text
-    return result
-
-
-def _hosts(value: Any) -> tuple[tuple[str, str], ...]:
-    pairs = tuple(_pairs(value, ":", "name:address"))
-    for host, address in pairs:
-        if not host or not isinstance(address, str) or not address:
-            raise ValueError(f"expected name:address, not {shown(host)} alone")
-    return pairs
-
-
-def _gpus(value: Any) -> bool:
-    if value == "all":
-        return True
-    if isinstance(value, bool):
-        return value
-    try:
-        return _whole(value, 0, None) > 0
-    except ValueError:
-        raise ValueError(f"expected all, true, false or a count, not {shown(value)}") from None
-
-
 def _loopback(value: Any) -> str:
-    text = _text(value)
+    text = text_of(value)
     try:
         loopback = text == "localhost" or ipaddress.ip_address(text).is_loopback
     except ValueError:
@@ -343,47 +239,3 @@ def _file(text: str, base: Path) -> str:
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not a file")
     raise ValueError(f"no such file: {path}")
-
-
-def _mount(value: Any, base: Path) -> Mount:
-    if isinstance(value, dict):
-        kind = value.get("type", "bind")
-        extra = [key for key in value if key not in ("type", "source", "target", "read_only")]
-        if extra:
-            known = ("type", "source", "target", "read_only")
-            raise ValueError(f"unknown key {extra[0]!r}{near(extra[0], known)}")
-        _one_of(kind, ("bind", "volume"))
-        source, target = _word(value.get("source")), _word(value.get("target"))
-        read_only = _flag(value.get("read_only", False))
-    else:
-        source, *rest = _text(value).split(":")
-        if not 1 <= len(rest) <= 2 or rest[1:] not in ([], ["ro"], ["rw"]):
-            raise ValueError(f"expected source:target or source:target:ro, not {shown(value)}")
-        target, read_only = rest[0], rest[1:] == ["ro"]
-        # As in compose, a bare word is the name of a volume, anything like a path is a path.
-        kind = "bind" if source.startswith((".", "/", "~")) else "volume"
-    if not target.startswith("/"):
-        raise ValueError(f"the target must be an absolute path, not {shown(target)}")
-    if not source:
-        raise ValueError("the source is missing")
-    if kind == "volume":
-        return Mount(source, target, read_only)
-    path = host_path(source, base)
-    if not path.exists():
-        raise ValueError(f"no such file or folder: {path}")
-    return Mount(str(path), target, read_only)
-
-
-def _binding(value: Any) -> PortBinding:
-    """Read a port as compose writes it: `8081:80`, `127.0.0.1:8081:80`, `8081:80/udp`."""
-    text, _, protocol = _word(value).partition("/")
-    match = re.fullmatch(r"(?:(\[[0-9a-f:]+\]|[0-9.]+):)?(\d{1,5}):(\d{1,5})", text, re.ASCII)
-    if match is None or protocol not in ("", "tcp", "udp"):
-        raise ValueError(f"expected host_port:container_port, not {shown(value)}")
-    address = (match[1] or "127.0.0.1").strip("[]")
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        raise ValueError(f"{shown(address)} is no IP address") from None
-    host, container = (_whole(int(port), 1, 65535) for port in match.group(2, 3))
-    return PortBinding(container, host, address, protocol or "tcp")

@@ -5,7 +5,9 @@ import re
 from decimal import Decimal
 
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?) ?(?:([KMGT]?)(B|iB)?)", re.IGNORECASE | re.ASCII)
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|s|m|h|d)?", re.ASCII)
+_NUMBER = r"\d{1,9}(?:\.\d{1,9})?"
+_PART = re.compile(rf"({_NUMBER}) ?(ms|s|m|h|d)?", re.ASCII)
+_DURATION = re.compile(rf"{_NUMBER}|(?:{_NUMBER} ?(?:ms|s|m|h|d)){{1,5}}", re.ASCII)
 _DURATION_S = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE_MAX = 1 << 60
 _DURATION_MAX_S = 366 * 86400.0
@@ -34,14 +36,15 @@ def size(value: object) -> int:
 
 
 def seconds(value: object) -> float:
-    """Read a duration: a number of seconds, or `500ms`, `30s`, `5m`, `2h`, `1d`.
+    """Read a duration: a number of seconds, or `500ms`, `30s`, `5m`, `2h`, `1d`, `1m30s`.
 
     Raises:
         ValueError: it is no duration, not more than 0, or longer than a year.
     """
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is not None:
-        result = float(match[1]) * _DURATION_S[match[2]]
+        parts = _PART.findall(match[0])
+        result = sum(float(number) * _DURATION_S[unit or None] for number, unit in parts)
     elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf:
         # A huge int does not fit a float; the bounds are checked below all the same.
         result = float(max(0, min(value, 2 * _DURATION_MAX_S)))

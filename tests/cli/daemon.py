@@ -83,6 +83,49 @@ HEALTH = {
         },
     ],
 }
+EVICTED = {
+    "number": 4,
+    "at": 1_750_000_000.0,
+    "kind": "evict",
+    "service": "chat",
+    "why": "coder leaves to make room: chat needs 14.0 GiB on gpu0, where 8.0 GiB are free",
+    "run": None,
+    "ticket": None,
+    "request": None,
+    "reason": None,
+    "position": None,
+    "waited_s": None,
+    "need": {"gpu0": 14 << 30},
+    "free": {"gpu0": 8 << 30},
+    "foreign": {},
+    "candidates": [
+        {
+            "service": "coder",
+            "run": 3,
+            "claim": {"gpu0": 16 << 30},
+            "fate": "leaves",
+            "why": "coder leaves",
+            "until": None,
+            "value": 8.1,
+            "load_s": 20.0,
+            "requests": 14.0,
+            "idle_s": 30.0,
+        }
+    ],
+    "patient_until": 1_750_000_040.0,
+    "policy": "cost_rate",
+}
+REFUSED = EVICTED | {
+    "number": 5,
+    "at": 1_750_000_001.0,
+    "kind": "refuse",
+    "why": "waited too long",
+    "ticket": 9,
+    "request": "mine",
+    "reason": "queue_timeout",
+    "waited_s": 1.5,
+    "candidates": None,
+}
 BUSY = {"error": {"message": "no room", "type": "x", "param": None, "code": "queue_timeout"}}
 UNKNOWN = {"error": {"message": "no service 'nope'; did you mean 'code'?", "code": "x"}}
 
@@ -105,12 +148,25 @@ def running_daemon() -> Iterator[Daemon]:
             path = self._note()
             if path == "/health":
                 self._answer(200, HEALTH)
+            elif path == "/api/v1/decisions":
+                self._decisions(daemon.asked[-1][2])
             elif path == "/api/v1/service/coder/logs":
                 self.send_response(200)
                 self.end_headers()
                 self.wfile.write("one\ntwö\n".encode())
             else:
                 self._answer(404, UNKNOWN)
+
+        def _decisions(self, query: dict[str, list[str]]) -> None:
+            match query:
+                case {"service": [service]} if service != "coder":
+                    self._answer(404, UNKNOWN)
+                case {"request": [request]} if request != "mine":
+                    self._answer(200, {"decisions": []})
+                case {"request": _} | {"ticket": ["9"]}:
+                    self._answer(200, {"decisions": [REFUSED]})
+                case _:
+                    self._answer(200, {"decisions": [EVICTED, REFUSED]})
 
         def do_POST(self) -> None:
             path = self._note()

@@ -1,12 +1,13 @@
 """Commands speak to the daemon by its API and to scripts by their exit codes."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .daemon import HEALTH, Daemon, aiproxy, running_daemon
+from .daemon import EVICTED, HEALTH, REFUSED, Daemon, aiproxy, running_daemon
 
 pytestmark = pytest.mark.slow  # Each starts a Python of its own.
 
@@ -126,3 +127,34 @@ def test_serve_stays_on_loopback(host: str, tmp_path: Path) -> None:
     config.write_text("services: {}\n")
     done = aiproxy("serve", "--config", str(config), "--host", host)
     assert (done.returncode, "loopback" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        ("", "2025-06-15 15:06:40 (XX ago) coder leaves to make room"),
+        ("coder", "2025-06-15 15:06:40 (XX ago) coder leaves to make room"),
+        ("mine", "Request mine waited 1.5 s for chat, and was refused (queue_timeout)"),
+        ("9", "Request mine waited 1.5 s for chat, and was refused (queue_timeout)"),
+    ],
+)
+def test_explains(daemon: Daemon, words: str, first: str) -> None:
+    """A service, a request by its id or its ticket, or whatever was last."""
+    done = aiproxy("explain", *words.split(), "--url", daemon.url, TZ="UTC")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.sub(r"\(.*? ago\)", "(XX ago)", done.stdout).startswith(first)
+    assert "request mine: waited too long\n" in done.stdout
+
+
+def test_explains_to_programs(daemon: Daemon) -> None:
+    """As many as asked for, as the daemon has them."""
+    done = aiproxy("explain", "--last", "7", "--json", "--url", daemon.url)
+    assert daemon.asked == [("GET", "/api/v1/decisions", {"limit": ["7"]})]
+    assert json.loads(done.stdout) == {"decisions": [EVICTED, REFUSED]}
+
+
+def test_what_is_not_known_is_not_explained(daemon: Daemon) -> None:
+    """It says what may be the reason."""
+    done = aiproxy("explain", "nope", "--url", daemon.url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "admitted at once leaves nothing to explain" in done.stderr

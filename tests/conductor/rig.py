@@ -22,6 +22,7 @@ from proxycore import (
 )
 from proxycore.config import GIB
 from proxyserver.conductor import Conductor
+from proxyserver.decisions import Decisions
 from proxyserver.journal_file import JournalFile
 from proxyserver.runtime import Endpoint, LaunchSpec, ProcessSpec, Runtime
 from proxyserver.settings import Service
@@ -97,6 +98,7 @@ class Rig:
     machine: FakeMachine
     judge: FakeJudge
     facts: list[Fact]
+    decisions: Decisions
     scope: trio.CancelScope
 
     def states(self, name: ServiceId) -> list[State]:
@@ -124,6 +126,7 @@ async def conducting(
     machine = machine or FakeMachine(dict(scripts or {}))
     services = services or (service(CHAT), service(CODER))
     facts: list[Fact] = []
+    decisions = Decisions("cost_rate")
     judge = FakeJudge(machine)
     conductor = Conductor(
         CoreConfig(DEVICES, tuple(one.spec for one in services)),
@@ -132,9 +135,10 @@ async def conducting(
         connect=FakeConnections,
         tell=facts.append,
         journal_file=journal_file,
+        decisions=decisions,
         judge=judge,
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(conductor.run)
-        yield Rig(conductor, machine, judge, facts, nursery.cancel_scope)
+        yield Rig(conductor, machine, judge, facts, decisions, nursery.cancel_scope)
         nursery.cancel_scope.cancel()

@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from proxycore import Reason, ServiceId, State, journal
+from proxyserver.decisions import Kind
 from proxyserver.journal_file import JournalFile
 from proxyserver.refused import Refused
 from tests.conductor.rig import CHAT, CODER, Rig, conducting, service
@@ -342,3 +343,22 @@ async def test_a_full_journal_goes_on_in_a_new_file(
     for lines in segments.values():
         assert sum(map(len, lines)) < 4000
         assert sum(1 for _ in journal.replay(lines)) > 0
+
+
+async def test_a_request_that_leaves_while_it_waits_is_remembered(
+    autojump_clock: MockClock,
+) -> None:
+    """By its own id, with how long it had waited; who is admitted leaves nothing at its end."""
+    async with conducting({CHAT: Script(ready_s=12.0)}) as rig:
+        with trio.move_on_after(5.0):
+            async with rig.conductor.slot(CHAT, request="mine"):
+                raise AssertionError("it is not ready yet")
+        async with rig.conductor.slot(CHAT, request="other"):
+            pass
+    told = [(one.kind, one.request, one.waited_s) for one in rig.decisions.find() if one.ticket]
+    assert told == [
+        (Kind.WAIT, "mine", None),
+        (Kind.LEAVE, "mine", pytest.approx(5.0, abs=0.1)),
+        (Kind.WAIT, "other", None),
+        (Kind.ADMIT, "other", pytest.approx(7.0, abs=0.6)),
+    ]

@@ -4,6 +4,7 @@ A story opens with its configuration and says then, line by line, what happens. 
 under each are the effects.  `python -m tests.core.stories` writes them anew: then read the diff.
 
     gpu0 24                                  a device and its GiB; headroom 0 or as told
+    models router:models 1                   how many models a server holds at once
     service chat gpu0=14 | gpu1=14 idle=300  placements, then fields of ServiceSpec without their _s
     @20 arrive 1 chat                        time, what, and with whom
 """
@@ -33,6 +34,7 @@ from proxycore import (
     StopRequested,
     Tick,
     TicketId,
+    Unit,
 )
 from proxycore import effects as fx
 from proxycore import events as ev
@@ -50,6 +52,7 @@ FIELDS: dict[str, tuple[str, Callable[[str], object]]] = {
     "queue": ("queue_max", int),
     "priority": ("priority", int),
     "pinned": ("pinned", lambda word: word == "yes"),
+    "host": ("host", ServiceId),
     "cuts": ("drain_cuts", lambda word: word == "yes"),
 }
 
@@ -77,6 +80,9 @@ def play(text: str) -> str:
                 told += [f"    {line}" for effect in effects for line in _lines(effect)]
                 deadline = core.deadline()
                 told.append("    " + ("at rest" if deadline is None else f"until {deadline:g}"))
+            case ["models", device, count]:
+                device = DeviceId(device)
+                devices.append(DeviceSpec(device, int(count), headroom=0, unit=Unit.MODELS))
             case [device, capacity, *rest]:
                 headroom = int(rest[0].partition("=")[2]) if rest else 0
                 devices.append(DeviceSpec(DeviceId(device), int(capacity) * GIB, headroom * GIB))
@@ -90,7 +96,12 @@ def stories() -> list[Path]:
 
 def _placement(words: list[str]) -> Placement:
     pairs = [word.partition("=") for word in words]
-    return Placement.of((DeviceId(device), int(amount) * GIB) for device, _, amount in pairs)
+    return Placement.of((DeviceId(one), int(amount) * _unit(one)) for one, _, amount in pairs)
+
+
+def _unit(device: str) -> int:
+    """Return what a story counts a device in: its models are written `host:models`."""
+    return 1 if ":" in device else GIB
 
 
 def _service(name: str, words: list[str]) -> ServiceSpec:
@@ -154,9 +165,12 @@ def _lines(effect: fx.Effect) -> list[str]:
     match effect:
         case fx.MeasureMemory(devices):
             return [f"=> MeasureMemory {' '.join(devices)}"]
-        case fx.StartRun(service, run, placement):
-            place = " ".join(f"{device}={amount // GIB}" for device, amount in placement.amounts)
-            return [f"=> StartRun {service} {run} {place}".rstrip()]
+        case fx.StartRun(service, run, placement, host):
+            place = " ".join(
+                f"{device}={amount // _unit(device)}" for device, amount in placement.amounts
+            )
+            inside = "" if host is None else f" in {host}"
+            return [f"=> StartRun {service} {run} {place}".rstrip() + inside]
         case fx.StopRun(service, run, grace_s):
             return [f"=> StopRun {service} {run} within {grace_s:g}"]
         case fx.KillRun(service, run):
@@ -187,7 +201,7 @@ def _want_lines(want: fx.Want | None) -> list[str]:
         return []
     free = dict(want.free)
     need = ", ".join(
-        f"{device}={amount / GIB:g} of {free[device] / GIB:g}"
+        f"{device}={amount / _unit(device):g} of {free[device] / _unit(device):g}"
         for device, amount in want.placement.amounts
     )
     return [f"  wants {need}, patient until {want.patient_until:g}", *map(_stays, want.holders)]

@@ -5,6 +5,7 @@ from proxycore import (
     Effect,
     Explained,
     Holder,
+    MemoryMeasured,
     Refuse,
     RequestFinished,
     RunId,
@@ -101,7 +102,7 @@ def test_who_leaves_counts_as_room_and_is_told_of() -> None:
     core.handle(arrived(2, CHAT), T0)
     want = wanted(core.handle(arrived(3, EMBED), T0))
     assert [(one.service, one.stays) for one in want.holders] == [
-        (CODER, Stay.LEAVES),
+        (CODER, Stay.LEAVING),
         (CHAT, Stay.PROMISED),
     ]
     assert want.free == ((GPU0, 9),)
@@ -141,3 +142,12 @@ def test_an_eviction_tells_who_is_no_candidate() -> None:
         (CODER, Stay.SERVES),
         (EMBED, None),
     ]
+
+
+def test_strangers_are_told_of_where_they_are_in_the_way() -> None:
+    """A device may have more than its capacity says; what they hold beyond is in nobody's way."""
+    for total, told in ((24, ((GPU0, 3),)), (26, ((GPU0, 1),)), (27, ())):
+        core = serving(big(), small())
+        measured = MemoryMeasured(GPU0, total=total, free=total - 19, by_run=((RUN1, 16),))
+        core.handle(measured, T0)
+        assert wanted(core.handle(arrived(2, CHAT), T0)).foreign == told

@@ -2,15 +2,17 @@
 
 import pytest
 
-from proxycore import ModelId, ModelSpec, Route, Router, ServiceSpec, Unknown
+from proxycore import Route, Router, ServiceId, ServiceSpec, Unknown
 
 from .shapes import CHAT, CODER, machine
 
-LARGE = ModelSpec(ModelId("large"), aliases=("l", "shared"))
+LARGE, OTHER = ServiceId("chat/large"), ServiceId("chat/coder")
 ROUTER = Router.of(
     machine(
         ServiceSpec(CODER, aliases=("gpt-4", "code")),
-        ServiceSpec(CHAT, models=(LARGE, ModelSpec(ModelId("coder"), aliases=("shared",)))),
+        ServiceSpec(CHAT),
+        ServiceSpec(LARGE, host=CHAT, aliases=("l", "shared")),
+        ServiceSpec(OTHER, host=CHAT, aliases=("shared",)),
     )
 )
 
@@ -20,11 +22,11 @@ ROUTER = Router.of(
     [
         ("coder", Route(CODER)),
         ("gpt-4", Route(CODER)),
-        ("large", Route(CHAT, LARGE.id)),
-        ("l", Route(CHAT, LARGE.id)),
-        ("chat/large", Route(CHAT, LARGE.id)),
-        ("chat/coder", Route(CHAT, ModelId("coder"))),
-        ("shared", Route(CHAT, LARGE.id)),
+        ("large", Route(LARGE)),
+        ("l", Route(LARGE)),
+        ("chat/large", Route(LARGE)),
+        ("chat/coder", Route(OTHER)),
+        ("shared", Route(LARGE)),
     ],
 )
 def test_a_name_leads_to_one_service(name: str, route: Route) -> None:

@@ -7,12 +7,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from proxycore import RAM, CoreConfig, DeviceSpec, Placement, ServiceId, ServiceSpec
+from proxycore import RAM, CoreConfig, DeviceId, DeviceSpec, Placement, ServiceId, ServiceSpec
 from proxycore.sim import Client, Run, Stage, World
 
 from .shapes import CHAT, CODER, EMBED, GPU0, GPU1
 
 NAMES = (CHAT, CODER, EMBED, ServiceId("rerank"), ServiceId("vision"))
+DEVICES = st.sampled_from([GPU0, GPU1, RAM])
 WAITS_S = st.sampled_from([0.0, 1.0, 20.0, 600.0])
 
 amounts = st.sampled_from([0, 0, 3, 7, 8, 13, 15, 40])
@@ -126,22 +127,22 @@ class Happenings(RuleBasedStateMachine):
         self.world.be_alive(run)
 
     @when(leaving)
-    @rule(data=st.data(), hears=st.sampled_from([True, True, False]))
-    def obey(self, data: st.DataObject, hears: bool) -> None:
+    @rule(data=st.data(), hears=st.sampled_from([True, True, False]), late=st.booleans())
+    def obey(self, data: st.DataObject, hears: bool, late: bool) -> None:
         run = data.draw(st.sampled_from(self.leaving()))
         if hears:
-            self.world.die(run)
+            self.world.die(run, late=late)
             self.world.tell_gone(run)
         else:
             self.world.be_deaf(run)
 
     @when(runs)
-    @rule(data=st.data(), heals=st.booleans(), tells=st.booleans())
-    def die(self, data: st.DataObject, heals: bool, tells: bool) -> None:
+    @rule(data=st.data(), heals=st.booleans(), full=st.booleans(), tells=st.booleans())
+    def die(self, data: st.DataObject, heals: bool, full: bool, tells: bool) -> None:
         run = data.draw(st.sampled_from(self.runs()))
         self.world.die(run)
         if tells:
-            self.world.tell_gone(run, heals=heals)
+            self.world.tell_gone(run, heals=heals, out_of_memory=full)
 
     @when(runs)
     @rule(data=st.data())
@@ -155,6 +156,29 @@ class Happenings(RuleBasedStateMachine):
         ways = [world.be_alive, world.be_ready, world.be_stuck, world.tell_gone]
         data.draw(st.sampled_from(ways))(data.draw(st.sampled_from(self.old())))
 
+    @when(runs)
+    @rule(data=st.data(), device=DEVICES, part=st.sampled_from([0.0, 0.5, 1.0, 1.5]))
+    def use(self, data: st.DataObject, device: DeviceId, part: float) -> None:
+        run = data.draw(st.sampled_from(self.runs()))
+        self.world.use(run, device, int((run.placement.on(device) or 2) * part))
+
+    @rule(device=DEVICES, amount=st.sampled_from([0, 2, 9, 30]))
+    def intrude(self, device: DeviceId, amount: int) -> None:
+        self.world.intrude(device, amount)
+
+    @rule(devices=st.sets(DEVICES, min_size=1), complete=st.sampled_from([True, True, False]))
+    def measure(self, devices: set[DeviceId], complete: bool) -> None:
+        for device in sorted(devices):
+            self.world.measure(device, complete=complete)
+
+    @rule(device=DEVICES)
+    def be_blind(self, device: DeviceId) -> None:
+        self.world.be_blind(device)
+
+    @rule()
+    def give_back(self) -> None:
+        self.world.give_back()
+
     @rule(data=st.data())
     def lose_a_runtime(self, data: st.DataObject) -> None:
         self.world.lose((self.service(data),))
@@ -163,9 +187,9 @@ class Happenings(RuleBasedStateMachine):
     def find_the_runtimes(self) -> None:
         self.world.find(tuple(self.world.books.lost))
 
-    @rule()
-    def kill_the_core(self) -> None:
-        self.world.kill_core()
+    @rule(remembers=st.booleans())
+    def kill_the_core(self, remembers: bool) -> None:
+        self.world.kill_core(remembers=remembers)
 
     @rule(seconds=st.sampled_from([0.1, 4.0, 25.0, 300.0]))
     def wait(self, seconds: float) -> None:

@@ -15,14 +15,13 @@ from proxycore import (
     DeviceId,
     DeviceSpec,
     DeviceView,
-    ModelId,
-    ModelSpec,
     RunId,
     ServiceId,
     ServiceSpec,
     ServiceView,
     State,
 )
+from proxyserver.decisions import Decisions
 from proxyserver.gauges import Health, Measurement
 from proxyserver.http import RequestRecord, UpstreamConnections, make_app, serve
 from proxyserver.refused import Refused
@@ -137,7 +136,7 @@ class FakeConductor:
     lines: list[str] = attrs.field(factory=list)
     hold: trio.Event | None = None
     """Nobody gets a place before it is set."""
-    asked: list[tuple[str, str | None]] = attrs.field(factory=list)
+    asked: list[ServiceId] = attrs.field(factory=list)
     acts: list[tuple[str, str]] = attrs.field(factory=list)
     waiting: int = 0
     in_flight: int = 0
@@ -160,6 +159,7 @@ class FakeConductor:
                     failures=0,
                     cause=None,
                     lost=None,
+                    host=spec.host,
                 )
                 for number, spec in enumerate(self.config.services, 7)
             ),
@@ -175,9 +175,13 @@ class FakeConductor:
 
     @asynccontextmanager
     async def slot(
-        self, service: ServiceId, *, model: ModelId | None = None, wait_s: float | None = None
+        self,
+        service: ServiceId,
+        *,
+        wait_s: float | None = None,
+        request: str | None = None,
     ) -> AsyncIterator[Slot]:
-        self.asked.append((service, model))
+        self.asked.append(service)
         self.waiting += 1
         try:
             if self.hold is not None:
@@ -244,7 +248,8 @@ CONFIG = CoreConfig(
     devices=tuple(DeviceSpec(DeviceId(name), 1000, 10) for name in ("gpu0", "gpu1", "ram")),
     services=(
         ServiceSpec(ServiceId("coder"), aliases=("gpt-4o",)),
-        ServiceSpec(ServiceId("many"), models=(ModelSpec(ModelId("tiny"), aliases=("small",)),)),
+        ServiceSpec(ServiceId("many")),
+        ServiceSpec(ServiceId("many/tiny"), host=ServiceId("many"), aliases=("small",)),
     ),
 )
 
@@ -256,6 +261,7 @@ class Rig:
     port: int
     conductor: FakeConductor
     gauges: FakeGauges
+    decisions: Decisions
     records: list[RequestRecord]
     stop: trio.Event
     ended: trio.Event
@@ -305,6 +311,7 @@ async def running(
     """Run the server with an upstream that treats each of its connections by the script."""
     conductor = FakeConductor(CONFIG)
     gauges = FakeGauges()
+    decisions = Decisions("cost_rate")
     settings = Settings(
         CONFIG, {service.id: Kind() for service in CONFIG.services}, Server(body_max)
     )
@@ -320,7 +327,14 @@ async def running(
         wire.close()
 
     async def server(task_status: trio.TaskStatus[str]) -> None:
-        app = make_app(conductor, settings, gauges, on_request=records.append, nursery=background)
+        app = make_app(
+            conductor,
+            settings,
+            gauges,
+            decisions,
+            on_request=records.append,
+            nursery=background,
+        )
         await serve(
             app,
             "127.0.0.1",
@@ -341,7 +355,7 @@ async def running(
             conductor.connections[service.id] = UpstreamConnections(Endpoint("127.0.0.1", port))
         url: str = await nursery.start(server)
         port = int(url.rsplit(":", 1)[1])
-        rig = Rig(port, conductor, gauges, records, stop, ended, upstreams)
+        rig = Rig(port, conductor, gauges, decisions, records, stop, ended, upstreams)
         try:
             yield rig
         finally:

@@ -5,10 +5,24 @@ import re
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
-from proxycore import RAM, Cause, DeviceId, Reason, RunId, ServiceId
+from proxycore import (
+    RAM,
+    Cause,
+    Changed,
+    DeviceId,
+    Reason,
+    RunId,
+    ServiceId,
+    State,
+    Stay,
+    TicketId,
+    Waiting,
+)
+from proxyserver.decisions import Candidate, Decision, Kind, Room
 from proxyserver.gauges import Health, Measurement
 from proxyserver.http import Outcome
 from proxyserver.http._routes import GENERAL_ERRORS, TABLE, openapi
@@ -39,9 +53,9 @@ async def test_models_are_listed_without_starting_anything() -> None:
         "coder": "coder",
         "gpt-4o": "coder",
         "many": "many",
-        "many/tiny": "many",
-        "tiny": "many",
-        "small": "many",
+        "many/tiny": "many/tiny",
+        "tiny": "many/tiny",
+        "small": "many/tiny",
     }
 
 
@@ -54,6 +68,7 @@ async def test_services_are_shown() -> None:
     assert 5 <= first.pop("for_s") < 60
     assert first == {
         "id": "coder",
+        "host": None,
         "type": "custom",
         "runtime": "process",
         "state": "ready",
@@ -80,6 +95,7 @@ async def test_services_are_shown() -> None:
         "free": 990,
         "measured_free": None,
         "foreign": None,
+        "unit": "bytes",
         "measured": None,
     }
 
@@ -349,3 +365,63 @@ def test_the_page_has_every_error_and_no_other() -> None:
 def test_every_code_of_the_table_is_known() -> None:
     """No route promises an error that has no meaning."""
     assert {code for entry in TABLE for code in entry.errors} | set(GENERAL_ERRORS) == set(CODES)
+
+
+async def test_decisions_are_told() -> None:
+    """By the service's alias, by the request, by kind; the newest last, as many as asked for."""
+    chat, coder = ServiceId("many"), ServiceId("coder")
+    async with running() as rig:
+        for ticket in (1, 2):
+            waiting = Waiting(TicketId(ticket), coder, ticket, "starting", State.STARTING)
+            rig.decisions.note([waiting], float(ticket), lambda ticket: f"r{ticket}")
+        changed = Changed(chat, RunId(3), State.READY, State.STOPPING, "idle")
+        rig.decisions.note([changed], 3.0, lambda _: None)
+        told = {
+            query: (await ask(rig, f"/api/v1/decisions{query}"))[1]["decisions"]
+            for query in (
+                "",
+                "?service=gpt-4o",
+                "?request=r2",
+                "?ticket=1",
+                "?kind=stop",
+                "?limit=1",
+                "?service=coder&kind=stop",
+            )
+        }
+    numbers = {query: [one["number"] for one in found] for query, found in told.items()}
+    assert numbers == {
+        "": [1, 2, 3],
+        "?service=gpt-4o": [1, 2],
+        "?request=r2": [2],
+        "?ticket=1": [1],
+        "?kind=stop": [3],
+        "?limit=1": [3],
+        "?service=coder&kind=stop": [],
+    }
+    assert told["?request=r2"][0]["why"] == "coder is starting; 1 other is before it"
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ("service=nope", 404, "service_not_found"),
+        ("kind=nope", 400, "invalid_request"),
+        ("ticket=x", 400, "invalid_request"),
+        ("limit=0", 400, "invalid_request"),
+        ("limit=1001", 400, "invalid_request"),
+    ],
+)
+async def test_bad_questions_about_decisions(query: str, status: int, code: str) -> None:
+    """They are told what would do."""
+    async with running() as rig:
+        answered, error = await ask(rig, f"/api/v1/decisions?{query}")
+    assert (answered, error["error"]["code"]) == (status, code)
+
+
+def test_every_field_of_a_decision_is_documented() -> None:
+    """Whoever reads the answer finds what a key means; so for the kinds and the fates."""
+    told = set(re.findall(r"`(\w+)`", PAGE))
+    decision = {field.name for kind in (Decision, Room, Candidate) for field in attrs.fields(kind)}
+    fates = {"leaves", "spared", "not_enough", *(stay.value for stay in Stay)}
+    kinds = {kind.value for kind in Kind}
+    assert (decision | fates | kinds) - {"room"} - told == set()

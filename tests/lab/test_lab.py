@@ -3,9 +3,11 @@
 import gzip
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
+from proxyserver._plot import svg
 from proxyserver.cli import run
 from tests.core.test_journal import written
 
@@ -116,3 +118,38 @@ def test_a_file_that_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixtu
     torn.write_bytes(gzip.compress(TRACE.encode())[:30])
     for path in (tmp_path / "none", torn):
         assert "cannot be read" in told(capsys, "simulate", path, code=1)
+
+
+def test_figures_are_drawn(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bar for each policy and measure, and no measure that is 0 everywhere."""
+    path = trace.with_name("figures.svg")
+    told(capsys, "simulate", trace, "--policy", "lru,lfu", "--pure", "--plot", path)
+    drawing = path.read_text()
+    root = ElementTree.fromstring(drawing)
+    words = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"trace.csv", "24 GiB", "lru", "lfu", "load, over least possible"} <= set(words)
+    assert "mean wait, s" not in words, "nothing takes time"
+    assert "prefers-color-scheme: dark" in drawing
+
+
+def test_names_cannot_break_a_drawing() -> None:
+    """A policy may be called anything."""
+    rows = [{"capacity": "<&>", "policy": "a<b", "load_s": 1.0, "fairness": 1.0}]
+    assert ElementTree.fromstring(svg('"&', rows)) is not None
+    assert ElementTree.fromstring(svg("empty", [])) is not None
+
+
+def test_a_drawing_that_cannot_be_written_is_told(
+    trace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = trace.with_name("none") / "figures.svg"
+    assert f"{path}: cannot be written" in told(capsys, "simulate", trace, "--plot", path, code=1)
+
+
+def test_progress_is_told_when_asked_for(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On standard error, a line for each simulation that is over; else nothing in a pipe."""
+    arguments = ["simulate", str(trace), "--policy", "lru,lfu"]
+    assert run([*arguments, "--progress"]) == 0
+    assert capsys.readouterr().err == "lru on 24 GiB: 100%\nlfu on 24 GiB: 100%\n"
+    assert run(arguments) == 0
+    assert capsys.readouterr().err == ""

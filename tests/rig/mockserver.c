@@ -23,6 +23,8 @@
  *   STATUS=0 *              answer completions and embeddings with this status and an error body
  *   IGNORE_TERM=0           1: ignore SIGTERM
  *   TERM_MS=0               take so long to end after SIGTERM
+ *   RECORD=                 a file: a line "begin MODEL PID" at the start, and "end MODEL PID ANSWERS"
+ *                           as the last thing done on SIGTERM
  *
  * Paths: /health /v1/models /v1/chat/completions /v1/completions /v1/embeddings
  *   /mock/echo (any method: the request's head as it came, then its body, without chunk framing)
@@ -471,6 +473,20 @@ static void *serve(void *argument) {
 
 /* ---- life ---- */
 
+/* One write per line: the lines of all servers stand in the order in which they were written. */
+static void record(const char *format, ...) {
+    const char *path = text_setting("RECORD", "");
+    char line[256];
+    if (!*path) return;
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (file < 0 || write(file, line, length) != length) { say("cannot record"); _exit(1); }
+    close(file);
+}
+
 static int listen_socket(void) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
     long port = setting("PORT", 8080);
@@ -504,6 +520,7 @@ static void *await_term(void *argument) {
     sigwait(argument, &signal_number);
     pause_ms(setting("TERM_MS", 0));
     say("ending on signal %d", signal_number);
+    record("end %s %d %ld\n", text_setting("MODEL", "mock"), getpid(), answers);
     _exit(0);
 }
 
@@ -520,6 +537,7 @@ int main(void) {
     pthread_sigmask(SIG_BLOCK, &term, 0); /* blocked for all: IGNORE_TERM needs nothing more */
     if (!setting("IGNORE_TERM", 0)) pthread_create(&thread, &detached, await_term, &term);
 
+    record("begin %s %d\n", text_setting("MODEL", "mock"), getpid());
     int listener;
     if (!strcmp(text_setting("LOAD_MODE", "503"), "refuse")) {
         load(0);

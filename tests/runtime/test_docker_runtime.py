@@ -17,6 +17,7 @@ from proxycore import DeviceId, Placement, RunId
 from proxyserver.runtime import (
     ContainerSpec,
     DockerRuntime,
+    Healthcheck,
     LaunchSpec,
     Mount,
     PortBinding,
@@ -24,6 +25,7 @@ from proxyserver.runtime import (
     PullProgress,
     RuntimeFault,
     RuntimeUnreachable,
+    Ulimit,
 )
 from proxyserver.runtime._containers import Owner, create_arguments
 from proxyserver.runtime._ports import free_port
@@ -123,6 +125,50 @@ async def test_options_reach_the_engine(bench: DockerBench, client: docker.Docke
     assert (config["User"], config["WorkingDir"]) == ("1000:1000", "/data")
     assert config["Cmd"] == ["a", "b"]
     assert config["Healthcheck"] == {"Test": ["NONE"]}
+
+
+async def test_limits_reach_the_engine(bench: DockerBench, client: docker.DockerClient) -> None:
+    """What compose calls by other names than the engine does arrives as it was meant."""
+    spec = changed(
+        bench.spec(),
+        cap_add=("SYS_PTRACE",),
+        cap_drop=("MKNOD",),
+        security_opt=("no-new-privileges",),
+        group_add=("44",),
+        ulimits=(Ulimit("nofile", 512, 1024),),
+        tmpfs=("/run", "/scratch:size=1m"),
+        labels=(("who", "me"),),
+        init=False,
+        pid="host",
+        hostname="inside",
+        dns=("127.0.0.53",),
+        sysctls=(("net.ipv4.ip_unprivileged_port_start", "0"),),
+        read_only=True,
+        stop_signal="SIGINT",
+        cpus=0.5,
+        cpuset="0",
+        runtime="runc",
+        healthcheck=Healthcheck(("CMD", "true"), 90.0, 1.5, 2.0, 4),
+    )
+    await bench.runtime.start(spec, FIRST, PLACEMENT)
+    seen = inspect(client, bench)
+    host, config = seen["HostConfig"], seen["Config"]
+    assert (host["CapAdd"], host["CapDrop"]) == (["SYS_PTRACE"], ["MKNOD"])
+    assert (host["SecurityOpt"][0], host["GroupAdd"]) == ("no-new-privileges", ["44"])
+    assert host["Ulimits"] == [{"Name": "nofile", "Soft": 512, "Hard": 1024}]
+    assert host["Tmpfs"] == {"/run": "", "/scratch": "size=1m"}
+    assert (host["Init"], host["PidMode"], host["Dns"]) == (False, "host", ["127.0.0.53"])
+    assert host["Sysctls"] == {"net.ipv4.ip_unprivileged_port_start": "0"}
+    assert (host["ReadonlyRootfs"], host["NanoCpus"], host["CpusetCpus"]) == (True, 5 * 10**8, "0")
+    assert (host["Runtime"], config["Hostname"]) == ("runc", "inside")
+    assert (config["Labels"]["who"], config["StopSignal"]) == ("me", "SIGINT")
+    assert config["Healthcheck"] == {
+        "Test": ["CMD", "true"],
+        "Interval": 90 * 10**9,
+        "Timeout": 15 * 10**8,
+        "StartPeriod": 2 * 10**9,
+        "Retries": 4,
+    }
 
 
 async def test_fixed_ports_are_for_people(bench: DockerBench) -> None:

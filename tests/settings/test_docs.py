@@ -24,6 +24,7 @@ TABLES = [
     (CONFIGURATION, "## services", _model.ServiceEntry),
     (CONFIGURATION, "### memory", _model.MemoryEntry),
     (CONFIGURATION, "### container", _model.ContainerEntry),
+    (CONFIGURATION, "### healthcheck", _model.HealthcheckEntry),
     (CONFIGURATION, "### process", _model.ProcessEntry),
     (CONFIGURATION, "### ready", Probe),
     (CONFIGURATION, "### live", LiveProbe),

@@ -377,6 +377,7 @@ def test_example_of_the_documents_is_true(folder: Folder) -> None:
 
 
 KEYS = st.sampled_from(
+    "healthcheck env_file ulimits tmpfs deploy labels "
     "server services devices ram headroom type container process command image port ports memory "
     "vram environment volumes aliases ready live path status idle_s model ctx gpu_layers log level "
     "coder gpu0 x-a queue_max runtime args extra_hosts gpus".split()

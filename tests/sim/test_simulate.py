@@ -97,3 +97,10 @@ def test_a_lone_answer_is_no_loop() -> None:
     report = simulate(Traffic(two().config, ()))
     assert (report.requests, report.cold_ratio, report.fairness) == (0, 0.0, 1.0)
     assert quantile([], 0.5) == 0.0
+
+
+def test_progress_is_told() -> None:
+    """Shares of the requests, in order, and the end."""
+    told: list[float] = []
+    simulate(two(), progress=told.append)
+    assert told == [0.0, 0.25, 0.5, 0.75, 1.0]

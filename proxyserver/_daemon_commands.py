@@ -1,0 +1,200 @@
+"""The commands that ask a running daemon: what is, why, and what shall be."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from ._command import (
+    FAILED,
+    NOT_READY,
+    UNREACHABLE,
+    CommandFailed,
+    Json,
+    fail,
+    listed,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from .client import Client
+
+Url = Annotated[str, Parameter(name="--url", env_var="AIPROXY_URL", help="Where the daemon is.")]
+Wait = Annotated[bool, Parameter(name="--wait", help="Return when it is done, or at once.")]
+Decisions = Sequence[Mapping[str, Any]]
+DAEMON = "http://127.0.0.1:8787"
+DECISIONS_MAX = 1000
+"""As many as the daemon tells at once."""
+
+
+def status(
+    service: Annotated[
+        str | None, Parameter(help="Only this one; exit code 4 if not ready.")
+    ] = None,
+    /,
+    *,
+    url: Url = DAEMON,
+    json: Json = False,
+) -> None:
+    """Show what runs, what it holds, and why."""
+    from ._console import device_rows, print_table, service_rows, troubles
+
+    with daemon_at(url) as daemon:
+        health = daemon.health()
+    if service is not None:
+        every = health["services"]
+        health["services"] = [one for one in every if service in (one["id"], *one["aliases"])]
+        if not health["services"]:
+            fail(
+                f"there is no service {service!r}; there are: {listed(one['id'] for one in every)}"
+            )
+    if json:
+        print_json(health)
+    else:
+        print_table(service_rows(health["services"]))
+        if service is None:
+            print()
+            print_table(device_rows(health["devices"]))
+        for trouble in troubles(health):
+            print(f"\n{trouble}")
+    if service is not None and health["services"][0]["state"] != "ready":
+        raise CommandFailed(NOT_READY, f"{service} is not ready")
+
+
+def start(service: str, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
+    """Start a service by hand; return when it is ready."""
+    _act("start", service, wait=wait, url=url, json=json)
+
+
+def stop(
+    service: str,
+    /,
+    *,
+    force: Annotated[
+        bool, Parameter(negative=(), help="Cut running requests instead of letting them finish.")
+    ] = False,
+    wait: Wait = True,
+    url: Url = DAEMON,
+    json: Json = False,
+) -> None:
+    """Stop a service; return when it is down."""
+    _act("stop", service, wait=wait, force=force, url=url, json=json)
+
+
+def restart(service: str, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
+    """Stop and start a service; return when it is ready."""
+    _act("restart", service, wait=wait, url=url, json=json)
+
+
+def logs(
+    service: str,
+    /,
+    *,
+    follow: Annotated[
+        bool, Parameter(name=("--follow", "-f"), negative=(), help="Go on as lines come.")
+    ] = False,
+    tail: Annotated[int, Parameter(help="How many of the last lines.")] = 100,
+    url: Url = DAEMON,
+) -> None:
+    """Print what a service's server has written."""
+    with daemon_at(url) as daemon:
+        for line in daemon.log_lines(service, tail=tail, follow=follow):
+            print(line, flush=True)
+
+
+def explain(
+    about: Annotated[
+        str | None, Parameter(help="A service, or the X-Request-Id of a request that waited.")
+    ] = None,
+    /,
+    *,
+    last: Annotated[
+        int,
+        Parameter(help="How many decisions at most.", validator=Number(gte=1, lte=DECISIONS_MAX)),
+    ] = 20,
+    url: Url = DAEMON,
+    json: Json = False,
+) -> None:
+    """Tell why: what was stopped for whom, and what a request waited for."""
+    import time
+
+    from ._story import summary, timeline
+
+    own: Decisions = []
+    found: Decisions
+    with daemon_at(url) as daemon:
+        if about is None:
+            found = daemon.decisions(limit=last)
+        elif (on_service := _on_service(daemon, about, last)) is not None:
+            found = on_service
+        else:
+            own, found = _on_request(daemon, about)
+    if json:
+        print_json({"decisions": found})
+        return
+    now = time.time()
+    for line in (*summary(own, now), *timeline(found, now)):
+        print(line)
+    if not found:
+        print("nothing was decided yet")
+
+
+def _on_service(daemon: "Client", name: str, last: int) -> Decisions | None:
+    """Return the last decisions about a service; None: there is no such service."""
+    from .client import DaemonRefused
+
+    try:
+        return daemon.decisions(service=name, limit=last)
+    except DaemonRefused as error:
+        if error.status == 404:
+            return None
+        raise
+
+
+def _on_request(daemon: "Client", id: str) -> tuple[Decisions, Decisions]:
+    """Return what was decided about a request, and the same with all that explains it.
+
+    Raises:
+        CommandFailed: nothing is known of it.
+    """
+    from ._story import relevant
+
+    own = daemon.decisions(request=id)
+    if not own and id.isdecimal():
+        own = daemon.decisions(ticket=id)
+    if not own:
+        fail(
+            f"there is no service {id!r}, and of no request with that id is it known that it"
+            " waited: one that is admitted at once leaves nothing to explain"
+        )
+    return own, relevant(daemon.decisions(limit=DECISIONS_MAX), own)
+
+
+def _act(verb: str, service: str, *, wait: bool, url: str, json: bool, force: bool = False) -> None:
+    with daemon_at(url) as daemon:
+        after = daemon.act(verb, service, wait=wait, force=force)
+    if json:
+        print_json(after)
+    else:
+        run = "" if after["run"] is None else f" (run {after['run']})"
+        print(f"{after['id']} is {after['state']}{run}")
+
+
+@contextmanager
+def daemon_at(url: str) -> "Iterator[Client]":
+    """Yield a client; its errors become exit codes.
+
+    Raises:
+        CommandFailed: the daemon is not there, or did not do it.
+    """
+    from .client import Client, DaemonRefused, DaemonUnreachable
+
+    try:
+        yield Client(url)
+    except DaemonUnreachable as error:
+        raise CommandFailed(UNREACHABLE, f"aiproxy: {error}") from None
+    except DaemonRefused as error:
+        code = NOT_READY if error.status == 504 else FAILED
+        raise CommandFailed(code, f"aiproxy: {error}") from None
