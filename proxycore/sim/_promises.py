@@ -64,7 +64,6 @@ class Inspector:
                     assert_never(effect)
         for run, service in self._victims.items():
             broken(15, f"run {run} should make room for {service}, yet was never stopped")
-        self._check_waiting()
 
     # Runs
 
@@ -378,7 +377,7 @@ class Inspector:
 
     # Waiting
 
-    def _check_waiting(self) -> None:
+    def check_waiting(self) -> None:
         """Nobody waits past his time, and nobody waits for nothing."""
         books = self.books
         services = dict.fromkeys(client.service for client in books.waiting())

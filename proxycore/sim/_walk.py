@@ -75,7 +75,7 @@ def _random_spec(
         tuple(place(*devices) for devices in shape or random.choice(_SHAPES)),
         host=host,
         load_s=random.choice((1.0, 10.0, 60.0)),
-        concurrent_max=random.choice((None, None, 1, 2)),
+        concurrent_max=random.choice((None, 1, 1, 2)),
         queue_max=random.choice((1, 2, 256)),
         priority=random.choice((0, 0, 0, 1)),
         pinned=random.random() < 0.1,
@@ -245,7 +245,7 @@ def _give_back(world: World, _: Random) -> None:
 
 
 def _wait(world: World, random: Random) -> None:
-    world.wait(random.choice((0.1, 1.0, 1.0, 4.0, 10.0, 35.0, 35.0, 60.0)))
+    world.wait(random.choice((0.1, 1.0, 4.0, 10.0, 35.0, 60.0)))
 
 
 def _oversleep(world: World, random: Random) -> None:

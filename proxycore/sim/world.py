@@ -369,6 +369,7 @@ class World:
         self._inspector.enter(ev.Tick(), effects)  # What harm it does is the worse news.
         if effects or self.core.view() != view or self.core.deadline() != deadline:
             broken(7, f"to settle once more changes something: {effects}")
+        self._inspector.check_waiting()  # Of what settling left undone, this is the consequence.
 
     def _check_tick_is_spurious(self) -> None:
         before = self.core.view(), self.core.deadline()

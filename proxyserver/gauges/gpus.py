@@ -1,4 +1,4 @@
-"""The GPUs of this machine by the driver it has; for now, that is NVIDIA's or none.
+"""The GPUs of this machine by the driver it has: NVIDIA's, else AMD's, else none.
 
 pynvml takes 0.1 s to import, which a machine without a driver need not pay.
 """
@@ -12,12 +12,13 @@ import trio
 
 from proxycore import DeviceId
 
+from . import amd
 from ._protocol import Gauge, GaugeFault, Measurement
 
 if TYPE_CHECKING:
     from .nvml import Whose
 
-_NO_DRIVER = "no NVIDIA driver"
+_NO_DRIVER = "no driver of NVIDIA or AMD"
 
 
 def find_gpus() -> Mapping[DeviceId, int]:
@@ -27,6 +28,8 @@ def find_gpus() -> Mapping[DeviceId, int]:
         GaugeFault: there is no driver, or it is in trouble.
     """
     if not _has_driver():
+        if gpus := amd.find_gpus():
+            return gpus
         raise GaugeFault(_NO_DRIVER)
     from . import nvml
 
@@ -36,6 +39,8 @@ def find_gpus() -> Mapping[DeviceId, int]:
 def gpu_gauge(devices: Collection[DeviceId], whose: "Whose") -> Gauge:
     """Return what measures the GPUs among the devices; without a driver, it says so."""
     if not _has_driver():
+        if amd.find_gpus():
+            return amd.AmdGauge(devices)
         return _NoGauge(f"{_NO_DRIVER}: declared claims only")
     from . import nvml
 

@@ -57,8 +57,8 @@ MUTANTS = (
         1,
         "what a run takes beyond its claim is free",
         "_memory.py",
-        "over = max(0, seen - sum(claim.on(device) for claim in one.claims))",
-        "over = 0",
+        "over_now, over_later = min(over_now, rest), min(over_later, rest)",
+        "rest, over_now, over_later = max(0, rest - over_now), 0, 0",
     ),
     Mutant(
         1,
@@ -81,8 +81,8 @@ MUTANTS = (
         "_core.py",
         'self._leave(book, "restarted by hand", for_good=True)',
         'self._leave(book, "restarted by hand", for_good=True)\n'
-        "            if book.state is State.STOPPING:\n"
-        '                self._measured.verified(book, "restarted by hand")',
+        "                if book.state is State.STOPPING:\n"
+        '                    self._measured.verified(book, "restarted by hand")',
     ),
     Mutant(
         3,
@@ -146,9 +146,9 @@ MUTANTS = (
     Mutant(
         6,
         "nobody is patient",
-        "_line.py",
-        "return self._verbs.books.now < self.patient_until(book)",
-        "return False",
+        "_settle.py",
+        "candidates = without(spared_until, self._leavers.candidates())",
+        "candidates = without(spared_until, self._leavers.candidates(seeker=book))",
     ),
     Mutant(
         6,
