@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -56,6 +56,17 @@ def plant(mutant: Mutant, root: Path) -> Path:
     assert text.count(mutant.old) == 1, f"the mutant does not apply any more: {mutant}"
     module.write_text(text.replace(mutant.old, mutant.new))
     return root
+
+
+def caught(mutants: Sequence[Mutant], folder: Path) -> dict[Mutant, bool]:
+    """Let all mutants walk side by side; tell of each whether the World says what it breaks."""
+
+    def walk(mutant: Mutant) -> bool:
+        root = folder / str(mutants.index(mutant))
+        return walks(plant(mutant, root), mutant.promise).startswith(f"promise {mutant.promise}:")
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return dict(zip(mutants, pool.map(walk, mutants), strict=True))
 
 
 @pytest.fixture(scope="module")
