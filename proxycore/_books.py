@@ -32,9 +32,13 @@ class ServiceBook:
     why: str = "not started yet"
     run: RunId | None = None
     placement: Placement | None = None
-    """Reserved in RESERVED, claimed in the states that hold memory, else None."""
-    reserved_order: int = 0
-    """Who reserved first launches first."""
+    """What it claims, in the states that hold memory, else None."""
+    home: Placement | None = None
+    """What the present run claims awake."""
+    promised: Placement | None = None
+    """Room that is promised to it beside its claim: in RESERVED and ROUSING, else None."""
+    promised_order: int = 0
+    """Who was promised room first launches first."""
     timer_at: float | None = None
     """The deadline of the present state; `_lifecycle` tells what it ends."""
     start_max_at: float = 0.0
@@ -45,6 +49,8 @@ class ServiceBook:
     """A load that was started by hand: it goes on even when nobody waits."""
     drains_for: ServiceId | None = None
     """Who shall have its room: should nobody need it any more, the drain is undone."""
+    drains_to_sleep: bool = False
+    """The drain ends in sleep, not in a stop."""
     leaves_for_good: bool = False
     """The drain ends in a restart or a shutdown: a start by hand does not undo it."""
     kills: int = 0
@@ -53,6 +59,8 @@ class ServiceBook:
     """Why we stop a run that failed us: it counts as a failure once it is gone."""
     failures: int = 0
     cause: Cause | None = None
+    slept: bool = False
+    """It said that it sleeps; its memory is awaited."""
     fails: bool = False
     """Its memory is awaited after a failure: then it backs off."""
     retries: bool = False
@@ -81,6 +89,13 @@ class ServiceBook:
         return not self.in_flight and not self.waiting
 
     @property
+    def holds(self) -> Placement | None:
+        """What it claims and what is promised to it, together."""
+        if self.promised is None:
+            return self.placement
+        return self.promised if self.home is None else self.home
+
+    @property
     def first_in_line(self) -> Ticket:
         """Return who has waited longest; somebody must wait."""
         return next(iter(self.waiting.values()))
@@ -98,7 +113,7 @@ class Books:
     """A heap of the deadlines of waiting tickets; the first is always one that still waits."""
     ticket_max: TicketId = attrs.field(default=TicketId(0))
     run_max: RunId = attrs.field(default=RunId(0))
-    reserved_count: int = 0
+    promised_count: int = 0
     measured: dict[DeviceId, DeviceBook] = attrs.field(factory=dict)
     """The devices whose memory is known."""
     rent: float = 0.0

@@ -4,7 +4,7 @@ from . import events as ev
 from ._books import Books
 from ._errors import LocalError
 from ._ids import DeviceId, ServiceId
-from .config import CoreConfig, Unit
+from .config import CoreConfig, ServiceSpec, Unit
 
 
 def check(event: ev.Event, now: float, config: CoreConfig, books: Books) -> None:
@@ -18,6 +18,8 @@ def check(event: ev.Event, now: float, config: CoreConfig, books: Books) -> None
     for service in _services_of(event):
         if service not in books.services:
             raise LocalError(f"unknown service {service!r}")
+    if isinstance(event, ev.RunEvent) and event.run > books.run_max:
+        raise LocalError(f"run {event.run} was never started")
     match event:
         case ev.RequestArrived() | ev.StartRequested() | ev.RestartRequested():
             if event.ticket <= books.ticket_max:
@@ -25,9 +27,9 @@ def check(event: ev.Event, now: float, config: CoreConfig, books: Books) -> None
         case ev.RequestFinished():
             if event.ticket > books.ticket_max:
                 raise LocalError(f"ticket {event.ticket} never arrived")
-        case ev.RunAlive() | ev.RunReady() | ev.RunStuck() | ev.RunGone():
-            if event.run > books.run_max:
-                raise LocalError(f"run {event.run} was never started")
+        case ev.SleepRequested():
+            if not _spec(event.service, config).asleep:
+                raise LocalError(f"service {event.service!r} cannot sleep")
         case ev.RunsFound():
             _check_found(event, config, books)
         case ev.MemoryMeasured():
@@ -61,6 +63,12 @@ def _check_found(event: ev.RunsFound, config: CoreConfig, books: Books) -> None:
             raise LocalError(f"{found.service} is found without its host {host}")
         if not devices.issuperset(found.placement.devices):
             raise LocalError(f"found run {found.run} is on an unknown device")
+        if found.asleep and _spec(found.service, config).residue(found.placement) is None:
+            raise LocalError(f"found run {found.run} sleeps where it cannot")
+
+
+def _spec(service: ServiceId, config: CoreConfig) -> ServiceSpec:
+    return next(spec for spec in config.services if spec.id == service)
 
 
 def _services_of(event: ev.Event) -> tuple[ServiceId, ...]:

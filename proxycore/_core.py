@@ -6,19 +6,24 @@ from . import effects as fx
 from . import events as ev
 from ._books import Books, ServiceBook, Ticket
 from ._check import check
+from ._claims import placement_of
 from ._errors import InvariantError
 from ._ids import TicketId
 from ._ledger import Room
-from ._lifecycle import HOLDING, State
+from ._lifecycle import State
 from ._measured import Measured
 from ._memory import DeviceBook
+from ._picture import picture
 from ._settle import Settler
 from ._timers import NEVER
-from ._verbs import Verbs, placement_of
+from ._verbs import Verbs
 from .config import BACKOFF_S, STABLE_S, CoreConfig
 from .events import Cause
 from .policy import DEFAULT, EvictionPolicy
-from .view import CoreView, DeviceView, ServiceView
+from .view import CoreView
+
+STUCK = (State.READY, State.DRAINING, State.SLEEPING, State.ASLEEP, State.WAKING)
+"""The states in which a run may be told to be stuck: before, it was not ready; after, it leaves."""
 
 
 class Core:
@@ -102,48 +107,7 @@ class Core:
 
     def view(self) -> CoreView:
         """Return a picture of everything."""
-        books = self.books.services.values()
-        now_free, promisable = self._verbs.rooms()
-        claimed, reserved = Room.of(self.config.devices), Room.of(self.config.devices)
-        for book in books:
-            if book.placement is not None:
-                (claimed if book.state in HOLDING else reserved).take(book.placement)
-        measured, foreign = self.books.measured, self._verbs.foreign()
-        devices = tuple(
-            DeviceView(
-                id=device.id,
-                unit=device.unit,
-                capacity=device.capacity,
-                headroom=device.headroom,
-                claimed=device.usable - claimed.free[device.id],
-                measured_free=measured[device.id].free if device.id in measured else None,
-                foreign=foreign.get(device.id),
-                reserved=device.usable - reserved.free[device.id],
-                free=max(0, min(now_free.free[device.id], promisable.free[device.id])),
-            )
-            for device in self.config.devices
-        )
-        return CoreView(tuple(map(self._view, books)), devices)
-
-    def _view(self, book: ServiceBook) -> ServiceView:
-        return ServiceView(
-            id=book.id,
-            host=self._verbs.specs[book.id].host,
-            state=book.state,
-            run=book.run,
-            why=book.why,
-            since_at=book.since_at,
-            placement=book.placement,
-            estimates=self._verbs.placements(book),
-            experience=book.learnt.experience,
-            waiting=len(book.waiting),
-            in_flight=len(book.in_flight),
-            idle_until=book.timer_at if book.state is State.READY else None,
-            retry_at=book.timer_at if book.state is State.BACKOFF else None,
-            failures=book.failures,
-            cause=book.cause,
-            lost=book.lost,
-        )
+        return picture(self._verbs)
 
     # Time
 
@@ -181,11 +145,23 @@ class Core:
                 self._verbs.stop_failed(book, Cause("start_timeout", message))
                 for one in self._verbs.hosts.with_models(book):
                     self._verbs.refuse_all(one, fx.Reason.START_TIMEOUT, message, BACKOFF_S)
-            case State.READY:
+            case State.READY if self._verbs.residue(book) is not None:
+                self._verbs.sleep(book, "idle")
+            case State.READY | State.ASLEEP:
                 self._verbs.stop(book, "idle")
+            case State.SLEEPING if book.slept:
+                self._verbs.slept(book)  # What did not come back is in nobody's claim.
+            case State.SLEEPING:
+                message = f"not asleep after {self.books.now - book.since_at:.0f} s"
+                self._verbs.stop_failed(book, Cause("sleep_timeout", message))
+            case State.WAKING:
+                message = f"not awake after {self.books.now - book.since_at:.0f} s"
+                self._verbs.stop_failed(book, Cause("wake_timeout", message))
             case State.DRAINING if book.drains_for is not None and not spec.drain_cuts:
                 why = f"its requests take too long; {book.drains_for} must wait on"
                 self._verbs.undrain(book, why)
+            case State.DRAINING if book.drains_to_sleep and book.drains_for is None:
+                self._verbs.undrain(book, "its requests take too long; it stays awake")
             case State.DRAINING:
                 self._verbs.stop(book, f"{book.why}; requests cut: {len(book.in_flight)}")
             case State.STOPPING if (host := self._verbs.hosts.host_of(book)) is not None:
@@ -204,6 +180,11 @@ class Core:
 
     def _note(self, event: ev.Event) -> None:
         books, verbs = self.books, self._verbs
+        if isinstance(event, ev.RunEvent):
+            book = books.services[event.service]
+            if book.run == event.run:  # An older run's answer changes nothing.
+                self._note_run(book, event)
+            return
         match event:
             case ev.Tick():
                 pass
@@ -223,6 +204,13 @@ class Core:
                 for one in verbs.hosts.with_models(book):
                     verbs.refuse_all(one, fx.Reason.STOPPED, "stopped by hand")
                 self._leave(book, "stopped by hand", force=event.force)
+            case ev.SleepRequested():
+                book = books.services[event.service]
+                if book.state is State.READY and book.in_flight:
+                    verbs.drain(book, "put to sleep by hand")
+                    book.drains_to_sleep = True
+                elif book.state is State.READY:
+                    verbs.sleep(book, "put to sleep by hand")
             case ev.ShutdownRequested():
                 books.closing_at = event.deadline_at
                 now_or_never = event.deadline_at <= books.now  # A timer must be in the future.
@@ -233,10 +221,6 @@ class Core:
                     self._leave(book, "shutdown", for_good=True, force=now_or_never)
                     if book.state is State.DRAINING:
                         verbs.arm(book, event.deadline_at)
-            case ev.RunAlive() | ev.RunReady() | ev.RunStuck() | ev.RunGone():
-                book = books.services[event.service]
-                if book.run == event.run:  # An older run's answer changes nothing.
-                    self._note_run(book, event)
             case ev.RunsFound():
                 books.run_max = max(books.run_max, event.run_max)
                 # Hosts before what lives in them.
@@ -267,11 +251,11 @@ class Core:
     def _adopt(self, found: ev.FoundRun) -> None:
         book, verbs = self.books.services[found.service], self._verbs
         _, promisable = verbs.rooms()  # Who was sent away just now will be gone.
-        verbs.adopt(book, found.run, found.placement)
+        verbs.adopt(book, found)
         why = "found running, but there is no room for it any more"
         if not verbs.hosts.is_open(book):
             verbs.end_with_host(book, why)
-        elif not promisable.fits(found.placement):
+        elif not promisable.fits(placement_of(book)):
             verbs.stop(book, why)
 
     def _arrive(
@@ -330,7 +314,8 @@ class Core:
     def _want(self, book: ServiceBook) -> fx.Want | None:
         if not self._verbs.hosts.is_open(book):
             return None  # First its host must have room.
-        return self._settler.want(book) if book.state is State.DOWN else None
+        lacks_room = book.state in (State.DOWN, State.ASLEEP)
+        return self._settler.want(book) if lacks_room else None
 
     def _waits_for(self, book: ServiceBook) -> str:
         host = self._verbs.hosts.host_of(book)
@@ -338,7 +323,7 @@ class Core:
             return f"{host.id} is {host.state.value}"
         if book.state is State.READY:
             return "every place is taken"
-        if book.state is State.DOWN:
+        if book.state in (State.DOWN, State.ASLEEP):
             return f"no room: {self._settler.lack(book)}"
         return str(book.state.value)
 
@@ -359,9 +344,9 @@ class Core:
         self, book: ServiceBook, why: str, *, for_good: bool = False, force: bool = False
     ) -> None:
         """Begin to end whatever lives of a service: at once where it serves nobody."""
-        if book.state is State.RESERVED:
+        if book.promised is not None:
             self._verbs.release(book, why)
-        elif book.state is State.STARTING:
+        if book.state in (State.STARTING, State.SLEEPING, State.ASLEEP, State.WAKING):
             self._verbs.stop(book, why)
         elif book.state in (State.READY, State.DRAINING):
             if force or not self._verbs.hosts.is_serving(book):
@@ -370,17 +355,26 @@ class Core:
                 self._verbs.drain(book, why)
         if book.state is State.DRAINING:
             book.leaves_for_good |= for_good
-            book.drains_for = None  # It leaves in any case now.
+            if book.drains_for is not None or book.drains_to_sleep:
+                # It leaves in any case now; those it serves have the whole time from here.
+                self._verbs.arm(book, self.books.now + self._verbs.specs[book.id].drain_s)
+                self._verbs.touch(book)
+            book.drains_for = None
+            book.drains_to_sleep = False
 
-    def _note_run(
-        self, book: ServiceBook, event: ev.RunAlive | ev.RunReady | ev.RunStuck | ev.RunGone
-    ) -> None:
+    def _note_run(self, book: ServiceBook, event: ev.RunEvent) -> None:
+        if book.state is State.ROUSING and isinstance(event, ev.RunStuck | ev.RunGone):
+            self._verbs.release(book, event.cause.message)
         match event:
-            case ev.RunAlive() if book.state is State.STARTING:
+            case ev.RunAlive() if book.state in (State.STARTING, State.WAKING):
                 self._verbs.extend_start(book)
             case ev.RunReady() if book.state is State.STARTING:
                 self._verbs.ready(book)
-            case ev.RunStuck() if book.state in (State.READY, State.DRAINING):
+            case ev.RunSlept() if book.state is State.SLEEPING and not book.slept:
+                self._measured.slept(book)
+            case ev.RunWoke() if book.state is State.WAKING:
+                self._verbs.woke(book)
+            case ev.RunStuck() if book.state in STUCK:
                 self._verbs.stop_failed(book, event.cause)
             case ev.RunGone():
                 self._gone(book, event.cause)

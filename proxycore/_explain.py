@@ -7,16 +7,20 @@ from collections.abc import Iterable, Mapping
 
 from . import effects as fx
 from ._books import ServiceBook
+from ._claims import OVERDUE_KILLS
 from ._ids import ServiceId
 from ._ledger import Candidate, Room
 from ._lifecycle import State
-from ._verbs import OVERDUE_KILLS, Verbs
+from ._verbs import Verbs
 from .config import Placement
 
 _STAYS = {
     State.RESERVED: fx.Stay.PROMISED,
+    State.ROUSING: fx.Stay.PROMISED,
     State.STARTING: fx.Stay.LOADS,
+    State.WAKING: fx.Stay.LOADS,
     State.READY: fx.Stay.SERVES,
+    State.ASLEEP: fx.Stay.SERVES,
 }
 """Of who is no candidate; in other states it leaves."""
 
@@ -32,10 +36,12 @@ def want(
     patient_until: float,
 ) -> fx.Want:
     """Tell of a service that wants this placement why it has not got it."""
-    values = {candidate.service: candidate.value for candidate in candidates}
+    values: dict[ServiceId, float] = {}
+    for one in candidates:
+        values[one.service] = min(one.value, values.get(one.service, one.value))
     holders = []
     for other in verbs.books.services.values():
-        if other is book or other.placement is None:
+        if other is book or other.holds is None:
             continue
         claim = verbs.takes(other)
         if not set(claim.devices) & set(placement.devices):
@@ -71,6 +77,6 @@ def _stay(
         return fx.Stay.LOST
     if book.state is State.STOPPING and book.kills >= OVERDUE_KILLS:
         return fx.Stay.STUCK
-    if verbs.specs[book.id].pinned and book.state in (State.READY, State.STARTING):
+    if verbs.specs[book.id].pinned and book.state in _STAYS and book.promised is None:
         return fx.Stay.PINNED
     return _STAYS.get(book.state, fx.Stay.LEAVING)

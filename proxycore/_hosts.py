@@ -82,7 +82,7 @@ class Hosts:
         """It was promised room, or somebody waits until it is."""
         if book.state is State.DOWN:
             return any(one.waiting for one in self.with_models(book)) and self.is_open(book)
-        return book.state is State.RESERVED
+        return book.promised is not None or (book.state is State.ASLEEP and bool(book.waiting))
 
     def placements(self, book: ServiceBook) -> tuple[Placement, ...]:
         """Return where a service may live now."""

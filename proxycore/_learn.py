@@ -56,6 +56,8 @@ class Learnt:
     """When it last went from serving somebody to serving nobody, if nobody has come since."""
     load_s: float | None = None
     """How long a load takes, averaged; None: it was never loaded."""
+    wake_s: float | None = None
+    """How long it takes to wake, averaged; None: it never did."""
     return_gap_s: float | None = None
     """From going idle to the next arrival, averaged; None: nobody has ever come back.
 
@@ -80,6 +82,10 @@ class Learnt:
         # A simulation in which nothing takes time teaches nothing about loads.
         if load_s > 0:
             self.load_s = _average(self.load_s, load_s)
+
+    def note_wake(self, wake_s: float) -> None:
+        if wake_s > 0:
+            self.wake_s = _average(self.wake_s, wake_s)
 
     def requests(self, now: float) -> float:
         """Return the number of requests so far, each halved for every half-life since."""

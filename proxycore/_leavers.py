@@ -1,6 +1,6 @@
 """Who may leave to make room, what that would cost, and who is spared for a moment."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 
 from ._books import ServiceBook
 from ._ids import ServiceId
@@ -34,35 +34,49 @@ class Leavers:
         """For membership tests only: a set has no order."""
 
     def candidates(self, *, seeker: ServiceBook | None = None) -> list[Candidate]:
-        """Return what may leave to make room, valued by the policy.
+        """Return what may leave to make room, and how, valued by the policy.
 
-        Idle runs, loads that nobody waits for any more, and, if it is told who seeks the room,
-        runs that serve.
+        Idle runs, awake or asleep, and loads that nobody waits for any more.  If it is told who
+        seeks the room, also runs that serve, and those asleep who have no room to wake.
         """
         books = self._verbs.books
         leavers = [book for book in self._services.values() if self._may_leave(book, seeker)]
-        claims = [self._verbs.takes(book) for book in leavers]
+        ways = [(book, *way) for book in leavers for way in self._ways(book)]
         found = [
             Idle(
                 service=book.id,
-                placement=self.memory(claim),
-                load_s=self._verbs.load_s(book),
+                placement=self.memory(frees),
+                load_s=load_s,
                 requests=book.learnt.requests(books.now),
                 idle_s=0.0 if self._hosts.is_serving(book) else books.now - book.rested_at,
                 rent=books.rent - book.learnt.rent,
             )
-            for book, claim in zip(leavers, claims, strict=True)
+            for book, frees, load_s, _ in ways
         ]
         values = safe_values(self._policy, found)
         return [
             Candidate(
                 book.id,
-                claim,
+                frees,
                 value,
                 tuple(model.id for model in self._hosts.models(book) if model.state in HOLDING),
+                load_s,
+                sleeps,
             )
-            for book, claim, value in zip(leavers, claims, values, strict=True)
+            for (book, frees, load_s, sleeps), value in zip(ways, values, strict=True)
         ]
+
+    def _ways(self, book: ServiceBook) -> Iterator[tuple[Placement, float, bool]]:
+        """Yield how a run may leave: what that frees, what it takes to undo, whether it sleeps."""
+        takes = self._verbs.takes(book)
+        load_s, wake_s = self._verbs.load_s(book), self._verbs.wake_s(book)
+        if book.state is State.ASLEEP:
+            yield takes, max(0.0, load_s - wake_s), False
+            return
+        residue = self._verbs.residue(book)
+        if book.state is State.READY and residue is not None:
+            yield takes.less(residue), wake_s, True
+        yield takes, load_s, False
 
     def _may_leave(self, book: ServiceBook, seeker: ServiceBook | None) -> bool:
         """Tell whether a run may leave; a host only if all that it holds may."""
@@ -72,8 +86,11 @@ class Leavers:
             may_leave = self._hosts.unused(book) or (
                 seeker is not None and self._may_drain(book, seeker)
             )
+        elif book.state is State.ASLEEP:
+            may_leave = book.unused or (seeker is not None and book is not seeker)
         else:
-            may_leave = book.state is State.STARTING and self._hosts.unused(book) and not book.kept
+            begins = book.state in (State.STARTING, State.WAKING)
+            may_leave = begins and self._hosts.unused(book) and not book.kept
         return may_leave and all(
             self._may_leave(model, seeker)
             for model in self._hosts.models(book)
@@ -90,7 +107,7 @@ class Leavers:
             self._has_served_batch(book)
             and book is not self._hosts.host_of(seeker)
             and not any(
-                model.state is State.RESERVED
+                model.promised is not None
                 or (
                     model.state is State.DOWN
                     and model.waiting
@@ -108,23 +125,26 @@ class Leavers:
         """
         return not book.waiting or book.first_in_line.id > book.batch_max
 
-    def spared_until(self, patient: ServiceBook) -> dict[ServiceId, float]:
-        """Return the idle runs that are likely to be wanted again in a moment, and until when.
+    def spared_until(
+        self, patient: ServiceBook, candidates: Iterable[Candidate]
+    ) -> dict[tuple[ServiceId, bool], float]:
+        """Return who is likely to be wanted again in a moment, by which way, and until when.
 
-        Two agents that take turns would else make it load for each of their questions.
+        Two agents that take turns would else make it load for each of their questions.  Who would
+        wake in a moment is not spared from sleeping.
         """
-        spared: dict[ServiceId, float] = {}
+        spared: dict[tuple[ServiceId, bool], float] = {}
         if not self._verbs.config.linger:
             return spared
-        for book in self._services.values():
+        for one in candidates:
+            book = self._services[one.service]
             gap_s = book.learnt.return_gap_s
-            if book.state is not State.READY or gap_s is None:
+            if book.state not in (State.READY, State.ASLEEP) or gap_s is None:
                 continue
-            load_s = self._verbs.load_s(book)
             until = book.rested_at + LINGER_GAPS * gap_s
             cost_s = gap_s * self._hosts.waiters(patient)
-            if cost_s <= LINGER_LOADS * load_s and self._verbs.books.now < until:
-                spared[book.id] = until
+            if cost_s <= LINGER_LOADS * one.load_s and self._verbs.books.now < until:
+                spared[one.service, one.sleeps] = until
         return spared
 
     def charge_rent(self, victims: Iterable[Candidate]) -> None:
@@ -132,10 +152,9 @@ class Leavers:
         books = self._verbs.books
         for victim in victims:
             size = sum(amount for _, amount in self.memory(victim.placement).amounts)
-            leaver = self._services[victim.service]
             if size:
-                rent = leaver.learnt.rent + self._verbs.load_s(leaver) / size
-                books.rent = max(books.rent, rent)
+                paid = self._services[victim.service].learnt.rent
+                books.rent = max(books.rent, paid + victim.load_s / size)
 
     def memory(self, placement: Placement) -> Placement:
         """Return what of a claim is memory: policies know no other."""
@@ -144,10 +163,13 @@ class Leavers:
         return Placement.of((one, n) for one, n in placement.amounts if one in self._bytes)
 
 
-def without(spared: Container[ServiceId], candidates: list[Candidate]) -> list[Candidate]:
+def without(
+    spared: Container[tuple[ServiceId, bool]], candidates: list[Candidate]
+) -> list[Candidate]:
     """Leave out the spared, and who would take one of them along."""
     return [
         one
         for one in candidates
-        if not any(service in spared for service in (one.service, *one.takes_along))
+        if (one.service, one.sleeps) not in spared
+        and not any((model, False) in spared for model in one.takes_along)
     ]

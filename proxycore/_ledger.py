@@ -71,13 +71,21 @@ class Room:
 
 @attrs.frozen
 class Candidate:
-    """A run that may be stopped to make room, and what that would cost by the policy."""
+    """One way in which a run may leave to make room, and what that would cost by the policy.
+
+    A run that can sleep has two ways: to be stopped, and to sleep, which frees less.
+    """
 
     service: ServiceId
     placement: Placement
+    """What it would free."""
     value: float
+    """What that would cost."""
     takes_along: tuple[ServiceId, ...] = ()
     """What lives inside it, and must be in the same set; all of these are candidates too."""
+    load_s: float = 0.0
+    """What it would take to bring it back."""
+    sleeps: bool = False
 
 
 def cheapest_victims(
@@ -103,12 +111,12 @@ def cheapest_victims(
             gains.append((bool(candidate.takes_along), bargain, -share, candidate, gain))
     # The best bargains first: the first set found is a good one, and bounds cut the rest early.
     # A host comes after what it takes along, so that it is known whether that leaves.
-    gains.sort(key=lambda one: (*one[:3], one[3].service))
-    rest, prices = _bounds([(candidate.value, gain) for *_, candidate, gain in gains], devices)
+    gains.sort(key=lambda one: (*one[:3], one[3].service, not one[3].sleeps))
+    rest, prices = _bounds([(candidate, gain) for *_, candidate, gain in gains], devices)
     if any(map(gt, lacking, rest[0])):
         return None
 
-    best: tuple[float, int, tuple[ServiceId, ...]] | None = None
+    best: tuple[float, int, tuple[tuple[ServiceId, bool], ...]] | None = None
     chosen: tuple[Candidate, ...] = ()
     visited = 0
     # Depth first, taking before leaving out.
@@ -117,7 +125,8 @@ def cheapest_victims(
         index, value, taken, missing = stack.pop()
         visited += 1
         if max(missing, default=0) <= 0:
-            rank = (value, len(taken), tuple(sorted(one.service for one in taken)))
+            ways = tuple(sorted((one.service, not one.sleeps) for one in taken))
+            rank = (value, len(taken), ways)
             if best is None or rank < best:
                 best, chosen = rank, taken
             continue
@@ -129,28 +138,35 @@ def cheapest_victims(
                 continue
         *_, candidate, gain = gains[index]
         stack.append((index + 1, value, taken, missing))
+        if any(one.service == candidate.service for one in taken):
+            continue
         if candidate.takes_along and not {one.service for one in taken}.issuperset(
             candidate.takes_along
         ):
             continue
         less = tuple(map(sub, missing, gain))
         stack.append((index + 1, value + candidate.value, (*taken, candidate), less))
+    if best is None:
+        return None
     return tuple(sorted(_needed(chosen, short), key=lambda one: one.service))
 
 
 def _bounds(
-    gains: Sequence[tuple[float, _Bytes]], devices: Sequence[DeviceId]
+    gains: Sequence[tuple[Candidate, _Bytes]], devices: Sequence[DeviceId]
 ) -> tuple[list[_Bytes], list[tuple[float, ...]]]:
-    """Return what the candidates from each index on give together, and the best price of a byte.
+    """Return what the services from each index on give at most, and the best price of a byte.
 
-    A branch that cannot cover what is missing any more, or not for less than the best set costs,
-    need not be looked at.
+    Each gives by the way that gives most.  A branch that cannot cover what is missing any more, or
+    not for less than the best set costs, need not be looked at.
     """
     rest: list[_Bytes] = [(0,) * len(devices)]
     prices = [(math.inf,) * len(devices)]
-    for value, gain in reversed(gains):
-        rest.append(tuple(map(add, rest[-1], gain)))
-        own = (value / amount if amount else math.inf for amount in gain)
+    given: dict[ServiceId, _Bytes] = {}
+    for candidate, gain in reversed(gains):
+        before = given.get(candidate.service, rest[0])
+        most = given[candidate.service] = tuple(map(max, before, gain))
+        rest.append(tuple(map(add, rest[-1], map(sub, most, before))))
+        own = (candidate.value / amount if amount else math.inf for amount in gain)
         prices.append(tuple(map(min, prices[-1], own)))
     # No price where none gives any: that branch is cut already, and 0 x infinity is no number.
     finite = [tuple(0.0 if one == math.inf else one for one in row) for row in prices]

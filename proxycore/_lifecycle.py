@@ -14,7 +14,10 @@ service from one state to another goes through `advance`.
     DRAINING    the run answers what it has, and gets nothing new
     STOPPING    the run was told to end; its claim stays until it is gone
     VERIFYING   the run is gone, its memory not yet seen free
-    SLEEPING, ASLEEP, WAKING    as READY, but the memory is on its way out, out, on its way back
+    SLEEPING    the run was told to give memory back, and holds its claim until it says that it did
+    ASLEEP      the run lives and holds a residue; it answers nothing until it is awake
+    ROUSING     asleep, and the room that it lacks is promised; victims may still be leaving
+    WAKING      the run was told to wake, holds its claim again and does not answer yet
     BACKOFF     the last run failed; the next may start when the time is over
     FAILED      the last run failed in a way that does not heal; a person must act
 
@@ -24,14 +27,17 @@ What each state waits for, and the deadline that ends the wait (none waits for e
     STARTING    RunReady or RunGone          start_s, extended by RunAlive, at most start_max_s
     READY       requests, or idleness        idle_s, counted from ready or from the last finish
     DRAINING    its requests                 drain_s, then they are cut, or it is ready again
+    SLEEPING    RunSlept, then its memory    a minute, then it has failed; 5 s for its memory
+    ASLEEP      requests, or idleness        idle_s once more, then it is stopped
+    ROUSING     victims leaving              asleep again when nobody waits, or no room comes
+    WAKING      RunWoke or RunGone           as STARTING; then it is stopped as having failed
     STOPPING    RunGone                      grace_s and some; then KillRun, again and again
     VERIFYING   MemoryMeasured, as it should 5 s; what is missing then counts as a stranger's
     BACKOFF     time                         10 s, doubled at each failure, at most 300 s
 
-The table does not show that a service with waiting tickets leaves DOWN by itself as soon as there
-is room, nor that claims are counted from STARTING to the end of VERIFYING (`HOLDING`).
-SLEEPING, ASLEEP and WAKING have their rows because the life of a run is one table; the events that
-lead there come with the templates that can sleep.
+The table does not show that a service with waiting tickets leaves DOWN and ASLEEP by itself as
+soon as there is room, nor that claims are counted from STARTING to the end of VERIFYING
+(`HOLDING`), in full but for ASLEEP and ROUSING, which claim what a sleeping run still holds.
 """
 
 import enum
@@ -51,6 +57,7 @@ class State(enum.Enum):
     DRAINING = "draining"
     SLEEPING = "sleeping"
     ASLEEP = "asleep"
+    ROUSING = "rousing"
     WAKING = "waking"
     STOPPING = "stopping"
     VERIFYING = "verifying"
@@ -65,6 +72,7 @@ class Step(enum.Enum):
     RELEASE = "release"
     LAUNCH = "launch"
     ADOPT = "adopt"
+    ADOPT_ASLEEP = "adopt asleep"
     READY = "ready"
     DRAIN = "drain"
     UNDRAIN = "undrain"
@@ -90,7 +98,11 @@ _ENDS: Mapping[Step, State] = {
 
 TABLE: Mapping[State, Mapping[Step, State]] = MappingProxyType(
     {
-        State.DOWN: {Step.RESERVE: State.RESERVED, Step.ADOPT: State.READY},
+        State.DOWN: {
+            Step.RESERVE: State.RESERVED,
+            Step.ADOPT: State.READY,
+            Step.ADOPT_ASLEEP: State.ASLEEP,
+        },
         State.RESERVED: {Step.LAUNCH: State.STARTING, Step.RELEASE: State.DOWN},
         State.STARTING: {Step.READY: State.READY, Step.STOP: State.STOPPING, **_ENDS},
         State.READY: {
@@ -99,9 +111,20 @@ TABLE: Mapping[State, Mapping[Step, State]] = MappingProxyType(
             Step.STOP: State.STOPPING,
             **_ENDS,
         },
-        State.DRAINING: {Step.UNDRAIN: State.READY, Step.STOP: State.STOPPING, **_ENDS},
+        State.DRAINING: {
+            Step.UNDRAIN: State.READY,
+            Step.SLEEP: State.SLEEPING,
+            Step.STOP: State.STOPPING,
+            **_ENDS,
+        },
         State.SLEEPING: {Step.SLEPT: State.ASLEEP, Step.STOP: State.STOPPING, **_ENDS},
-        State.ASLEEP: {Step.WAKE: State.WAKING, Step.STOP: State.STOPPING, **_ENDS},
+        State.ASLEEP: {Step.RESERVE: State.ROUSING, Step.STOP: State.STOPPING, **_ENDS},
+        State.ROUSING: {
+            Step.WAKE: State.WAKING,
+            Step.RELEASE: State.ASLEEP,
+            Step.STOP: State.STOPPING,
+            **_ENDS,
+        },
         State.WAKING: {Step.WOKE: State.READY, Step.STOP: State.STOPPING, **_ENDS},
         State.STOPPING: _ENDS,
         State.VERIFYING: {
@@ -121,6 +144,7 @@ HOLDING = frozenset(
         State.DRAINING,
         State.SLEEPING,
         State.ASLEEP,
+        State.ROUSING,
         State.WAKING,
         State.STOPPING,
         State.VERIFYING,

@@ -2,6 +2,7 @@
 
 from . import effects as fx
 from ._books import ServiceBook
+from ._claims import placement_of
 from ._ids import RAM, DeviceId
 from ._lifecycle import State, Step
 from ._memory import (
@@ -12,7 +13,7 @@ from ._memory import (
     is_verifiable,
     unclaimed,
 )
-from ._verbs import Verbs, placement_of
+from ._verbs import Verbs
 from .config import Placement
 from .events import Cause
 
@@ -49,11 +50,36 @@ class Measured:
         self._verbs.room_changed = True
         self._end_waits()
 
+    # Sleep
+
+    def slept(self, book: ServiceBook) -> None:
+        """Take note that a run sleeps; wait for its memory to be seen free, if it was seen."""
+        book.slept = True
+        if self._has_let_go(book):
+            self._verbs.slept(book)
+            return
+        self._verbs.arm(book, self._books.now + VERIFY_S)
+        seen = (device for device in sorted(book.seen) if device in self._books.measured)
+        self._verbs.out.append(fx.MeasureMemory(tuple(filter(is_verifiable, seen))))
+
+    def _has_let_go(self, book: ServiceBook) -> bool:
+        """Tell whether a run that sleeps is seen to hold little more than it claims asleep."""
+        residue = self._verbs.residue(book) or Placement()
+        for device, amount in book.seen.items():
+            measured = self._books.measured.get(device)
+            if measured is None or book.run is None or not is_verifiable(device):
+                continue
+            over = measured.by_run.get(book.run, 0) - residue.on(device)
+            if over > (1.0 - VERIFY_PART) * max(0, amount - residue.on(device)):
+                return False
+        return True
+
     # The end of a run
 
     def learn(self, book: ServiceBook, cause: Cause) -> None:
         """Learn from the end of a run what it took, or that it wanted more than it claimed."""
-        declared, claimed = self._declared(book), placement_of(book)
+        claimed = book.home or placement_of(book)
+        declared = self._declared(book, claimed)
         if declared is None or self._verbs.hosts.is_shared(book):
             return  # What is measured of a server with models is not its own alone.
         if cause.out_of_memory and book.state is not State.STOPPING:
@@ -63,9 +89,9 @@ class Measured:
             seen = {one: n for one, n in book.seen.items() if declared.amounts or one != RAM}
             book.learnt.note_peak(declared, seen)
 
-    def _declared(self, book: ServiceBook) -> Placement | None:
+    def _declared(self, book: ServiceBook, claimed: Placement) -> Placement | None:
         """Return what the configuration says of the place where a service runs; None: nothing."""
-        declared, claimed = self._verbs.specs[book.id].placements, placement_of(book)
+        declared = self._verbs.specs[book.id].placements
         for placement in declared:
             if placement.devices == claimed.devices:
                 return placement
@@ -100,6 +126,8 @@ class Measured:
         for book in self._books.services.values():
             if book.state is State.VERIFYING and self._is_back(book):
                 self.verified(book, book.why)
+            elif book.slept and self._has_let_go(book):
+                self._verbs.slept(book)
 
     def _is_back(self, book: ServiceBook) -> bool:
         """Tell whether the memory of a run that is gone is seen free, or can never be."""

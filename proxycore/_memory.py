@@ -20,7 +20,7 @@ VERIFY_S = 5.0
 VERIFY_PART = 0.75
 """So much of it has to be back.  The rest counts as used by a stranger, so nobody relies on it."""
 
-LEAVING = frozenset((State.STOPPING, State.VERIFYING))
+LEAVING = frozenset((State.STOPPING, State.VERIFYING, State.SLEEPING))
 """The memory of these is about to come back.  For membership tests only."""
 
 

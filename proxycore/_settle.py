@@ -1,18 +1,19 @@
 """What has become possible: admit who waits, end drains, make room for the first in line."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from . import _explain
 from . import effects as fx
 from ._books import ServiceBook
+from ._claims import promised_to
 from ._ids import DeviceId, ServiceId
 from ._leavers import Leavers, without
 from ._ledger import Candidate, Room, cheapest_victims
 from ._lifecycle import State
 from ._line import Line
 from ._memory import LEAVING, LOW_S, is_verifiable
-from ._verbs import Verbs, placement_of, run_of
+from ._verbs import Verbs, run_of
 from .config import GIB, Placement, Unit
 from .policy import EvictionPolicy
 
@@ -58,7 +59,7 @@ class Settler:
             self._relieve()
             if wanting:
                 now_free, promisable = verbs.rooms()
-                self._launch_reserved(now_free)
+                self._take_promised(now_free)
                 self._make_room(now_free, promisable)
 
     def _serve(self, book: ServiceBook) -> None:
@@ -66,7 +67,11 @@ class Settler:
             if book.waiting and self._hosts.is_open(book):
                 self._admit(book)
             self._verbs.rest(book)
-        elif book.state is State.DRAINING and not self._hosts.is_serving(book):
+        elif book.state is not State.DRAINING or self._hosts.is_serving(book):
+            pass
+        elif book.drains_to_sleep:
+            self._verbs.sleep(book, book.why)
+        else:
             self._verbs.stop(book, book.why)
 
     def _admit(self, book: ServiceBook) -> None:
@@ -80,40 +85,43 @@ class Settler:
         for ticket in list(itertools.islice(book.waiting.values(), places)):
             self._verbs.admit(book, ticket)
 
-    def _reserved(self) -> list[ServiceBook]:
+    def _promised(self) -> list[ServiceBook]:
         """Return those who were promised room, in the order of the promises."""
-        reserved = [book for book in self._wanting.values() if book.state is State.RESERVED]
-        return sorted(reserved, key=lambda book: book.reserved_order)
+        promised = [book for book in self._wanting.values() if book.promised is not None]
+        return sorted(promised, key=lambda book: book.promised_order)
 
     def _release_void(self) -> bool:
         """Take back one promise that nobody needs or that cannot be kept; tell if there was any."""
-        reserved = self._reserved()
-        if not reserved:
+        promised = self._promised()
+        if not promised:
             return False
+        for book in promised:
+            if book.state is State.ROUSING:
+                [book.promised] = self._verbs.needs(book)  # What it holds asleep may have changed.
         _, promisable = self._verbs.rooms()
-        for book in reversed(reserved):
+        for book in reversed(promised):
             if not self._hosts.waiters(book):
                 self._verbs.release(book, "nobody waits for it any more")
                 return True
             if not self._hosts.is_open(book):
                 self._verbs.release(book, "its host is leaving")
                 return True
-            if any(promisable.free[device] < 0 for device in placement_of(book).devices):
+            if any(promisable.free[device] < 0 for device in promised_to(book).devices):
                 self._verbs.release(book, "the room that it was promised does not come")
                 return True
         return False
 
-    def _launch_reserved(self, now_free: Room) -> None:
-        """Launch, in the order of the promises, those whose room has come."""
-        for book in self._reserved():
-            placement = placement_of(book)
-            if self._may_launch(book, now_free):
-                self._verbs.launch(book)
+    def _take_promised(self, now_free: Room) -> None:
+        """Launch and wake, in the order of the promises, those whose room has come."""
+        for book in self._promised():
+            placement = promised_to(book)
+            if self._may_begin(book, now_free):
+                self._verbs.take_promised(book)
             # A later one must not take what an earlier one is still gathering.
             now_free.take(placement)
 
-    def _may_launch(self, book: ServiceBook, now_free: Room) -> bool:
-        placement = placement_of(book)
+    def _may_begin(self, book: ServiceBook, now_free: Room) -> bool:
+        placement = promised_to(book)
         if not now_free.fits(placement):
             return False
         # Who ran out of memory waits for all who leave for his sake.
@@ -129,7 +137,8 @@ class Settler:
         for candidate in self._leavers.candidates():
             leaver = self._services[candidate.service]
             # Who lives in one that left just now is leaving already.
-            if leaver.state is not State.STOPPING and shares(
+            leaves = leaver.state is State.STOPPING or candidate.sleeps
+            if not leaves and shares(
                 self._leavers.memory(candidate.placement), self._leavers.memory(where)
             ):
                 self._verbs.stop(leaver, f"room for {book.id}, which ran out of memory")
@@ -143,16 +152,21 @@ class Settler:
                 self._reconsider(measured.low_since + LOW_S)
                 continue
             candidates = self._leavers.candidates()
-            values = {one.service: one.value for one in candidates}
+            values = {one.service: one.value for one in candidates if not one.sleeps}
             costs = [
-                (one.value + sum(values[inside] for inside in one.takes_along), one.service)
+                (
+                    one.value + sum(values[inside] for inside in one.takes_along),
+                    one.service,
+                    not one.sleeps,
+                )
                 for one in candidates
                 if one.placement.on(device)
             ]
             if costs:
-                _, cheapest = min(costs)
+                _, cheapest, stops = min(costs)
                 why = f"only {measured.free / GIB:.1f} GiB free on {device}"
-                self._verbs.stop(self._services[cheapest], why)
+                leave = self._verbs.stop if stops else self._verbs.sleep
+                leave(self._services[cheapest], why)
 
     def _make_room(self, now_free: Room, promisable: Room) -> None:
         """Promise room to those who wait for it, the first in line first.
@@ -160,20 +174,18 @@ class Settler:
         Who cannot be helped is passed over, nobody leaves for him, and others go ahead; but once
         his patience is over, they may not take what he will need.
         """
-        wanting = [
-            book
-            for book in self._wanting.values()
-            if book.state is State.DOWN and book.lost is None
-        ]
+        wanting = [book for book in self._wanting.values() if _lacks_room(book)]
         for book in sorted(wanting, key=self._line.place):
-            fitted = any(map(promisable.fits, self._verbs.placements(book)))
+            fitted = any(map(promisable.fits, self._verbs.needs(book)))
             placement = self._find_place(book, promisable)
             if placement is None:
+                if book.state is State.STOPPING:
+                    return  # It moves: settling begins again.
                 continue
             promisable.take(placement)
             self._verbs.reserve(book, placement)
-            if self._may_launch(book, now_free):
-                self._verbs.launch(book)
+            if self._may_begin(book, now_free):
+                self._verbs.take_promised(book)
             now_free.take(placement)
             if not fitted:
                 # Who leaves for one may leave more room than that, for those before him for whom
@@ -181,32 +193,50 @@ class Settler:
                 return
 
     def _find_place(self, book: ServiceBook, promisable: Room) -> Placement | None:
-        """Return where a service may live, making room there if that may be."""
-        placements = self._verbs.placements(book)
-        fitting = [one for one in placements if promisable.fits(one)]
+        """Return which room a service may have, making it if that may be."""
+        needs = self._verbs.needs(book)
+        fitting = [one for one in needs if promisable.fits(one)]
         if fitting:
             return min(fitting, key=promisable.left_by)
         if self._line.is_patient(book):
-            spared_until = self._leavers.spared_until(book)
-            candidates = without(spared_until, self._leavers.candidates())
+            every = self._leavers.candidates()
+            spared_until = self._leavers.spared_until(book, every)
+            candidates = without(spared_until, every)
             placement = self._evict_for(book, promisable, candidates)
-            if placement is None:
+            if placement is None and not self._is_moved(book, promisable, candidates):
                 self._reconsider(min([self._line.patient_until(book), *spared_until.values()]))
             return placement
         placement = self._evict_for(book, promisable, self._leavers.candidates())
-        if placement is None:
-            placement = self._evict_for(book, promisable, self._leavers.candidates(seeker=book))
-        if placement is None and self._fits_some_day(book):
-            promisable.take(
-                min(placements, key=lambda one: sum(promisable.shortfall(one).values()))
-            )
-        return placement
+        if placement is not None:
+            return placement
+        candidates = self._leavers.candidates(seeker=book)
+        placement = self._evict_for(book, promisable, candidates)
+        if placement is not None or self._is_moved(book, promisable, candidates):
+            return placement
+        if self._fits_some_day(book):
+            promisable.take(min(needs, key=lambda one: sum(promisable.shortfall(one).values())))
+        return None
+
+    def _is_moved(
+        self, book: ServiceBook, promisable: Room, candidates: Sequence[Candidate]
+    ) -> bool:
+        """Stop a run that cannot wake where it sleeps, if the service could start elsewhere."""
+        if book.state is not State.ASLEEP or book.lost is not None:
+            return False
+        room = promisable.copy()
+        room.give(self._verbs.takes(book))
+        short = map(room.shortfall, self._verbs.placements(book))
+        if all(cheapest_victims(one, candidates) is None for one in short):
+            return False
+        self._verbs.stop(book, "there is no room to wake it, but some to start it elsewhere")
+        return True
 
     def _fits_some_day(self, book: ServiceBook) -> bool:
         """Tell whether a service would fit if all left that ever may."""
         room = Room.of(self._verbs.config.devices)
         for other in self._services.values():
-            if other.placement is not None and self._must_stay(other, book):
+            stays = other is not book and self._must_stay(other, book)
+            if other.placement is not None and stays:
                 room.take(other.placement)
         for device, foreign in self._verbs.strangers().items():
             room.lose(device, foreign)
@@ -228,7 +258,7 @@ class Settler:
     ) -> Placement | None:
         """Let the cheapest set leave that makes room, and return where; None if no set does."""
         plans = []
-        for order, placement in enumerate(self._verbs.placements(book)):
+        for order, placement in enumerate(self._verbs.needs(book)):
             victims = cheapest_victims(promisable.shortfall(placement), candidates)
             if victims is not None:
                 value = sum(victim.value for victim in victims)
@@ -236,14 +266,16 @@ class Settler:
         if not plans:
             return None
         *_, placement, victims = min(plans, key=lambda plan: plan[:3])
-        valued = {
-            one.service: fx.Valued(one.service, run_of(self._services[one.service]), one.value)
-            for one in candidates
-        }
-        leaving = tuple(valued.pop(victim.service) for victim in victims)
-        want = self._want(book, placement, promisable, candidates)
+        leaving = [victim.service for victim in victims]
+        spared = [one for one in candidates if one.service not in leaving]
         self._verbs.out.append(
-            fx.Explained(book.id, placement, leaving, tuple(valued.values()), want)
+            fx.Explained(
+                book.id,
+                placement,
+                tuple(map(self._valued, victims)),
+                tuple(map(self._valued, spared)),
+                self._want(book, placement, promisable, candidates),
+            )
         )
         self._leavers.charge_rent(victims)
         along = [service for victim in victims for service in victim.takes_along]
@@ -251,12 +283,18 @@ class Settler:
             leaver = self._services[victim.service]
             if leaver.id in along:
                 pass  # It leaves with its host.
-            elif self._hosts.unused(leaver):
-                self._verbs.stop(leaver, f"room for {book.id}")
+            elif leaver.state is State.READY and not self._hosts.unused(leaver):
+                self._verbs.drain_for(leaver, book, to_sleep=victim.sleeps)
+            elif victim.sleeps:
+                self._verbs.sleep(leaver, f"room for {book.id}")
             else:
-                self._verbs.drain_for(leaver, book)
+                self._verbs.stop(leaver, f"room for {book.id}")
             promisable.give(victim.placement)
         return placement
+
+    def _valued(self, one: Candidate) -> fx.Valued:
+        run = run_of(self._services[one.service])
+        return fx.Valued(one.service, run, one.value, one.sleeps)
 
     def want(self, book: ServiceBook) -> fx.Want:
         """Tell why a service that waits for room has none."""
@@ -264,10 +302,10 @@ class Settler:
         candidates = self._leavers.candidates()
         room = promisable.copy()
         for candidate in candidates:
-            room.give(candidate.placement)
-        placement = min(
-            self._verbs.placements(book), key=lambda one: sum(room.shortfall(one).values())
-        )
+            if not candidate.sleeps:
+                room.give(candidate.placement)
+        needs = self._verbs.needs(book)
+        placement = min(needs, key=lambda one: sum(room.shortfall(one).values()))
         return self._want(book, placement, promisable, candidates)
 
     def _want(
@@ -277,14 +315,20 @@ class Settler:
         promisable: Room,
         candidates: Iterable[Candidate],
     ) -> fx.Want:
-        spared_until = self._leavers.spared_until(book) if self._line.is_patient(book) else {}
+        every = self._leavers.candidates() if self._line.is_patient(book) else []
+        spared_until = self._leavers.spared_until(book, every)
+        may_leave = {one.service for one in every if (one.service, one.sleeps) not in spared_until}
         return _explain.want(
             self._verbs,
             book,
             placement,
             promisable,
             candidates=candidates,
-            spared_until=spared_until,
+            spared_until={
+                service: until
+                for (service, _), until in spared_until.items()
+                if service not in may_leave
+            },
             patient_until=self._line.patient_until(book),
         )
 
@@ -292,8 +336,9 @@ class Settler:
         """Say what the best placement would lack even if all that may be stopped were."""
         _, promisable = self._verbs.rooms()
         for candidate in self._leavers.candidates():
-            promisable.give(candidate.placement)
-        lacks = [promisable.shortfall(one) for one in self._verbs.placements(book)]
+            if not candidate.sleeps:
+                promisable.give(candidate.placement)
+        lacks = [promisable.shortfall(one) for one in self._verbs.needs(book)]
         least = min(lacks, key=lambda lack: sum(lack.values()))
         if not least:
             return "what could leave for it is likely to be wanted in a moment"
@@ -317,3 +362,8 @@ def shares(one: Placement, other: Placement) -> bool:
     """
     devices = [device for device in other.devices if is_verifiable(device)] or other.devices
     return any(one.on(device) for device in devices)
+
+
+def _lacks_room(book: ServiceBook) -> bool:
+    """Tell whether it is room that a wanted service lacks, and nothing else."""
+    return book.state is State.ASLEEP or (book.state is State.DOWN and book.lost is None)

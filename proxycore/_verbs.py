@@ -4,34 +4,29 @@ import heapq
 
 from . import effects as fx
 from ._books import Books, ServiceBook, Ticket
+from ._claims import Claims, placement_of
 from ._errors import InvariantError
-from ._hosts import Hosts
-from ._ids import DeviceId, RunId, ServiceId, TicketId
-from ._ledger import Room
+from ._ids import RunId, ServiceId, TicketId
 from ._lifecycle import HOLDING, State, Step, advance
-from ._memory import Holding, unclaimed
 from ._timers import Timers
-from .config import BACKOFF_MAX_S, BACKOFF_S, CoreConfig, Placement, ServiceSpec
-from .events import Cause
+from .config import BACKOFF_MAX_S, BACKOFF_S, CoreConfig, Placement
+from .events import Cause, FoundRun
 
 KILL_AFTER_S = 5.0
 """Beyond grace_s: so long the shell has to report that the polite stop worked, or forced it."""
 KILL_AGAIN_S = 10.0
-OVERDUE_KILLS = 2
-"""A run that outlived so many kills is not counted on to leave: promises of its room are void."""
+SLEEP_S = 60.0
+"""How long a run may take to fall asleep: it copies its memory, and frees it."""
 LOST_RETRY_S = 5.0
 """When a client may ask again while what runs the service is away."""
 
 
-class Verbs:
+class Verbs(Claims):
     """Changes the books, and collects what must be done about it."""
 
     def __init__(self, config: CoreConfig, books: Books) -> None:
-        self.config = config
-        self.specs: dict[ServiceId, ServiceSpec] = {spec.id: spec for spec in config.services}
-        self.books = books
+        super().__init__(config, books)
         self.out: list[fx.Effect] = []
-        self.hosts = Hosts(self.specs, books.services)
         self.timers = Timers({book.id: book.timer_at for book in books.services.values()})
         self.touched: dict[ServiceId, ServiceBook] = {}
         """What changed since the last settling, which looks at nothing else."""
@@ -51,160 +46,58 @@ class Verbs:
         book.timer_at = at
         self.timers.set(book.id, at)
 
-    # Room
-
-    def rooms(self) -> tuple[Room, Room]:
-        """Return what is free now, and what is free or about to be, and not promised.
-
-        The claim of a run counts until it is gone.
-        """
-        now_free = Room.of(self.config.devices)
-        promisable = Room.of(self.config.devices)
-        for book in self.books.services.values():
-            if book.placement is None:
-                continue
-            if book.state in HOLDING:
-                now_free.take(book.placement)
-            if not self._leaves(book):
-                promisable.take(book.placement)
-        if self.books.measured:
-            holding = self.holding()
-            for device in self.config.devices:
-                if (measured := self.books.measured.get(device.id)) is not None:
-                    lacks = device.capacity - measured.total
-                    rest = unclaimed(device.id, measured, holding)
-                    now_free.lose(device.id, max(0, lacks + rest.now))
-                    promisable.lose(device.id, max(0, lacks + rest.later))
-        return now_free, promisable
-
-    def foreign(self) -> dict[DeviceId, int]:
-        """Return what strangers hold, and will once all that leaves has left, where known."""
-        holding = self.holding()
-        return {
-            device: unclaimed(device, measured, holding).foreign_later
-            for device, measured in self.books.measured.items()
-        }
-
-    def strangers(self) -> dict[DeviceId, int]:
-        """Return what strangers hold of the capacity: a device may have more than is declared."""
-        foreign, measured = self.foreign(), self.books.measured
-        return {
-            device.id: max(0, foreign[device.id] + device.capacity - measured[device.id].total)
-            for device in self.config.devices
-            if device.id in foreign
-        }
-
-    def takes(self, book: ServiceBook) -> Placement:
-        """Return what the end of a run would free: what it claims, and what it took beyond.
-
-        Not what its models claim, though they are measured as part of it.
-        """
-        claim = placement_of(book)
-        if not self.books.measured:
-            return claim
-        amounts = dict(claim.amounts)
-        family = self._claims(book)
-        for device, measured in self.books.measured.items():
-            if book.run is not None and (seen := measured.by_run.get(book.run, 0)):
-                beyond = seen - sum(one.on(device) for one in family)
-                amounts[device] = amounts.get(device, 0) + max(0, beyond)
-        return Placement.of(amounts.items())
-
-    def holding(self) -> list[Holding]:
-        """Return all runs that have memory."""
-        return [
-            Holding(
-                book.state,
-                book.ready_at is not None,
-                book.run,
-                book.placement,
-                self._leaves(book),
-                self._host_run(book),
-                self._claims(book),
-            )
-            for book in self.books.services.values()
-            if book.placement is not None and book.state in HOLDING
-        ]
-
-    def _host_run(self, book: ServiceBook) -> RunId | None:
-        host = self.hosts.host_of(book)
-        return None if host is None else host.run
-
-    def _claims(self, book: ServiceBook) -> tuple[Placement, ...]:
-        """Return the claims of a run and of what lives inside it."""
-        return tuple(
-            one.placement
-            for one in self.hosts.with_models(book)
-            if one.placement is not None and one.state in HOLDING
-        )
-
-    def _leaves(self, book: ServiceBook) -> bool:
-        """Tell whether a run is counted on to leave; a model leaves with its host, or alone."""
-        host = self.hosts.host_of(book)
-        if host is not None and host.state in (State.DRAINING, State.STOPPING):
-            book = host
-        return book.state in (State.DRAINING, State.VERIFYING) or (
-            book.state is State.STOPPING and book.kills < OVERDUE_KILLS
-        )
-
-    def placements(self, book: ServiceBook) -> tuple[Placement, ...]:
-        """Return where a service may live, with what it is expected to take there."""
-        declared = self.hosts.placements(book)
-        if not book.learnt.peaks or self.hosts.is_shared(book):
-            return declared
-        usable = {device.id: device.usable for device in self.config.devices}
-        return tuple(book.learnt.estimate(placement, usable) for placement in declared)
-
-    def ways(self, book: ServiceBook) -> list[tuple[Placement, ...]]:
-        """Return all that a service could ever claim, of a model together with its host."""
-        host = self.hosts.host_of(book)
-        if host is None:
-            return [(placement,) for placement in self.placements(book)]
-        spec, server = self.specs[book.id], self.specs[host.id]
-        return [
-            (place, inside)
-            for place in server.placements
-            for inside in spec.placements_in(server, place)
-        ]
-
-    def load_s(self, book: ServiceBook) -> float:
-        """Return how long a load of the service is expected to take."""
-        return book.learnt.load_s or self.specs[book.id].load_s
-
     # A service from state to state
 
     def reserve(self, book: ServiceBook, placement: Placement) -> None:
-        self.books.reserved_count += 1
-        book.reserved_order = self.books.reserved_count
-        book.placement = placement
+        self.books.promised_count += 1
+        book.promised_order = self.books.promised_count
+        book.promised = placement
         self.move(book, Step.RESERVE, f"{self.hosts.waiters(book)} waiting")
 
     def release(self, book: ServiceBook, why: str) -> None:
         """Take a promise back; who drains for its sake alone goes on serving."""
         self.move(book, Step.RELEASE, why)
+        self._rest_asleep(book)
         for other in self.books.services.values():
             if other.drains_for == book.id and other.state is State.DRAINING:
                 self.undrain(other, f"{book.id} does not need its room any more")
 
+    def take_promised(self, book: ServiceBook) -> None:
+        """Begin what room was promised for, and has come: a start, or a wake."""
+        if book.state is State.ROUSING:
+            self.wake(book)
+        else:
+            self.launch(book)
+        book.kept = any(one.starts_waiting for one in self.hosts.with_models(book))
+        book.start_max_at = self.books.now + self.specs[book.id].start_max_s
+        self.extend_start(book)
+
     def launch(self, book: ServiceBook) -> None:
-        spec = self.specs[book.id]
         self.books.run_max = RunId(self.books.run_max + 1)
         book.run = self.books.run_max
+        book.home = book.placement = book.promised
         self.move(book, Step.LAUNCH, "there is room")
-        book.kept = any(one.starts_waiting for one in self.hosts.with_models(book))
-        book.start_max_at = self.books.now + spec.start_max_s
-        self.extend_start(book)
         host = self.hosts.host_of(book)
         inside = None if host is None else run_of(host)
         self.out.append(fx.StartRun(book.id, book.run, placement_of(book), inside))
+
+    def wake(self, book: ServiceBook) -> None:
+        book.placement = book.home
+        self.move(book, Step.WAKE, "there is room")
+        self.out.append(fx.WakeRun(book.id, run_of(book)))
 
     def extend_start(self, book: ServiceBook) -> None:
         alive_until = self.books.now + self.specs[book.id].start_s
         self.arm(book, min(alive_until, book.start_max_at))
 
-    def adopt(self, book: ServiceBook, run: RunId, placement: Placement) -> None:
-        book.run, book.placement = run, placement
-        self.move(book, Step.ADOPT, "found running")
+    def adopt(self, book: ServiceBook, found: FoundRun) -> None:
+        book.run, book.home, book.placement = found.run, found.placement, found.placement
+        if found.asleep:
+            book.placement = self.residue(book)
+            self.move(book, Step.ADOPT_ASLEEP, "found asleep")
+            self._rest_asleep(book)
+        else:
+            self.move(book, Step.ADOPT, "found running")
 
     def ready(self, book: ServiceBook) -> None:
         book.learnt.note_load(self.books.now - book.since_at)
@@ -212,14 +105,36 @@ class Verbs:
         self.move(book, Step.READY, "it answers")
         book.batch_max = next(reversed(book.waiting), TicketId(0))
 
+    def woke(self, book: ServiceBook) -> None:
+        book.learnt.note_wake(self.books.now - book.since_at)
+        self.move(book, Step.WOKE, "it is awake")
+        book.batch_max = next(reversed(book.waiting), TicketId(0))
+
+    def sleep(self, book: ServiceBook, why: str) -> None:
+        self._count_anew(placement_of(book))
+        self.move(book, Step.SLEEP, why)
+        self.arm(book, self.books.now + SLEEP_S)
+        self.out.append(fx.SleepRun(book.id, run_of(book)))
+
+    def slept(self, book: ServiceBook) -> None:
+        book.placement = self.residue(book)
+        self.move(book, Step.SLEPT, book.why)
+        self._rest_asleep(book)
+
+    def _rest_asleep(self, book: ServiceBook) -> None:
+        """Arm the idle timer of a run that is asleep now."""
+        spec = self.specs[book.id]
+        if book.state is State.ASLEEP and not spec.pinned and spec.idle_s is not None:
+            self.arm(book, self.books.now + spec.idle_s)
+
     def drain(self, book: ServiceBook, why: str) -> None:
         self.move(book, Step.DRAIN, why)
         self.arm(book, self.books.now + self.specs[book.id].drain_s)
 
-    def drain_for(self, book: ServiceBook, other: ServiceBook) -> None:
+    def drain_for(self, book: ServiceBook, other: ServiceBook, *, to_sleep: bool) -> None:
         """Drain a run that serves, to give its room to another."""
         self.drain(book, f"room for {other.id}")
-        book.drains_for = other.id
+        book.drains_for, book.drains_to_sleep = other.id, to_sleep
 
     def undrain(self, book: ServiceBook, why: str) -> None:
         if book.drains_for is not None:
@@ -228,9 +143,7 @@ class Verbs:
         self.move(book, Step.UNDRAIN, why)
 
     def stop(self, book: ServiceBook, why: str) -> None:
-        for device in placement_of(book).devices:
-            if (measured := self.books.measured.get(device)) is not None:
-                measured.low_since = None  # Counted anew, once it has left.
+        self._count_anew(placement_of(book))
         self.move(book, Step.STOP, why)
         grace_s = self.specs[book.id].grace_s
         self.arm(book, self.books.now + grace_s + KILL_AFTER_S)
@@ -253,6 +166,12 @@ class Verbs:
             self.release(model, why)
         elif model.state in HOLDING:
             self.move(model, Step.GONE, why)
+
+    def _count_anew(self, placement: Placement) -> None:
+        """Be content with little memory on the devices of one that leaves, until it has left."""
+        for device in placement.devices:
+            if (measured := self.books.measured.get(device)) is not None:
+                measured.low_since = None
 
     def stop_failed(self, book: ServiceBook, cause: Cause) -> None:
         """Stop a run that failed us; once it is gone that counts as its failure."""
@@ -294,10 +213,13 @@ class Verbs:
         book.state = advance(old, step)
         book.since_at, book.why = self.books.now, why
         self.arm(book, None)
-        if step in (Step.READY, Step.ADOPT):
+        book.slept = False
+        if step in (Step.READY, Step.ADOPT, Step.ADOPT_ASLEEP):
             book.ready_at = self.books.now
-        if step in (Step.LAUNCH, Step.READY, Step.ADOPT):
+        if step in (Step.LAUNCH, Step.READY, Step.ADOPT, Step.ADOPT_ASLEEP, Step.WOKE):
             book.rested_at = self.books.now
+        if book.state not in (State.RESERVED, State.ROUSING):
+            book.promised = None
         if book.state in (State.VERIFYING, State.DOWN, State.BACKOFF, State.FAILED):
             for ticket in book.in_flight:
                 del self.books.tickets[ticket]
@@ -307,13 +229,14 @@ class Verbs:
             book.leaves_for_good = False
             book.served = False
         if book.state in (State.DOWN, State.BACKOFF, State.FAILED):
-            book.placement = None
+            book.placement = book.home = None
             book.fails = False
             book.seen.clear()
-        if book.state is not State.STARTING:
+        if book.state not in (State.STARTING, State.WAKING):
             book.kept = False
         if book.state is not State.DRAINING:
             book.drains_for = None
+            book.drains_to_sleep = False
         self._rouse_host(book)
         self.touch(book)
         self.out.append(fx.Changed(book.id, run, old, book.state, why))
@@ -326,7 +249,7 @@ class Verbs:
         self.touch(book)
         book.starts_waiting += ticket.by_hand
         for one in (book, self.hosts.host_of(book)):
-            if one is not None and one.state is State.STARTING:
+            if one is not None and one.state in (State.STARTING, State.WAKING):
                 one.kept |= ticket.by_hand
 
     def expire(self, ticket: Ticket) -> None:
@@ -436,10 +359,3 @@ def run_of(book: ServiceBook) -> RunId:
     if book.run is None:
         raise InvariantError(f"{book.id} is {book.state.value} without a run")
     return book.run
-
-
-def placement_of(book: ServiceBook) -> Placement:
-    """Return the claim of a service that must have one."""
-    if book.placement is None:
-        raise InvariantError(f"{book.id} is {book.state.value} without a placement")
-    return book.placement

@@ -30,6 +30,8 @@ HEADROOM = 512 * MIB
 
 LOAD_S = 10.0
 """The load time of a service that says nothing about it."""
+WAKE_S = 2.0
+"""The time that a sleeping run takes to wake if nothing says more: memory is copied back."""
 IDLE_LOADS = 160.0
 IDLE_MIN_S = 300.0
 IDLE_MAX_S = 7200.0
@@ -111,6 +113,17 @@ class Placement:
         """Return the bytes claimed on a device, 0 if it is none of these."""
         return dict(self.amounts).get(device, 0)
 
+    def less(self, other: "Placement") -> "Placement":
+        """Return what remains of it when as much as another has is taken away."""
+        taken = dict(other.amounts)
+        left = ((device, n - taken.get(device, 0)) for device, n in self.amounts)
+        return Placement.of((device, max(0, n)) for device, n in left)
+
+    def within(self, other: "Placement") -> "Placement":
+        """Return as much of it as another has as well."""
+        most = dict(other.amounts)
+        return Placement.of((device, min(n, most.get(device, 0))) for device, n in self.amounts)
+
 
 @attrs.frozen
 class ServiceSpec:
@@ -132,10 +145,12 @@ class ServiceSpec:
     aliases: tuple[str, ...] = ()
     host: ServiceId | None = None
     """The service inside which it lives; None: it is a server of its own."""
-    asleep: Placement | None = None
-    """What a sleeping run still holds; None: this service cannot sleep."""
+    asleep: tuple[Placement, ...] = attrs.field(default=())
+    """What a sleeping run still holds, for each of the `placements`; (): it cannot sleep."""
     load_s: float = attrs.field(default=LOAD_S, validator=_positive)
     """The declared time from start to ready: a prior, until it is learnt."""
+    wake_s: float = attrs.field(default=WAKE_S, validator=_positive)
+    """The declared time from asleep to ready: a prior, until it is learnt."""
     concurrent_max: int | None = attrs.field(default=None, validator=_positive)
     """Requests that a run takes at once; None: as many as come."""
     queue_max: int = attrs.field(default=QUEUE_MAX, validator=_positive)
@@ -153,10 +168,33 @@ class ServiceSpec:
     """What a drain for room does when `drain_s` is over: cut what still runs, or go on serving."""
     grace_s: float = attrs.field(default=GRACE_S, validator=_positive)
 
+    def residue(self, home: Placement) -> Placement | None:
+        """Return what a run that lives at `home` still holds asleep; None: it cannot sleep there.
+
+        Looked up by the devices: how much it claims there is learnt, and may have changed.
+        """
+        residues = tuple(zip(self.placements, self.asleep, strict=False))
+        for placement, asleep in residues:
+            if placement.devices == home.devices:
+                return asleep.within(home)
+        # It claims what was learnt, where the configuration says nothing.
+        nothing = any(not placement.amounts for placement, _ in residues)
+        return Placement() if nothing else None
+
     @placements.validator
     def _check(self, _: object, placements: tuple[Placement, ...]) -> None:
         if not placements:
             raise LocalError(f"service {self.id!r} needs at least one placement")
+
+    @asleep.validator
+    def _check_asleep(self, _: object, asleep: tuple[Placement, ...]) -> None:
+        if not asleep:
+            return
+        if len(asleep) != len(self.placements):
+            raise LocalError(f"service {self.id!r} has as many residues as placements, or none")
+        for residue, placement in zip(asleep, self.placements, strict=True):
+            if residue.within(placement) != residue:
+                raise LocalError(f"service {self.id!r} claims more asleep than awake: {residue}")
 
     def placements_in(self, host: "ServiceSpec", place: Placement) -> tuple[Placement, ...]:
         """Return the placements that a model has inside a host that runs at `place`.
@@ -220,3 +258,7 @@ class CoreConfig:
         for service in self.services:
             if service.host is not None and service.host not in servers:
                 raise LocalError(f"the host {service.host!r} of {service.id!r} is no server")
+        hosts = {service.host for service in self.services}
+        for service in self.services:
+            if service.asleep and (service.host is not None or service.id in hosts):
+                raise LocalError(f"{service.id!r} unloads models; it cannot sleep as well")

@@ -45,6 +45,22 @@ class KillRun:
 
 
 @attrs.frozen
+class SleepRun:
+    """Let the run sleep.  Answer: `RunSlept`; `RunStuck` or `RunGone` if it cannot."""
+
+    service: ServiceId
+    run: RunId
+
+
+@attrs.frozen
+class WakeRun:
+    """Wake the run.  Answer: `RunWoke`; `RunStuck` or `RunGone` if it cannot."""
+
+    service: ServiceId
+    run: RunId
+
+
+@attrs.frozen
 class MeasureMemory:
     """Measure these devices soon and often: a run is gone, and its memory is awaited.
 
@@ -96,7 +112,7 @@ class Stay(enum.Enum):
     """It is likely to be wanted again in a moment."""
     PINNED = "pinned"
     PROMISED = "promised"
-    """It has no run yet: the room is promised to it."""
+    """It does not run yet, or sleeps: the room is promised to it."""
     LEAVING = "leaving"
     """It leaves already, and its room counts as free."""
     STUCK = "stuck"
@@ -183,19 +199,22 @@ class Waiting:
 
 @attrs.frozen
 class Valued:
-    """What stopping one candidate would cost, by the policy."""
+    """What it would cost, by the policy, to let one candidate leave."""
 
     service: ServiceId
     run: RunId
     value: float
+    sleeps: bool = False
+    """It would be put to sleep, not stopped."""
 
 
 @attrs.frozen
 class Explained:
-    """Fact: room was made for a service, by stopping the cheapest set of candidates."""
+    """Fact: room was made for a service: the cheapest set of candidates stops, or sleeps."""
 
     service: ServiceId
     placement: Placement
+    """The room that is made: for a sleeping run only what it lacks."""
     victims: tuple[Valued, ...]
     spared: tuple[Valued, ...]
     want: Want
@@ -205,4 +224,6 @@ class Explained:
 Fact: TypeAlias = Refuse | Changed | Waiting | Explained
 """What is worth writing down: it tells why.  A refusal is an order as well."""
 
-Effect: TypeAlias = StartRun | StopRun | KillRun | MeasureMemory | Admit | Started | Fact
+Effect: TypeAlias = (
+    StartRun | StopRun | KillRun | SleepRun | WakeRun | MeasureMemory | Admit | Started | Fact
+)

@@ -70,6 +70,16 @@ class StopRequested:
 
 
 @attrs.frozen
+class SleepRequested:
+    """Somebody wants the run to sleep, once it has served who streams; it must be able to.
+
+    Who waits, or comes, wakes it again.  Where nothing is awake, nothing changes.
+    """
+
+    service: ServiceId
+
+
+@attrs.frozen
 class ShutdownRequested:
     """Stop everything: who waits is refused, who streams may finish until `deadline_at`."""
 
@@ -78,7 +88,7 @@ class ShutdownRequested:
 
 @attrs.frozen
 class RunAlive:
-    """A starting run showed a sign of life, so its start may take longer."""
+    """A starting or waking run showed a sign of life, so that may take longer."""
 
     service: ServiceId
     run: RunId
@@ -93,8 +103,24 @@ class RunReady:
 
 
 @attrs.frozen
+class RunSlept:
+    """The run is asleep, and has given back what a sleeping run does not hold."""
+
+    service: ServiceId
+    run: RunId
+
+
+@attrs.frozen
+class RunWoke:
+    """The run is awake and answers requests again."""
+
+    service: ServiceId
+    run: RunId
+
+
+@attrs.frozen
 class RunStuck:
-    """The run still lives, yet has stopped answering its liveness probe."""
+    """The run still lives, yet has stopped answering its probe, or fails to sleep or to wake."""
 
     service: ServiceId
     run: RunId
@@ -123,6 +149,8 @@ class FoundRun:
     service: ServiceId
     run: RunId
     placement: Placement
+    """What it claims awake."""
+    asleep: bool = False
 
 
 @attrs.frozen
@@ -181,17 +209,18 @@ class Tick:
     """Nothing, but the time: `Core.deadline` has come."""
 
 
+RunEvent: TypeAlias = RunAlive | RunReady | RunSlept | RunWoke | RunStuck | RunGone
+"""What the task of a run tells."""
+
 Event: TypeAlias = (
     RequestArrived
     | RequestFinished
     | StartRequested
     | RestartRequested
     | StopRequested
+    | SleepRequested
     | ShutdownRequested
-    | RunAlive
-    | RunReady
-    | RunStuck
-    | RunGone
+    | RunEvent
     | RunsFound
     | RuntimeLost
     | RuntimeFound

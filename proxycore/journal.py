@@ -30,14 +30,16 @@ from .effects import (
     KillRun,
     MeasureMemory,
     Refuse,
+    SleepRun,
     Started,
     StartRun,
     StopRun,
     Waiting,
+    WakeRun,
 )
 from .policy import POLICIES, EvictionPolicy
 
-VERSION = 3
+VERSION = 4
 
 _EVENTS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(ev.Event)}
 
@@ -111,6 +113,10 @@ def _order(effect: Effect) -> str | None:
             return f"stop {service}#{run}"
         case KillRun(service, run):
             return f"kill {service}#{run}"
+        case SleepRun(service, run):
+            return f"let {service}#{run} sleep"
+        case WakeRun(service, run):
+            return f"wake {service}#{run}"
         case MeasureMemory(devices):
             return f"measure {', '.join(devices)}"
         case Admit(ticket, service, run):

@@ -31,8 +31,10 @@ class Idle:
 
     service: ServiceId
     placement: Placement
+    """What it would free by leaving: all that it claims by being stopped, less than that by
+    sleeping."""
     load_s: float
-    """What it would take to bring it back."""
+    """What it would take to bring it back: to load it, or to wake it if it would only sleep."""
     requests: float
     """Requests so far, each halved for every half hour since."""
     idle_s: float
@@ -42,7 +44,7 @@ class Idle:
 
     @property
     def bytes(self) -> int:
-        """What stopping it would free, on all devices together."""
+        """What it would free, on all devices together."""
         return sum(amount for _, amount in self.placement.amounts)
 
 
@@ -54,7 +56,7 @@ class EvictionPolicy(Protocol):
         """How settings and journals call it."""
 
     def value(self, run: Idle) -> float:
-        """Return what stopping this run would cost, in any unit, 0 or more."""
+        """Return what it would cost to let this run leave, in any unit, 0 or more."""
 
 
 @attrs.frozen

@@ -20,11 +20,11 @@ class ServiceView:
     """Why it is in this state."""
     since_at: float
     placement: Placement | None
-    """What it claims, or has reserved."""
+    """What it claims: asleep, what a sleeping run still holds."""
     waiting: int
     in_flight: int
     idle_until: float | None
-    """When it will be stopped for idleness, if nothing comes."""
+    """When it will sleep or be stopped for idleness, if nothing comes."""
     retry_at: float | None
     """When a failed service may start again."""
     failures: int
@@ -36,6 +36,8 @@ class ServiceView:
     estimates: tuple[Placement, ...] = ()
     """What it would claim at each place where it may live: as learnt, else as declared."""
     experience: Experience = attrs.field(factory=Experience)
+    promised: Placement | None = None
+    """Room that is promised to it beside its claim."""
     host: ServiceId | None = None
     """Of a model: the server inside which it lives."""
 

@@ -55,7 +55,7 @@ def relevant(every: Sequence[Decision], own: Sequence[Decision]) -> list[Decisio
             for one in (*mine, *meanwhile)
             if one["service"] in services
             for candidate in one["candidates"] or ()
-            if candidate["fate"] in ("leaves", "leaving", "serves", "loads")
+            if candidate["fate"] in ("leaves", "sleeps", "leaving", "serves", "loads")
         }
         told |= {one["number"]: one for one in meanwhile if one["service"] in services}
     return [told[number] for number in sorted(told)]

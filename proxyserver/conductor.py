@@ -36,6 +36,7 @@ from proxycore import (
     RuntimeLost,
     ServiceId,
     ShutdownRequested,
+    SleepRun,
     Started,
     StartRequested,
     StartRun,
@@ -44,6 +45,7 @@ from proxycore import (
     Tick,
     TicketId,
     Waiting,
+    WakeRun,
     journal,
 )
 
@@ -285,6 +287,8 @@ class Conductor(Generic[C]):
                 self._measure()
             case KillRun():
                 self._runs[effect.run].kill()
+            case SleepRun() | WakeRun():
+                raise AssertionError("no service can sleep yet")
             case Admit() | Started():
                 if (answer := self._answers.get(effect.ticket)) is not None:
                     answer.say(run=self._runs[effect.run])

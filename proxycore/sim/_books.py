@@ -1,6 +1,5 @@
 """What the World knows by itself: which runs physically live, who waits, and what was asked."""
 
-import enum
 from collections.abc import Iterable
 
 import attrs
@@ -8,101 +7,12 @@ import attrs
 from .._ids import DeviceId, RunId, ServiceId, TicketId
 from .._leavers import LINGER_GAPS
 from .._memory import VERIFY_S
-from .._verbs import OVERDUE_KILLS
 from ..config import CoreConfig, Placement, ServiceSpec, patience_s
 from ._memory import Memory, Taken
-
-
-class Stage(enum.Enum):
-    """Where a client is."""
-
-    WAITING = "waiting"
-    SERVED = "served"
-    BROKEN = "broken"
-    """Its run is gone; it has not said that it noticed."""
-    OVER = "over"
-
-
-@attrs.define
-class Client:
-    """Somebody with a ticket."""
-
-    ticket: TicketId
-    service: ServiceId
-    arrived_at: float
-    deadline_at: float
-    by_hand: bool
-    stage: Stage = Stage.WAITING
-    run: RunId | None = None
-
-
-@attrs.define
-class Run:
-    """One process of the machine.  It uses its memory from `StartRun` until it no longer lives."""
-
-    service: ServiceId
-    id: RunId
-    placement: Placement
-    start_until: float
-    """When its start may be given up; moved by signs of life, never past `start_max_at`."""
-    start_max_at: float
-    rested_at: float
-    """Since when it serves nobody, if it serves nobody."""
-    kept: bool
-    """Started by hand: it may not be taken for room before it is ready."""
-    started_at: float = 0.0
-    host: RunId | None = None
-    """Of a model: the run inside which it is loaded."""
-    lives: bool = True
-    uses: dict[DeviceId, int] = attrs.field(factory=dict)
-    """What it physically uses now."""
-    seen: dict[DeviceId, int] = attrs.field(factory=dict)
-    """What the core was told at most that it uses."""
-    served: bool = False
-    """It has finished a request."""
-    gone_at: float | None = None
-    """When its end was told."""
-    hangs: bool = False
-    """It will never be ready by itself."""
-    ready: bool = False
-    """The core was told so, in time."""
-    stuck: bool = False
-    asked: bool = False
-    """It heard a stop or a kill that it will obey, some time."""
-    stop_at: float | None = None
-    """When the core first told it to stop."""
-    kills: int = 0
-    blamed: bool = False
-    """It was stopped for being stuck or slow, which counts as its failure."""
-    told_gone: bool = False
-    cut_at: float | None = None
-    """It drains, by hand: from then on its requests may be cut."""
-    leaves_for_good: bool = False
-    drains_for: ServiceId | None = None
-    """It drains to give its room to this one."""
-    drain_until: float = 0.0
-    batch_max: TicketId = attrs.field(default=TicketId(0))
-    """The last ticket that waited when it became ready."""
-    in_flight: dict[TicketId, None] = attrs.field(factory=dict)
-
-    @property
-    def starting(self) -> bool:
-        return not self.ready and self.stop_at is None and not self.told_gone
-
-    @property
-    def promised(self) -> bool:
-        """Its bytes may be promised to others: it drains, or was told to go and is not overdue."""
-        return self.draining if self.stop_at is None else self.kills < OVERDUE_KILLS
-
-    @property
-    def draining(self) -> bool:
-        """It gets no new requests."""
-        return self.cut_at is not None or self.drains_for is not None
-
-    @property
-    def serving(self) -> bool:
-        """It answers, and does not leave."""
-        return self.ready and self.stop_at is None and not self.draining
+from ._runs import Client as Client
+from ._runs import Run as Run
+from ._runs import Sleep as Sleep
+from ._runs import Stage as Stage
 
 
 @attrs.define
@@ -143,6 +53,9 @@ class Books:
             if client.stage is Stage.WAITING and service in (None, client.service)
         ]
 
+    def last_waiting(self, service: ServiceId) -> TicketId:
+        return max((client.ticket for client in self.waiting(service)), default=TicketId(0))
+
     def models(self, service: ServiceId) -> list[ServiceId]:
         """Return the models inside a service."""
         return [spec.id for spec in self.config.services if spec.host == service]
@@ -172,13 +85,16 @@ class Books:
     def seeker(self, service: ServiceId) -> ServiceId | None:
         """Return who must get room for those who wait for a service: it, or first its host.
 
-        None: it has a run, or its host is coming or leaving.
+        None: it has a run that does not sleep, or its host is coming or leaving.
         """
         spec = self.specs[service]
         host = None if spec.host is None else self.current.get(spec.host)
         if spec.host is not None and host is None:
             return spec.host
-        if service in self.current or not (host is None or host.serving):
+        run = self.current.get(service)
+        if run is not None and not run.asleep:
+            return None
+        if not (host is None or host.serving):
             return None
         return service
 
@@ -210,42 +126,60 @@ class Books:
 
     def free(self) -> dict[DeviceId, int]:
         """Return what physically is free now, less the headroom."""
-        return less(self.usable(), (run.placement for run in self.runs.values() if run.lives))
+        return less(self.usable(), (run.may_use for run in self.runs.values() if run.lives))
 
-    def promisable(self, *, most: bool, without: Iterable[Run] = ()) -> dict[DeviceId, int]:
+    def promisable(
+        self, *, most: bool, without: Iterable[Run] = (), asleep: Iterable[Run] = ()
+    ) -> dict[DeviceId, int]:
         """Return what is free or leaving, not promised, if the runs in `without` left as well.
+
+        Those in `asleep` would only sleep.
 
         Which of its alternatives a service was promised is not always known from outside: `most`
         says whether to suppose that these are small ones.
         """
         leaving = [run.id for run in without]
+        sleeping = [run.id for run in asleep]
         room = less(
             self.usable(),
             (
-                run.placement
+                run.residue if run.id in sleeping and run.residue is not None else self.stays(run)
                 for run in self.current.values()
-                if not self.promised(run) and run.id not in leaving
+                if run.id not in leaving
             ),
         )
         staying = [
             self._taken(run)
             for run in self.current.values()
-            if not self.promised(run) and run.id not in leaving
+            if not self.promised(run) and run.id not in (*leaving, *sleeping)
         ]
         for device, lack in self.memory.lacks(self.taken(), staying, most=most).items():
             room[device] -= lack
-        for placements in self.reserved.values():
+        for placements in self.promises().values():
             for device in room:
                 amounts = [dict(placement.amounts).get(device, 0) for placement in placements]
                 room[device] -= min(amounts) if most else max(amounts)
         return room
 
+    def promises(self) -> dict[ServiceId, tuple[Placement, ...]]:
+        """Return who was promised room, in that order, and what that may be."""
+        return {
+            service: (self.needs(run),)
+            if (run := self.current.get(service)) is not None and run.asleep
+            else placements
+            for service, placements in self.reserved.items()
+        }
+
+    def needs(self, run: Run) -> Placement:
+        """Return what a run that sleeps lacks to wake where it is, by all that was told."""
+        return run.placement.less(self.memory.holds(self._taken(run)))
+
     def taken(self) -> list[Taken]:
         return [self._taken(run) for run in self.current.values()]
 
     def _taken(self, run: Run) -> Taken:
-        claims = tuple(one.placement for one in (run, *self.loaded(run)))
-        return Taken(run.id, run.placement, run.ready, run.host, claims)
+        claims = tuple(one.claims for one in (run, *self.loaded(run)))
+        return Taken(run.id, run.claims, run.ready, run.host, claims)
 
     def is_shared(self, service: ServiceId) -> bool:
         """Tell whether its memory is measured together with that of others."""
@@ -273,12 +207,20 @@ class Books:
             return host.promised
         return run.promised
 
+    def stays(self, run: Run) -> Placement:
+        """Return those of the bytes of a run that may not be promised to others."""
+        if not self.promised(run):
+            return run.claims
+        sleeps = run.stop_at is None and (run.sleep is Sleep.FALLING or run.drains_to_sleep)
+        return (run.residue if sleeps else None) or Placement()
+
     def movable(self, run: Run) -> bool:
         """Tell whether anything but what it serves may keep this run."""
         host = self.host_of(run)
         return (
             run.stop_at is None
             and not run.draining
+            and run.sleep is not Sleep.FALLING
             and not self.specs[run.service].pinned
             and run.service not in self.lost
             and (host is None or host.serving)
@@ -288,26 +230,30 @@ class Books:
         """Tell whether the core may stop this run to make room."""
         return (
             self.movable(run)
-            and (run.ready or not run.kept)
+            and not ((run.starting or run.waking) and run.kept)
             and self.unused(run)
             and all(map(self.evictable, self.loaded(run)))
         )
 
     def drainable(self, run: Run) -> bool:
-        """Tell whether a run that serves may be drained for one whose patience is over."""
+        """Tell whether a run must leave for one whose patience is over, though it is wanted.
+
+        It serves, and served its batch, or those who want it cannot have it wake.
+        """
         waiting = self.waiting(run.service)
+        may_leave = run.awake and (not waiting or waiting[0].ticket > run.batch_max)
         return (
             self.movable(run)
-            and run.ready
-            and (not waiting or waiting[0].ticket > run.batch_max)
+            and (may_leave or (run.asleep and run.service not in self.reserved))
             and all(map(self.drainable, self.loaded(run)))
             and not any(model in self.reserved for model in self.models(run.service))
         )
 
     def idle_until(self, run: Run) -> float | None:
-        """Return when a run shall be stopped because nobody uses it; None: it shall not be."""
+        """Return when a run shall leave because nobody uses it; None: it shall not."""
         spec = self.specs[run.service]
-        rests = run.ready and run.stop_at is None and not run.draining and not spec.pinned
+        rests = (run.awake or run.asleep) and run.stop_at is None
+        rests &= not run.draining and not spec.pinned
         if not rests or spec.idle_s is None or not self.unused(run):
             return None
         return run.rested_at + spec.idle_s
@@ -332,7 +278,8 @@ class Books:
         """Return who is first in line for room of those whose patience is over."""
         for client in self.waiting():
             service = self.seeker(client.service)
-            if service is None or service in self.lost:
+            down = service not in self.current
+            if service is None or (down and service in self.lost):
                 continue
             if self.now >= self.patient_until(service):
                 return service
@@ -340,15 +287,24 @@ class Books:
 
     def feasible(self, service: ServiceId) -> bool:
         """Tell whether there surely is room for a service, once all that may leave has left."""
-        idle = [run for run in self.current.values() if self.surely_evictable(run)]
+        runs = [run for run in self.current.values() if run.service != service]
+        idle = [run for run in runs if self.surely_evictable(run)]
         if self.first_impatient() == service:
             idle = [
                 run
-                for run in self.current.values()
+                for run in runs
                 if (self.evictable(run) or self.drainable(run))
                 and run.service != self.specs[service].host
             ]
         room = self.promisable(most=False, without=idle)
+        own = self.current.get(service)
+        if own is not None and fits(self.needs(own), room):
+            return True
+        if own is not None:
+            if service in self.lost:
+                return False
+            # Where there is no room to wake it, there may be some to start it elsewhere.
+            room = self.promisable(most=False, without=[*idle, own])
         return any(fits(placement, room) for placement in self.placements(service))
 
 

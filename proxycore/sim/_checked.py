@@ -31,6 +31,8 @@ class CheckedCore:
         world.books.now = now
         if isinstance(event, ev.RunGone):
             world.die(world.books.runs[event.run])
+        if isinstance(event, ev.RunSlept):
+            world.doze(world.books.runs[event.run])
         effects = world.tell(event)
         if len(world.answers) >= REPLAY_EVERY:
             world.rotate_journal()

@@ -77,6 +77,13 @@ class Memory:
         """Return what is used by none of these runs."""
         return max(0, told.total - told.free - sum(_seen(told, one) for one in taken))
 
+    def holds(self, one: Taken) -> Placement:
+        """Return what a run claims, or is known to hold if that is more."""
+        amounts = dict(one.placement.amounts)
+        for device, told in self.told.items():
+            amounts[device] = max(amounts.get(device, 0), dict(told.by_run).get(one.run, 0))
+        return Placement.of(amounts.items())
+
     def lacks(self, taken: list[Taken], staying: list[Taken], *, most: bool) -> dict[DeviceId, int]:
         """Return by how much less there is on each device than capacity and claims say.
 

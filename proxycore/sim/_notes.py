@@ -2,7 +2,7 @@
 
 from .. import events as ev
 from .._ids import ServiceId, TicketId
-from ._books import Books, Client, Run, Stage
+from ._books import Books, Client, Run, Sleep, Stage
 
 
 class Notes:
@@ -16,6 +16,11 @@ class Notes:
         books = self.books
         if client is not None:
             self._note_arrival(client)
+        if isinstance(event, ev.RunEvent):
+            run = books.current.get(event.service)
+            if run is not None and run.id == event.run:
+                self._note_run(run, event)
+            return
         match event:
             case ev.RequestFinished():
                 self._note_finished(event.ticket)
@@ -26,17 +31,17 @@ class Notes:
                 host = self._host_of(event.service)
                 if host is not None and host.stop_at is None:
                     self._note_model_by_hand(host, event)
+            case ev.SleepRequested():
+                run = books.current.get(event.service)
+                if run is not None and run.awake and run.stop_at is None and not run.draining:
+                    run.sleeps_by_hand = True
             case ev.ShutdownRequested():
                 books.closing = True
                 for run in books.current.values():
                     if run.host is not None:
                         continue  # It ends with its host.
                     run.cut_at, run.leaves_for_good = event.deadline_at, True
-                    run.drains_for = None
-            case ev.RunAlive() | ev.RunReady() | ev.RunStuck() | ev.RunGone():
-                run = books.current.get(event.service)
-                if run is not None and run.id == event.run:
-                    self._note_run(run, event)
+                    run.drains_for, run.drains_to_sleep = None, False
             case ev.RunsFound():
                 for found in event.found:
                     host = self._host_of(found.service)
@@ -50,6 +55,9 @@ class Notes:
                         kept=False,
                         host=None if host is None else host.id,
                         ready=True,
+                        sleep=Sleep.ASLEEP if found.asleep else Sleep.AWAKE,
+                        residue=books.specs[found.service].residue(found.placement),
+                        dozes=found.asleep,
                     )
                     books.runs[run.id] = books.current[run.service] = run
             case ev.RuntimeLost():
@@ -61,7 +69,7 @@ class Notes:
                         books.lost.pop(one, None)
             case ev.MemoryMeasured():
                 leaving = books.verifying() or any(
-                    run.stop_at is not None for run in books.current.values()
+                    run.stop_at is not None or run.falls_asleep for run in books.current.values()
                 )
                 books.memory.note_told(event, books.taken(), self.books.now, leaving=leaving)
                 for number, amount in event.by_run:
@@ -118,10 +126,10 @@ class Notes:
     ) -> None:
         drained_at = self.books.now + self.books.specs[run.service].drain_s
         if not isinstance(event, ev.StartRequested):
-            run.drains_for = None
+            run.drains_for, run.drains_to_sleep = None, False
         match event:
             case ev.StartRequested():
-                run.kept |= run.starting
+                run.kept |= run.starting or run.waking
                 if not run.leaves_for_good:
                     run.cut_at = None
             case ev.RestartRequested():
@@ -132,11 +140,9 @@ class Notes:
                 if event.force:
                     run.cut_at = self.books.now
 
-    def _note_run(
-        self, run: Run, event: ev.RunAlive | ev.RunReady | ev.RunStuck | ev.RunGone
-    ) -> None:
+    def _note_run(self, run: Run, event: ev.RunEvent) -> None:
         match event:
-            case ev.RunAlive() if run.starting:
+            case ev.RunAlive() if run.starting or run.waking:
                 alive_until = self.books.now + self.books.specs[run.service].start_s
                 run.start_until = min(alive_until, run.start_max_at)
             case ev.RunReady() if run.starting:
@@ -144,8 +150,12 @@ class Notes:
                 load_s = self.books.now - run.started_at
                 if load_s > 0:
                     self.books.memory.loads.setdefault(run.service, []).append(load_s)
-                waiting = self.books.waiting(run.service)
-                run.batch_max = waiting[-1].ticket if waiting else TicketId(0)
+                run.batch_max = self.books.last_waiting(run.service)
+            case ev.RunSlept() if run.falls_asleep and run.slept_at is None:
+                run.slept_at = self.books.now
+            case ev.RunWoke() if run.waking:
+                run.sleep, run.rested_at = Sleep.AWAKE, self.books.now
+                run.batch_max = self.books.last_waiting(run.service)
             case ev.RunStuck() if run.ready:
                 run.stuck = True
             case ev.RunGone():

@@ -4,31 +4,27 @@ The numbers are those of docs/architecture.md.  A check is sound: where the Worl
 of its placements a service was promised), it supposes what favours the core.
 """
 
-from typing import NoReturn, assert_never
+from typing import assert_never
 
 from .. import effects as fx
 from .. import events as ev
-from .._ids import RAM, DeviceId, RunId, ServiceId
+from .._ids import RAM, DeviceId, RunId, ServiceId, TicketId
 from .._lifecycle import State
 from .._memory import LOW_S
+from .._verbs import SLEEP_S
 from ..config import Placement, Unit
-from ._books import Books, Client, Run, Stage, fits, less
+from ._books import Books, Run, Sleep, fits, less
+from ._tickets import Broken as Broken
+from ._tickets import Tickets, broken
 
 
-class Broken(AssertionError):
-    """The core broke a promise."""
-
-
-def broken(number: int, words: str) -> NoReturn:
-    raise Broken(f"promise {number}: {words}")
-
-
-class Inspector:
+class Inspector(Tickets):
     """Enters effects into the World's books, one by one, and objects to those that may not be."""
 
     def __init__(self, books: Books) -> None:
-        self.books = books
-        self._victims: dict[RunId, ServiceId] = {}
+        super().__init__(books)
+        self._victims: dict[RunId, fx.Valued] = {}
+        self._beneficiaries: dict[RunId, ServiceId] = {}
         self._placements: dict[ServiceId, tuple[Placement, ...]] = {}
 
     def enter(self, event: ev.Event, effects: tuple[fx.Effect, ...]) -> None:
@@ -38,6 +34,7 @@ class Inspector:
             Broken: a promise.
         """
         self._victims.clear()
+        self._beneficiaries.clear()
         self._placements.clear()
         for effect in effects:
             match effect:
@@ -47,6 +44,10 @@ class Inspector:
                     self._stop(effect, event)
                 case fx.KillRun():
                     self._kill(effect)
+                case fx.SleepRun():
+                    self._sleep(effect, event)
+                case fx.WakeRun():
+                    self._wake(effect)
                 case fx.Admit() | fx.Started():
                     self._admit(effect)
                 case fx.Refuse():
@@ -57,13 +58,13 @@ class Inspector:
                     self._changed(effect)
                 case fx.Waiting():
                     if effect.want is not None:
-                        self._wanted(effect.want)
+                        self._wanted(effect.service, effect.want)
                 case fx.MeasureMemory():
                     pass
                 case _:
                     assert_never(effect)
-        for run, service in self._victims.items():
-            broken(15, f"run {run} should make room for {service}, yet was never stopped")
+        for run, valued in self._victims.items():
+            broken(15, f"run {run} of {valued.service} should make room, yet does not leave")
 
     # Runs
 
@@ -87,7 +88,7 @@ class Inspector:
         self._check_host(effect)
         if effect.placement not in books.placements(effect.service):
             broken(1, f"run {effect.run} of {effect.service} claims what no placement says")
-        self._check_promised(effect, free)
+        self._check_promised(effect.service, effect.placement, free)
         books.reserved.pop(effect.service, None)
         books.runs[effect.run] = books.current[effect.service] = Run(
             effect.service,
@@ -98,6 +99,7 @@ class Inspector:
             rested_at=books.now,
             started_at=books.now,
             kept=any(client.by_hand for client in books.wanted_by(effect.service)),
+            residue=spec.residue(effect.placement),
             host=effect.host,
             lives=effect.host is None or books.runs[effect.host].lives,
         )
@@ -111,26 +113,68 @@ class Inspector:
         if host is not None and (run is None or not run.serving):
             broken(16, f"{effect.service} is loaded though {host} is not ready for it")
 
-    def _check_promised(self, effect: fx.StartRun, free: dict[DeviceId, int]) -> None:
-        """Object to a start that takes bytes which somebody promised earlier still lacks."""
-        left = less(free, [effect.placement])
-        for service, placements in self.books.reserved.items():
-            if service == effect.service:
+    def _check_promised(self, who: ServiceId, taken: Placement, free: dict[DeviceId, int]) -> None:
+        """Object to one who takes bytes which somebody promised earlier still lacks."""
+        left = less(free, [taken])
+        for service, placements in self.books.promises().items():
+            if service == who:
                 return
             if all(
                 any(
-                    device in effect.placement.devices and amount > left[device]
+                    device in taken.devices and amount > left[device]
                     for device, amount in placement.amounts
                 )
                 for placement in placements
             ):
-                broken(5, f"{effect.service} takes room that was promised to {service} before")
+                broken(5, f"{who} takes room that was promised to {service} before")
+
+    def _sleep(self, effect: fx.SleepRun, event: ev.Event) -> None:
+        books = self.books
+        run = self._known(effect)
+        spec = books.specs[run.service]
+        if not run.awake or run.stop_at is not None or run.residue is None:
+            broken(6, f"run {run.id} of {run.service} shall sleep, yet is not awake, or cannot")
+        if run.in_flight:
+            broken(6, f"run {run.id} of {run.service} shall sleep while it serves")
+        valued = self._victims.pop(run.id, None)
+        for_room = valued is not None and valued.sleeps
+        drained = run.draining and run.drains_to_sleep
+        if not for_room and not drained and not run.sleeps_by_hand:
+            self._check_idle(run, event)
+        if spec.pinned and not run.sleeps_by_hand:
+            broken(15, f"run {run.id} of {run.service} is pinned, yet shall sleep")
+        run.sleep, run.sleep_until = Sleep.FALLING, books.now + SLEEP_S
+        run.sleeps_by_hand = run.drains_to_sleep = False
+        run.drains_for, run.slept_at, run.batch_max = None, None, TicketId(0)
+
+    def _wake(self, effect: fx.WakeRun) -> None:
+        books = self.books
+        run = self._known(effect)
+        if not run.asleep:
+            broken(4, f"run {run.id} of {run.service} shall wake, yet is not asleep")
+        free = books.free()
+        for device, amount in run.placement.less(run.may_use).amounts:
+            if amount > free[device]:
+                broken(1, f"run {run.id} of {run.service} wakes, and overfills {device}")
+        needs = books.needs(run)
+        for device, lack in books.memory.lacks(books.taken(), books.taken(), most=False).items():
+            if 0 < needs.on(device) > free[device] - lack:
+                broken(1, f"run {run.id} of {run.service} needs more than is measured free")
+        self._check_promised(run.service, needs, free)
+        books.reserved.pop(run.service, None)
+        spec = books.specs[run.service]
+        run.sleep, run.dozes, run.hangs = Sleep.WAKING, False, False
+        run.start_until = books.now + min(spec.start_s, spec.start_max_s)
+        run.start_max_at = books.now + spec.start_max_s
+        run.kept = any(client.by_hand for client in books.waiting(run.service))
 
     def _stop(self, effect: fx.StopRun, event: ev.Event) -> None:
         books = self.books
         run = self._known(effect)
-        slow = run.starting and books.now >= run.start_until
-        for_room = self._victims.pop(run.id, None) is not None
+        slow = (run.starting or run.waking) and books.now >= run.start_until
+        slow |= run.falls_asleep and books.now >= run.sleep_until
+        valued = self._victims.pop(run.id, None)
+        for_room = valued is not None and not valued.sleeps
         stuck = run.stuck or any(map(self._is_overdue, books.loaded(run)))
         host = books.host_of(run)
         if host is not None and host.stop_at is not None:
@@ -141,8 +185,10 @@ class Inspector:
             cut |= cuts and books.now >= run.drain_until
             if not cut and not stuck:
                 broken(6, f"run {run.id} of {run.service} is stopped while it serves")
+        elif run.draining and run.drains_to_sleep and run.cut_at is None and not stuck:
+            broken(6, f"run {run.id} of {run.service} shall stop, though it drained to sleep")
         elif not run.draining and not stuck and not slow and not for_room:
-            self._check_idle(run, event)
+            self._check_unasked(run, event)
         run.blamed |= stuck or slow
         run.asked |= run.service not in books.lost
         for one in (run, *books.loaded(run)):
@@ -172,12 +218,23 @@ class Inspector:
             run.placement.on(device) for device in gpus or memory
         )
 
+    def _check_unasked(self, run: Run, event: ev.Event) -> None:
+        """Object to the stop of a run that nobody asked to leave, unless there is a good reason."""
+        books = self.books
+        if run.asleep and books.waiting(run.service):
+            if fits(books.needs(run), books.promisable(most=False)):
+                broken(15, f"run {run.id} of {run.service} is stopped, though it could wake")
+        elif run.residue is None or run.asleep or not run.ready:
+            self._check_idle(run, event)
+        elif not self._relieves(run) and not self._clears(run, event):
+            broken(15, f"run {run.id} of {run.service} is stopped, though it could sleep")
+
     def _check_idle(self, run: Run, event: ev.Event) -> None:
-        """Object to the stop of a run that nothing but idleness or scarcity could excuse."""
+        """Object to the end of a run that nothing but idleness or scarcity could excuse."""
         if self._relieves(run) or self._clears(run, event):
             return
         spec = self.books.specs[run.service]
-        if not run.ready or spec.pinned or spec.idle_s is None:
+        if not (run.awake or run.asleep) or spec.pinned or spec.idle_s is None:
             broken(15, f"run {run.id} of {run.service} is stopped for no reason")
         if self.books.wanted_by(run.service):
             broken(15, f"run {run.id} of {run.service} is stopped though somebody waits for it")
@@ -196,111 +253,20 @@ class Inspector:
         run.kills += 1
         run.asked |= run.service not in self.books.lost
 
-    def _known(self, effect: fx.StopRun | fx.KillRun) -> Run:
+    def _known(self, effect: fx.StopRun | fx.KillRun | fx.SleepRun | fx.WakeRun) -> Run:
         run = self.books.runs.get(effect.run)
         if run is None or run.told_gone or run.service != effect.service:
             broken(10, f"{effect} is for a run that is gone")
         return run
-
-    # Tickets
-
-    def _admit(self, effect: fx.Admit | fx.Started) -> None:
-        books = self.books
-        client = self._answered(effect)
-        run = books.current.get(effect.service)
-        if run is None or run.id != effect.run or not run.ready:
-            broken(4, f"ticket {client.ticket} is sent to run {effect.run}, which is not ready")
-        if run.stop_at is not None or run.draining:
-            broken(4, f"ticket {client.ticket} is sent to run {run.id}, which is leaving")
-        host = books.host_of(run)
-        if host is not None and not host.serving:
-            broken(4, f"ticket {client.ticket} is sent to run {host.id}, which is leaving")
-        if client.by_hand != isinstance(effect, fx.Started):
-            broken(3, f"ticket {client.ticket} gets the wrong kind of answer: {effect}")
-        if client.by_hand:
-            client.stage = Stage.OVER
-            del books.clients[client.ticket]
-            return
-        limit = books.specs[run.service].concurrent_max
-        if limit is not None and len(run.in_flight) >= limit:
-            broken(4, f"run {run.id} of {run.service} serves more than {limit} at once")
-        for other in books.waiting(run.service):
-            if other.ticket < client.ticket and not other.by_hand:
-                broken(4, f"ticket {client.ticket} overtakes {other.ticket}")
-        client.stage, client.run = Stage.SERVED, run.id
-        run.in_flight[client.ticket] = None
-
-    def _touch_host(self, service: ServiceId) -> bool:
-        """Let a host not rest when something happens to a model of it; tell if it is one."""
-        host = self.books.specs[service].host
-        if host is not None and (run := self.books.current.get(host)) is not None:
-            run.rested_at = self.books.now
-        return host is not None
-
-    def _refuse(self, effect: fx.Refuse, event: ev.Event) -> None:
-        client = self._answered(effect)
-        if not self._true(effect.reason, client, event):
-            broken(3, f"ticket {client.ticket} is told what is not so: {effect}")
-        client.stage = Stage.OVER
-        del self.books.clients[client.ticket]
-
-    def _answered(self, effect: fx.Admit | fx.Started | fx.Refuse) -> Client:
-        client = self.books.clients.get(effect.ticket)
-        if client is None or client.stage is not Stage.WAITING:
-            broken(3, f"ticket {effect.ticket} is over or was answered before: {effect}")
-        if client.service != effect.service:
-            broken(3, f"ticket {effect.ticket} is for {client.service}: {effect}")
-        if self._touch_host(client.service) and client.service in self.books.current:
-            # Who waits for a model may do so because its host drains: it rests from then on.
-            self.books.current[client.service].rested_at = self.books.now
-        return client
-
-    def _true(self, reason: fx.Reason, client: Client, event: ev.Event) -> bool:
-        """Tell whether the reason for a refusal is so, as far as the World knows."""
-        books, service = self.books, client.service
-        spec, run = books.specs[service], books.current.get(service)
-        if spec.host is not None and self._is_true_of_host(reason, spec.host, event):
-            return True
-        match reason:
-            case fx.Reason.QUEUE_FULL:
-                return not client.by_hand and len(books.waiting(service)) > spec.queue_max
-            case fx.Reason.QUEUE_TIMEOUT:
-                return client.deadline_at <= books.now
-            case fx.Reason.NEVER_FITS:
-                empty = books.usable()
-                return all(min(less(empty, way).values()) < 0 for way in books.ways(service))
-            case fx.Reason.START_TIMEOUT:
-                return run is not None and run.blamed
-            case fx.Reason.SERVICE_FAILED:
-                return run is None and books.last_failed.get(service, False)
-            case fx.Reason.RUNTIME_LOST:
-                return service in books.lost
-            case fx.Reason.STOPPED:
-                return isinstance(event, ev.StopRequested) and event.service == service
-            case fx.Reason.SHUTTING_DOWN:
-                return books.closing
-            case _:
-                assert_never(reason)
-
-    def _is_true_of_host(self, reason: fx.Reason, host: ServiceId, event: ev.Event) -> bool:
-        """Tell whether who wants a model is refused for what became of its host."""
-        run = self.books.current.get(host)
-        match reason:
-            case fx.Reason.START_TIMEOUT:
-                return run is not None and run.blamed
-            case fx.Reason.SERVICE_FAILED:
-                return run is None and self.books.last_failed.get(host, False)
-            case fx.Reason.STOPPED:
-                return isinstance(event, ev.StopRequested) and event.service == host
-            case _:
-                return False
 
     # Room
 
     def _explained(self, effect: fx.Explained) -> None:
         """Check that exactly those must leave who do, and that it helps."""
         books = self.books
-        victims = []
+        victims: list[Run] = []
+        falling: list[Run] = []
+        valued_by: dict[RunId, fx.Valued] = {}
         for valued in effect.victims:
             run = books.current.get(valued.service)
             if run is None or run.id != valued.run:
@@ -310,22 +276,32 @@ class Inspector:
                 self._check_drain(run, effect.service)
             elif not books.evictable(run):
                 broken(15, f"run {run.id} of {run.service} is wanted, yet shall leave for room")
-            victims.append(run)
-        for victim in victims:
+            if valued.sleeps and (run.residue is None or not run.awake):
+                broken(15, f"run {run.id} of {run.service} shall sleep, yet cannot")
+            (falling if valued.sleeps else victims).append(run)
+            valued_by[run.id] = valued
+        for victim in (*victims, *falling):
             if not any(victim.host == host.id for host in victims):
-                self._victims[victim.id] = effect.service
-        if not fits(effect.placement, books.promisable(most=True, without=victims)):
-            broken(15, f"{len(victims)} runs leave in vain: {effect.service} will not fit")
-        for victim in victims:
+                self._victims[victim.id] = valued_by[victim.id]
+                self._beneficiaries[victim.id] = effect.service
+        room = books.promisable(most=True, without=victims, asleep=falling)
+        if not fits(effect.placement, room):
+            left = len(effect.victims)
+            broken(15, f"{left} runs leave in vain: {effect.service} will not fit")
+        for victim in (*victims, *falling):
             if victim.id not in self._victims:
                 continue  # It leaves with its host.
-            others = [run for run in victims if victim.id not in (run.id, run.host)]
-            if fits(effect.placement, books.promisable(most=False, without=others)):
+            room = books.promisable(
+                most=False,
+                without=[run for run in victims if victim.id not in (run.id, run.host)],
+                asleep=[run for run in falling if run is not victim],
+            )
+            if fits(effect.placement, room):
                 broken(15, f"run {victim.id} of {victim.service} leaves for nothing")
         self._placements[effect.service] = (effect.placement,)
-        self._wanted(effect.want)
+        self._wanted(effect.service, effect.want)
         may_leave = {one.service for one in effect.want.holders if one.stays is None}
-        leave = [victim.service for victim in victims if victim.id in self._victims]
+        leave = [one.service for one in (*victims, *falling) if one.id in self._victims]
         if not may_leave.issuperset(leave):
             broken(15, f"who leaves for {effect.service} is told to stay: {effect.want}")
         if all(
@@ -333,17 +309,18 @@ class Inspector:
         ):
             broken(15, f"{effect.service} is said to have room, yet others leave: {effect.want}")
 
-    def _wanted(self, want: fx.Want) -> None:
+    def _wanted(self, service: ServiceId, want: fx.Want) -> None:
         """Check that all who hold something where somebody wants room are told of."""
-        told = {one.run for one in want.holders}
+        told = {one.service for one in want.holders}
         for run in self.books.current.values():
-            if set(run.placement.devices) & set(want.placement.devices) and run.id not in told:
+            in_the_way = set(run.claims.devices) & set(want.placement.devices)
+            if in_the_way and run.service not in (service, *told):
                 broken(15, f"run {run.id} of {run.service} is in the way, yet not told of: {want}")
 
     def _check_progress(self, run: Run) -> None:
         """Object to a run that leaves for room before it served those that it was loaded for."""
         waiting = self.books.waiting(run.service)
-        if waiting and run.starting:
+        if waiting and (run.starting or run.waking):
             broken(14, f"the load of {run.service} is given up though somebody waits for it")
         if waiting and waiting[0].ticket <= run.batch_max:
             broken(14, f"run {run.id} of {run.service} shall leave before it served its batch")
@@ -361,18 +338,32 @@ class Inspector:
         run = self.books.current.get(effect.service)
         self._touch_host(effect.service)
         if effect.new is State.DRAINING and run is not None:
-            if (service := self._victims.pop(run.id, None)) is not None:
-                run.drains_for = service
+            if (valued := self._victims.pop(run.id, None)) is not None:
+                run.drains_for = self._beneficiaries[run.id]
+                run.drains_to_sleep = valued.sleeps
                 run.drain_until = self.books.now + self.books.specs[run.service].drain_s
+            else:
+                run.drains_to_sleep = run.sleeps_by_hand
         elif effect.old is State.DRAINING and effect.new is State.READY and run is not None:
             if run.drains_for is not None:
                 self.books.patient_from[run.drains_for] = self.books.now
             run.drains_for = None
+            run.drains_to_sleep = run.sleeps_by_hand = False
+        elif effect.old is State.SLEEPING and effect.new is State.ASLEEP and run is not None:
+            if run.slept_at is None:
+                broken(1, f"the claim of {run.service} is given back before it sleeps")
+            run.sleep = Sleep.ASLEEP
+        if effect.new is State.ASLEEP and run is not None:
+            run.rested_at = self.books.now
         if effect.new is State.RESERVED:
             alternatives = self.books.placements(effect.service)
             placements = self._placements.pop(effect.service, alternatives)
             self.books.reserved[effect.service] = placements
-        elif effect.new is State.DOWN:
+        elif effect.new is State.ROUSING and run is not None:
+            self.books.reserved[effect.service] = ()
+        elif effect.new is State.DOWN or (
+            effect.old is State.ROUSING and effect.new is not State.WAKING
+        ):
             self.books.reserved.pop(effect.service, None)
 
     # Waiting
@@ -388,15 +379,17 @@ class Inspector:
             run = books.current.get(service)
             if (seeker := books.seeker(service)) is not None:
                 self._check_waits_for_room(seeker)
-            elif run is not None and run.ready and run.stop_at is None:
+            elif run is not None and run.awake and run.stop_at is None:
                 self._check_waits_for_place(run)
 
     def _check_waits_for_room(self, service: ServiceId) -> None:
         books = self.books
         if service in books.reserved:
-            leaving = any(run.stop_at is not None or run.draining for run in books.current.values())
+            leaving = any(run.leaves for run in books.current.values())
             if not leaving and not books.verifying():
                 broken(9, f"{service} was promised room, yet waits for nobody to leave")
+        elif service in books.current:
+            pass
         elif service in books.lost or books.verifying(service):
             return
         elif books.first_impatient() == service:

@@ -31,7 +31,7 @@ class Machine:
     """How the simulated machine works."""
 
     unload_s: float = 2.0
-    """From the order to stop a run to its end."""
+    """From the order to stop a run to its end, and from that to sleep until it is asleep."""
     loads_at_once: int = 1
     """Loads read the same disk: the next begins when one is over."""
     instant: bool = False
@@ -90,6 +90,8 @@ class _Simulation:
         make = CheckedCore if checked else Core
         self._core: Decider = make(self._config, now=self.now, policy=policy)
         self._load_s = {spec.id: spec.load_s for spec in self._config.services}
+        self._wake_s = {spec.id: spec.wake_s for spec in self._config.services}
+        self._waking: dict[RunId, None] = {}
         self._due: list[_Due] = []
         self._order = count()
         self._ticket_max = TicketId(0)
@@ -156,6 +158,11 @@ class _Simulation:
                     return  # It was stopped before its load was over.
                 self._tally.ready(event.service, self.now)
                 self._loaded(event.run)
+            case ev.RunWoke():
+                if event.run not in self._waking:
+                    return  # As above.
+                del self._waking[event.run]
+                self._tally.ready(event.service, self.now)
             case ev.RequestFinished():
                 self._tally.finished(event.ticket, self.now)
                 self._answered(event.ticket)
@@ -177,8 +184,17 @@ class _Simulation:
                 case fx.StopRun():
                     self._tally.stopped(effect.service, self.now)
                     self._loaded(effect.run)
+                    self._waking.pop(effect.run, None)
                     unload_s = 0.0 if self._machine.instant else self._machine.unload_s
                     self._after(unload_s, ev.RunGone(effect.service, effect.run, GONE))
+                case fx.SleepRun():
+                    self._tally.stopped(effect.service, self.now)
+                    unload_s = 0.0 if self._machine.instant else self._machine.unload_s
+                    self._after(unload_s, ev.RunSlept(effect.service, effect.run))
+                case fx.WakeRun():
+                    self._waking[effect.run] = None
+                    wake_s = 0.0 if self._machine.instant else self._wake_s[effect.service]
+                    self._after(wake_s, ev.RunWoke(effect.service, effect.run))
                 case fx.Refuse():
                     self._tally.refused(effect.ticket, self.now)
                     self._answered(effect.ticket)

@@ -70,9 +70,12 @@ def _random_spec(
         amounts = [(RAM, ram), *((device, vram) for device in devices)]
         return Placement.of(amounts if slot is None else [*amounts, (slot, 1)])
 
+    placements = tuple(place(*devices) for devices in shape or random.choice(_SHAPES))
     return ServiceSpec(
         service,
-        tuple(place(*devices) for devices in shape or random.choice(_SHAPES)),
+        placements,
+        asleep=() if shape else _random_residues(placements, random),
+        wake_s=random.choice((0.5, 2.0, 20.0)),
         host=host,
         load_s=random.choice((1.0, 10.0, 60.0)),
         concurrent_max=random.choice((None, 1, 1, 2)),
@@ -85,6 +88,20 @@ def _random_spec(
         drain_s=random.choice((8.0, 40.0)),
         drain_cuts=random.random() < 0.3,
         grace_s=3.0,
+    )
+
+
+def _random_residues(placements: tuple[Placement, ...], random: Random) -> tuple[Placement, ...]:
+    """Return what is held asleep: main memory, and little or nothing of a GPU; () half the time."""
+    if random.random() < 0.5:
+        return ()
+    most = random.choice((0, 1, 3))
+    return tuple(
+        Placement.of(
+            (device, amount if device == RAM else min(amount, most))
+            for device, amount in placement.amounts
+        )
+        for placement in placements
     )
 
 
@@ -157,6 +174,18 @@ def _stop(world: World, random: Random) -> None:
     world.stop(_service(world, random), force=random.random() < 0.3)
 
 
+def _sleep(world: World, random: Random) -> None:
+    able = [spec.id for spec in world.config.services if spec.asleep]
+    if able:
+        world.sleep(random.choice(able))
+
+
+def _slept(world: World, run: Run, random: Random) -> None:
+    world.doze(run)
+    if random.random() < 0.8:
+        world.tell_slept(run)
+
+
 def _shut_down(world: World, random: Random) -> None:
     # Rarely: nothing but the end of what lives can follow, until a new core comes.
     if random.random() < 0.1:
@@ -172,6 +201,10 @@ def _of(which: Callable[[Run], bool], do: Callable[[World, Run, Random], None]) 
             do(world, random.choice(runs), random)
 
     return happen
+
+
+def _begins(run: Run) -> bool:
+    return run.starting or run.waking
 
 
 def _obey(world: World, run: Run, random: Random) -> None:
@@ -195,7 +228,16 @@ def _tell_again(world: World, random: Random) -> None:
     """Tell of an old run what may be told of any: late, or twice."""
     old = [run for run in world.books.runs.values() if run.told_gone]
     if old:
-        tell = random.choice((world.be_alive, world.be_ready, world.be_stuck, world.tell_gone))
+        tell = random.choice(
+            (
+                world.be_alive,
+                world.be_ready,
+                world.tell_slept,
+                world.tell_woke,
+                world.be_stuck,
+                world.tell_gone,
+            )
+        )
         tell(random.choice(old))
 
 
@@ -220,7 +262,7 @@ def _device(world: World, random: Random) -> DeviceId:
 def _use(world: World, run: Run, random: Random) -> None:
     """Let a run take a part of what it claims, or more, or what it never said."""
     device = _device(world, random)
-    claim = run.placement.on(device) if random.random() < 0.9 else 4
+    claim = run.may_use.on(device) if random.random() < 0.9 else 4
     world.use(run, device, int(claim * random.choice((0.0, 0.5, 1.0, 1.0, 1.5))))
 
 
@@ -266,10 +308,13 @@ _WEIGHTS: dict[_Happening, int] = {
     _start: 2,
     _restart: 1,
     _stop: 1,
+    _sleep: 2,
     _shut_down: 1,
     _of(lambda run: run.starting and not run.hangs, lambda world, run, _: world.be_ready(run)): 18,
-    _of(lambda run: run.starting, lambda world, run, _: world.be_alive(run)): 2,
-    _of(lambda run: run.starting, lambda world, run, _: world.hang(run)): 1,
+    _of(lambda run: run.waking and not run.hangs, lambda world, run, _: world.tell_woke(run)): 18,
+    _of(lambda run: run.falls_asleep, _slept): 18,
+    _of(_begins, lambda world, run, _: world.be_alive(run)): 2,
+    _of(_begins, lambda world, run, _: world.hang(run)): 1,
     _of(lambda run: run.ready, lambda world, run, _: world.be_stuck(run)): 1,
     _of(lambda run: run.asked, lambda world, run, _: world.be_deaf(run)): 3,
     _of(lambda run: run.lives and run.asked, _obey): 12,

@@ -11,7 +11,8 @@ from ..config import CoreConfig
 from ..policy import EvictionPolicy
 from ._books import Books, Client, Run, Stage, less
 from ._notes import Notes
-from ._promises import Inspector, broken
+from ._promises import Inspector
+from ._tickets import broken
 
 TICKS_MAX = 1000
 """So many deadlines within one `wait` are a loop, not a schedule."""
@@ -75,6 +76,9 @@ class World:
     def stop(self, service: ServiceId, *, force: bool = False) -> None:
         self._tell(ev.StopRequested(service, force))
 
+    def sleep(self, service: ServiceId) -> None:
+        self._tell(ev.SleepRequested(service))
+
     def shut_down(self, within_s: float) -> None:
         self._tell(ev.ShutdownRequested(self.now + within_s))
 
@@ -88,6 +92,17 @@ class World:
 
     def be_stuck(self, run: Run) -> None:
         self._tell(ev.RunStuck(run.service, run.id, ev.Cause("stuck", "it answers no more")))
+
+    def doze(self, run: Run) -> None:
+        """Let a run fall asleep physically; the core does not know yet."""
+        run.dozes = True
+        run.uses = dict(run.may_use.amounts)
+
+    def tell_slept(self, run: Run) -> None:
+        self._tell(ev.RunSlept(run.service, run.id))
+
+    def tell_woke(self, run: Run) -> None:
+        self._tell(ev.RunWoke(run.service, run.id))
 
     def die(self, run: Run, *, late: bool = False) -> None:
         """End a run physically, asked or not; the core does not know yet.
@@ -157,6 +172,7 @@ class World:
         self.check_replay()
         healthy = [run for run in self.books.runs.values() if run.lives and run.ready]
         healthy = [run for run in healthy if run.stop_at is None and not run.stuck]
+        healthy = [run for run in healthy if run.awake or run.asleep]
         kept = [run.id for run in healthy]
         healthy = [run for run in healthy if run.host is None or run.host in kept]
         memory, gap_max = self.books.memory, self.books.gap_max
@@ -168,7 +184,9 @@ class World:
             self._tell(ev.ExperienceFound(learnt))
         self._tell(
             ev.RunsFound(
-                tuple(ev.FoundRun(run.service, run.id, run.placement) for run in healthy),
+                tuple(
+                    ev.FoundRun(run.service, run.id, run.placement, run.asleep) for run in healthy
+                ),
                 self.run_max,
             )
         )
@@ -228,7 +246,7 @@ class World:
                 break
             pauses = [deadline - self.now]
             for run in list(self.books.current.values()):
-                if run.starting:
+                if run.starting or run.waking:
                     pauses.append(self.books.specs[run.service].start_s / 2)
                     self.be_alive(run)
             self.wait(min(pauses))
@@ -241,7 +259,7 @@ class World:
         self.books.memory.strangers.clear()
         self.give_back()
         for run in self.books.runs.values():
-            run.uses = dict(run.placement.amounts)
+            run.uses = dict(run.may_use.amounts)
         self._measure_all()
 
     def _measure_all(self) -> None:
@@ -258,6 +276,13 @@ class World:
             if run.starting and not run.hangs:
                 self.be_ready(run)
                 return True
+            if run.waking and not run.hangs:
+                self.tell_woke(run)
+                return True
+            if run.falls_asleep:
+                self.doze(run)
+                self.tell_slept(run)
+                return True
         for client in self.books.clients.values():
             if client.stage is not Stage.WAITING:
                 self.finish(client)
@@ -268,6 +293,7 @@ class World:
         """Tell whether pinned runs leave no room for a service for ever."""
         specs, host = self.books.specs, self.books.specs[service].host
         pinned = [run for run in self.books.current.values() if run.ready]
+        pinned = [run for run in pinned if run.service != service]
         pinned = [run for run in pinned if specs[run.service].pinned]
         stays = {run.id: run.placement for run in pinned}
         for run in pinned:
@@ -335,12 +361,10 @@ class World:
         self._check_deadline()
 
     def _is_stale(self, event: ev.Event) -> bool:
-        match event:
-            case ev.RunAlive() | ev.RunReady() | ev.RunStuck() | ev.RunGone():
-                current = self.books.current.get(event.service)
-                return current is None or current.id != event.run
-            case _:
-                return False
+        if isinstance(event, ev.RunEvent):
+            current = self.books.current.get(event.service)
+            return current is None or current.id != event.run
+        return False
 
     def _check_late_tick(self, event: ev.Event) -> None:
         """Whether a due `Tick` comes before an event, or not at all, is the same."""

@@ -42,6 +42,7 @@ _BY_STATE = {
     State.DRAINING: Kind.DRAIN,
     State.SLEEPING: Kind.SLEEP,
     State.ASLEEP: Kind.SLEEP,
+    State.ROUSING: Kind.RESERVE,
     State.WAKING: Kind.WAKE,
     State.STOPPING: Kind.STOP,
     State.VERIFYING: Kind.VERIFY,
@@ -52,7 +53,9 @@ _BY_STATE = {
 _BY_STEP = {
     (State.DRAINING, State.READY): Kind.RESUME,
     (State.DOWN, State.READY): Kind.ADOPT,
+    (State.DOWN, State.ASLEEP): Kind.ADOPT,
     (State.RESERVED, State.DOWN): Kind.RELEASE,
+    (State.ROUSING, State.ASLEEP): Kind.RELEASE,
     (State.BACKOFF, State.DOWN): Kind.RETRY,
     (State.FAILED, State.DOWN): Kind.RETRY,
 }
@@ -71,8 +74,8 @@ class Candidate:
     run: RunId | None
     claim: Mapping[DeviceId, int]
     fate: str
-    """`leaves`; `spared`: those who leave cost least; `not_enough`: nobody leaves in vain; else why
-    it was no candidate: a `Stay` of the core."""
+    """`leaves`; `sleeps`: so that others have its room; `spared`: those who leave cost least;
+    `not_enough`: nobody leaves in vain; else why it was no candidate: a `Stay` of the core."""
     why: str
     until: float | None
     """Of `wanted_soon`: when it may leave."""
@@ -123,7 +126,7 @@ class Decision:
         """Tell whether it is about a service, or makes it leave."""
         candidates = () if self.room is None else self.room.candidates
         return service == self.service or any(
-            one.service == service and one.fate == "leaves" for one in candidates
+            one.service == service and one.fate in ("leaves", "sleeps") for one in candidates
         )
 
     def as_json(self) -> dict[str, Any]:

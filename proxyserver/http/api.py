@@ -307,7 +307,8 @@ def _exit(report: ExitReport) -> dict[str, Any]:
 
 
 def _claimed(view: ServiceView) -> dict[str, int]:
-    return dict(view.placement.amounts) if view.placement else {}
+    held = view.placement or view.promised
+    return dict(held.amounts) if held else {}
 
 
 def _until(at: float | None, now: float) -> float | None:

@@ -1,5 +1,6 @@
 """Facts about services and requests, as log lines."""
 
+from collections.abc import Iterable
 from typing import assert_never
 
 from loguru import logger
@@ -23,8 +24,8 @@ def log_fact(fact: Fact, now: float) -> None:
             text = f"{old.value} -> {new.value}" + (f": {why}" if why else "")
             log.bind(run=run).log(_LEVELS.get(new, "INFO"), text)
         case Explained(_, _, victims, spared):
-            text = f"room is made by stopping {_valued(victims)}"
-            log.info(text + (f", not {_valued(spared)}" if spared else ""))
+            text = f"room is made by {_ways(victims)}"
+            log.info(text + (f", not by {_ways(spared)}" if spared else ""))
         case Waiting(ticket, _, position, why):
             log.bind(ticket=ticket).debug(f"a request waits, number {position} in line: {why}")
         case Refuse(ticket, _, reason, message):
@@ -68,5 +69,15 @@ def _told(record: RequestRecord) -> str:
     return text + (f": {record.error}" if record.error is not None else "")
 
 
-def _valued(candidates: tuple[Valued, ...]) -> str:
+def _ways(candidates: tuple[Valued, ...]) -> str:
+    """Tell who leaves, or would, and how."""
+    told = {False: "stopping", True: "the sleep of"}
+    return " and ".join(
+        f"{words} {_valued(one for one in candidates if one.sleeps is sleeps)}"
+        for sleeps, words in told.items()
+        if any(one.sleeps is sleeps for one in candidates)
+    )
+
+
+def _valued(candidates: Iterable[Valued]) -> str:
     return ", ".join(f"{one.service}#{one.run} (worth {one.value:.3g})" for one in candidates)

@@ -3,27 +3,33 @@
 A mutant is found by the World alone, on walks that know nothing of it (`test_mutants.py`).
 """
 
-import attrs
-
-
-@attrs.frozen
-class Mutant:
-    """A piece of source that occurs once in a module of proxycore, and what replaces it."""
-
-    promise: int
-    name: str
-    module: str
-    old: str
-    new: str
-
+from .mutant import Mutant as Mutant
+from .sleep_mutants import SLEEP_MUTANTS
 
 MUTANTS = (
+    *SLEEP_MUTANTS,
+    Mutant(
+        1,
+        "what strangers hold is free",
+        "_claims.py",
+        "now_free.lose(device.id, max(0, lacks + rest.now))",
+        "now_free.lose(device.id, max(0, lacks + rest.now - rest.foreign))",
+    ),
+    Mutant(
+        1,
+        "what was learnt is claimed only where it is more",
+        "_learn.py",
+        "            if amount < known:\n",
+        "            if amount < known or (not known and amount < declared.on(device)):\n"
+        "                known = known or declared.on(device)\n",
+    ),
     Mutant(
         1,
         "a claim is given back when the run is told to stop",
-        "_verbs.py",
-        "if book.state in HOLDING:",
-        "if book.state in HOLDING and book.state is not State.STOPPING:",
+        "_claims.py",
+        "                now_free.take(book.placement)\n",
+        "                if book.state is not State.STOPPING:\n"
+        "                    now_free.take(book.placement)\n",
     ),
     Mutant(
         1,
@@ -43,15 +49,8 @@ MUTANTS = (
         1,
         "what was found running claims nothing",
         "_verbs.py",
-        "book.run, book.placement = run, placement",
-        "book.run, book.placement = run, Placement()",
-    ),
-    Mutant(
-        1,
-        "what strangers hold is free",
-        "_verbs.py",
-        "now_free.lose(device.id, max(0, lacks + rest.now))",
-        "now_free.lose(device.id, max(0, lacks + rest.now - rest.foreign))",
+        "book.run, book.home, book.placement = found.run, found.placement, found.placement",
+        "book.run, book.home, book.placement = found.run, found.placement, Placement()",
     ),
     Mutant(
         1,
@@ -59,14 +58,6 @@ MUTANTS = (
         "_memory.py",
         "over_now, over_later = min(over_now, rest), min(over_later, rest)",
         "rest, over_now, over_later = max(0, rest - over_now), 0, 0",
-    ),
-    Mutant(
-        1,
-        "what was learnt is claimed only where it is more",
-        "_learn.py",
-        "            if amount < known:\n",
-        "            if amount < known or (not known and amount < declared.on(device)):\n"
-        "                known = known or declared.on(device)\n",
     ),
     Mutant(
         2,
@@ -133,8 +124,7 @@ MUTANTS = (
         "_settle.py",
         "            # A later one must not take what an earlier one is still gathering.\n"
         "            now_free.take(placement)",
-        "            if book.state is not State.RESERVED:\n"
-        "                    now_free.take(placement)",
+        "            if book.promised is None:\n                now_free.take(placement)",
     ),
     Mutant(
         6,
@@ -147,7 +137,7 @@ MUTANTS = (
         6,
         "nobody is patient",
         "_settle.py",
-        "candidates = without(spared_until, self._leavers.candidates())",
+        "candidates = without(spared_until, every)",
         "candidates = without(spared_until, self._leavers.candidates(seeker=book))",
     ),
     Mutant(
@@ -219,8 +209,8 @@ MUTANTS = (
         9,
         "who cannot be helped blocks those behind",
         "_settle.py",
-        "            if placement is None:\n                continue\n",
-        "            if placement is None:\n                break\n",
+        "settling begins again.\n                continue\n",
+        "settling begins again.\n                break\n",
     ),
     Mutant(
         13,
@@ -240,8 +230,9 @@ MUTANTS = (
         9,
         "memory is awaited for ever",
         "_measured.py",
-        "        self._verbs.arm(book, self._books.now + VERIFY_S)\n",
-        "",
+        "            return\n        self._verbs.arm(book, self._books.now + VERIFY_S)\n"
+        "        self._verbs.out.append(fx.MeasureMemory(devices))\n",
+        "            return\n        self._verbs.out.append(fx.MeasureMemory(devices))\n",
     ),
     Mutant(
         10,
@@ -269,10 +260,8 @@ MUTANTS = (
         "a counter outlives its core",
         "_verbs.py",
         "    def launch(self, book: ServiceBook) -> None:\n"
-        "        spec = self.specs[book.id]\n"
         "        self.books.run_max = RunId(self.books.run_max + 1)\n",
         "    def launch(self, book: ServiceBook, last: list[RunId] = [RunId(0)]) -> None:\n"
-        "        spec = self.specs[book.id]\n"
         "        last[0] = self.books.run_max = RunId(max(self.books.run_max, *last) + 1)\n",
     ),
     Mutant(
@@ -293,8 +282,8 @@ MUTANTS = (
         13,
         "who serves is never drained",
         "_settle.py",
-        "placement = self._evict_for(book, promisable, self._leavers.candidates(seeker=book))",
-        "pass",
+        "candidates = self._leavers.candidates(seeker=book)",
+        "candidates = self._leavers.candidates()",
     ),
     Mutant(
         13,
@@ -357,8 +346,8 @@ MUTANTS = (
         15,
         "who serves is not told of to those who want its room",
         "_explain.py",
-        "if other is book or other.placement is None:",
-        "if other is book or other.placement is None or other.in_flight:",
+        "if other is book or other.holds is None:",
+        "if other is book or other.holds is None or other.in_flight:",
     ),
     Mutant(
         1,

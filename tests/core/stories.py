@@ -6,6 +6,7 @@ under each are the effects.  `python -m tests.core.stories` writes them anew: th
     gpu0 24                                  a device and its GiB; headroom 0 or as told
     models router:models 1                   how many models a server holds at once
     service chat gpu0=14 | gpu1=14 idle=300  placements, then fields of ServiceSpec without their _s
+    service chat gpu0=14 ~ gpu0=1            after the tilde: what a sleeping run holds there
     @20 arrive 1 chat                        time, what, and with whom
 """
 
@@ -24,12 +25,15 @@ from proxycore import (
     RunId,
     RunReady,
     RunsFound,
+    RunSlept,
     RunStuck,
     RuntimeFound,
     RuntimeLost,
+    RunWoke,
     ServiceId,
     ServiceSpec,
     ShutdownRequested,
+    SleepRequested,
     StartRequested,
     StopRequested,
     Tick,
@@ -48,6 +52,7 @@ FIELDS: dict[str, tuple[str, Callable[[str], object]]] = {
     "drain": ("drain_s", float),
     "grace": ("grace_s", float),
     "load": ("load_s", float),
+    "wake": ("wake_s", float),
     "concurrent": ("concurrent_max", int),
     "queue": ("queue_max", int),
     "priority": ("priority", int),
@@ -109,8 +114,15 @@ def _service(name: str, words: list[str]) -> ServiceSpec:
     places = " ".join(word for word in words if word not in settings).split("|")
     pairs = [word.partition("=") for word in settings]
     fields = {FIELDS[key][0]: FIELDS[key][1](value) for key, _, value in pairs}
-    placements = tuple(_placement(place.split()) for place in places)
-    return ServiceSpec(ServiceId(name), placements, **fields)  # type: ignore[arg-type]
+    awake, asleep = zip(*(place.partition("~")[::2] for place in places), strict=True)
+    can_sleep = any("~" in place for place in places)
+    residues = tuple(_placement(place.split()) for place in asleep) if can_sleep else ()
+    return ServiceSpec(
+        ServiceId(name),
+        tuple(_placement(place.split()) for place in awake),
+        asleep=residues,
+        **fields,  # type: ignore[arg-type]
+    )
 
 
 def _event(words: list[str], now: float) -> ev.Event:
@@ -128,12 +140,18 @@ def _event(words: list[str], now: float) -> ev.Event:
             return ev.RestartRequested(TicketId(int(ticket)), ServiceId(service), now + WAIT_S)
         case ["stop", service, *force]:
             return StopRequested(ServiceId(service), force == ["force"])
+        case ["sleep", service]:
+            return SleepRequested(ServiceId(service))
         case ["shutdown", within]:
             return ShutdownRequested(now + float(within))
         case ["alive", service, run]:
             return RunAlive(ServiceId(service), RunId(int(run)))
         case ["ready", service, run]:
             return RunReady(ServiceId(service), RunId(int(run)))
+        case ["slept", service, run]:
+            return RunSlept(ServiceId(service), RunId(int(run)))
+        case ["woke", service, run]:
+            return RunWoke(ServiceId(service), RunId(int(run)))
         case ["stuck", service, run]:
             return RunStuck(ServiceId(service), RunId(int(run)), Cause("stuck", "no answer"))
         case ["gone", service, run, *why]:
@@ -156,7 +174,9 @@ def _event(words: list[str], now: float) -> ev.Event:
         case ["back", *services]:
             return RuntimeFound(tuple(map(ServiceId, services)))
         case ["found", service, run, *place]:
-            found = ev.FoundRun(ServiceId(service), RunId(int(run)), _placement(place))
+            asleep = place[-1:] == ["asleep"]
+            where = _placement(place[:-1] if asleep else place)
+            found = ev.FoundRun(ServiceId(service), RunId(int(run)), where, asleep)
             return RunsFound((found,), found.run)
     raise ValueError(f"no such happening: {words}")
 
@@ -175,6 +195,10 @@ def _lines(effect: fx.Effect) -> list[str]:
             return [f"=> StopRun {service} {run} within {grace_s:g}"]
         case fx.KillRun(service, run):
             return [f"=> KillRun {service} {run}"]
+        case fx.SleepRun(service, run):
+            return [f"=> SleepRun {service} {run}"]
+        case fx.WakeRun(service, run):
+            return [f"=> WakeRun {service} {run}"]
         case fx.Admit(ticket, service, run):
             return [f"=> Admit {ticket} {service} {run}"]
         case fx.Started(ticket, service, run):
@@ -190,10 +214,18 @@ def _lines(effect: fx.Effect) -> list[str]:
             return [f"ticket {ticket} waits at {position}: {why}", *_want_lines(effect.want)]
         case fx.Explained(service, _, victims, spared, want):
             lines = [f"room for {service}:"]
-            lines += [f"  leaves {one.service}, worth {one.value:.3g}" for one in victims]
-            lines += [f"  stays {one.service}, worth {one.value:.3g}" for one in spared]
+            lines += [f"  {_leaves(one)}, worth {one.value:.3g}" for one in victims]
+            lines += [f"  {_remains(one)}, worth {one.value:.3g}" for one in spared]
             valued = {one.service for one in (*victims, *spared)}
             return lines + [_stays(one) for one in want.holders if one.service not in valued]
+
+
+def _leaves(one: fx.Valued) -> str:
+    return f"{one.service} sleeps" if one.sleeps else f"leaves {one.service}"
+
+
+def _remains(one: fx.Valued) -> str:
+    return f"{one.service} does not sleep" if one.sleeps else f"stays {one.service}"
 
 
 def _want_lines(want: fx.Want | None) -> list[str]:

@@ -268,7 +268,7 @@ def test_the_view_tells_what_is_claimed_promised_and_free() -> None:
     assert (gpu0.claimed, gpu0.reserved, gpu0.free) == (16, 14, 7)
     coder, chat = view.service(CODER), view.service(CHAT)
     assert (coder.state, coder.run, coder.placement) == (State.STOPPING, RUN1, on(gpu0=16))
-    assert (chat.state, chat.run, chat.placement) == (State.RESERVED, None, on(gpu0=14))
+    assert (chat.state, chat.run, chat.promised) == (State.RESERVED, None, on(gpu0=14))
     assert (chat.waiting, chat.in_flight, chat.since_at) == (1, 0, T0 + 2)
     with pytest.raises(KeyError):
         view.service(NOBODY)

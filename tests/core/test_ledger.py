@@ -12,8 +12,11 @@ from proxycore._ledger import Candidate, Room, cheapest_victims
 GPU0, GPU1 = DeviceId("gpu0"), DeviceId("gpu1")
 
 
-def candidate(name: str, value: float, gpu0: int = 0, gpu1: int = 0) -> Candidate:
-    return Candidate(ServiceId(name), Placement.of([(GPU0, gpu0), (GPU1, gpu1)]), value)
+def candidate(
+    name: str, value: float, gpu0: int = 0, gpu1: int = 0, *, sleeps: bool = False
+) -> Candidate:
+    placement = Placement.of([(GPU0, gpu0), (GPU1, gpu1)])
+    return Candidate(ServiceId(name), placement, value, sleeps=sleeps)
 
 
 def covers(short: dict[DeviceId, int], victims: tuple[Candidate, ...]) -> bool:
@@ -31,23 +34,40 @@ def brute_force(
         victims
         for size in range(len(candidates) + 1)
         for victims in combinations(sorted(candidates, key=lambda one: one.service), size)
-        if covers(short, victims)
+        if covers(short, victims) and len({one.service for one in victims}) == size
     ]
     return min(
         sets,
         key=lambda victims: (
             sum(one.value for one in victims),
             len(victims),
-            [one.service for one in victims],
+            sorted((one.service, not one.sleeps) for one in victims),
         ),
         default=None,
     )
 
 
 amounts = st.integers(0, 12)
+rows = st.tuples(st.integers(0, 4), amounts, amounts)
 # Whole values make ties common, and keep sums exact in any order.
-candidate_lists = st.lists(st.tuples(st.integers(0, 4), amounts, amounts), max_size=8).map(
-    lambda rows: [candidate(f"s{number}", *row) for number, row in enumerate(rows)]
+candidate_lists = st.lists(rows, max_size=8).map(
+    lambda drawn: [candidate(f"s{number}", *row) for number, row in enumerate(drawn)]
+)
+
+
+def ways_of(
+    name: str, stops: tuple[int, int, int], sleeps: tuple[int, int, int] | None
+) -> list[Candidate]:
+    """Return the ways of one run; to sleep frees no more than to stop, at whatever cost."""
+    ways = [candidate(name, *stops)]
+    if sleeps is not None:
+        value, gpu0, gpu1 = sleeps
+        ways.append(candidate(name, value, min(gpu0, stops[1]), min(gpu1, stops[2]), sleeps=True))
+    return ways
+
+
+sleepers = st.lists(st.tuples(rows, st.none() | rows), max_size=5).map(
+    lambda pairs: [one for n, pair in enumerate(pairs) for one in ways_of(f"s{n}", *pair)]
 )
 shortfalls = st.dictionaries(st.sampled_from([GPU0, GPU1]), st.integers(1, 40), min_size=1)
 
@@ -56,6 +76,21 @@ shortfalls = st.dictionaries(st.sampled_from([GPU0, GPU1]), st.integers(1, 40), 
 def test_the_cheapest_set_is_found(short: dict[DeviceId, int], candidates: list[Candidate]) -> None:
     """As brute force finds it: the least value, then fewer, then the first by id."""
     assert cheapest_victims(short, candidates) == brute_force(short, candidates)
+
+
+@given(shortfalls, sleepers)
+def test_the_cheapest_ways_are_found(
+    short: dict[DeviceId, int], candidates: list[Candidate]
+) -> None:
+    """Whoever leaves does so in one way, and of all ways together there are no cheaper ones."""
+    assert cheapest_victims(short, candidates) == brute_force(short, candidates)
+
+
+def test_of_equals_one_sleeps() -> None:
+    """Who may as well sleep is not stopped."""
+    stops, sleeps = candidate("a", 1, gpu0=8), candidate("a", 1, gpu0=7, sleeps=True)
+    assert cheapest_victims({GPU0: 7}, [stops, sleeps]) == (sleeps,)
+    assert cheapest_victims({GPU0: 8}, [stops, sleeps]) == (stops,)
 
 
 def test_of_equals_the_fewer_leave() -> None:

@@ -44,7 +44,7 @@ def test_every_state_leads_down(state: State) -> None:
 def test_memory_is_held_from_launch_to_the_end(state: State) -> None:
     """Who holds memory stops holding it only by an end of the run: never by asking for it."""
     ends = {Step.GONE, Step.BACK_OFF, Step.FAIL}
-    begins = {Step.LAUNCH, Step.ADOPT}
+    begins = {Step.LAUNCH, Step.ADOPT, Step.ADOPT_ASLEEP}
     for step, after in TABLE[state].items():
         if state in HOLDING:
             assert (after not in HOLDING) == (step in ends)

@@ -26,10 +26,14 @@ placements = st.tuples(amounts, amounts, amounts).map(
 def configs(draw: st.DrawFn) -> CoreConfig:
     """Draw a machine of two GPUs and main memory, and services of all shapes."""
     devices = (DeviceSpec(GPU0, 16, 1), DeviceSpec(GPU1, 10, 2), DeviceSpec(RAM, 20, 0))
-    services = tuple(
-        ServiceSpec(
+    services = []
+    for name in NAMES[: draw(st.integers(1, len(NAMES)))]:
+        places = tuple(draw(st.lists(placements, min_size=1, max_size=3)))
+        residue = draw(st.none() | placements)
+        spec = ServiceSpec(
             name,
-            tuple(draw(st.lists(placements, min_size=1, max_size=3))),
+            places,
+            asleep=() if residue is None else tuple(residue.within(one) for one in places),
             load_s=draw(st.sampled_from([1.0, 60.0])),
             concurrent_max=draw(st.sampled_from([None, 1, 2])),
             queue_max=draw(st.sampled_from([1, 2, 256])),
@@ -41,9 +45,8 @@ def configs(draw: st.DrawFn) -> CoreConfig:
             drain_s=8.0,
             grace_s=3.0,
         )
-        for name in NAMES[: draw(st.integers(1, len(NAMES)))]
-    )
-    return CoreConfig(devices, services)
+        services.append(spec)
+    return CoreConfig(devices, tuple(services))
 
 
 def when(
@@ -70,6 +73,12 @@ class Happenings(RuleBasedStateMachine):
 
     def starting(self) -> list[Run]:
         return [run for run in self.runs() if run.starting]
+
+    def waking(self) -> list[Run]:
+        return [run for run in self.runs() if run.waking]
+
+    def falling_asleep(self) -> list[Run]:
+        return [run for run in self.runs() if run.falls_asleep]
 
     def leaving(self) -> list[Run]:
         return [run for run in self.runs() if run.asked]
@@ -109,6 +118,25 @@ class Happenings(RuleBasedStateMachine):
     @rule(data=st.data(), force=st.booleans())
     def stop(self, data: st.DataObject, force: bool) -> None:
         self.world.stop(self.service(data), force=force)
+
+    @rule(data=st.data())
+    def sleep(self, data: st.DataObject) -> None:
+        able = [spec.id for spec in self.world.config.services if spec.asleep]
+        if able:
+            self.world.sleep(data.draw(st.sampled_from(able)))
+
+    @when(falling_asleep)
+    @rule(data=st.data(), tells=st.sampled_from([True, True, False]))
+    def fall_asleep(self, data: st.DataObject, tells: bool) -> None:
+        run = data.draw(st.sampled_from(self.falling_asleep()))
+        self.world.doze(run)
+        if tells:
+            self.world.tell_slept(run)
+
+    @when(waking)
+    @rule(data=st.data())
+    def wake(self, data: st.DataObject) -> None:
+        self.world.tell_woke(data.draw(st.sampled_from(self.waking())))
 
     @rule(within_s=st.sampled_from([0.0, 5.0]))
     def shut_down(self, within_s: float) -> None:
@@ -153,7 +181,8 @@ class Happenings(RuleBasedStateMachine):
     @rule(data=st.data())
     def tell_again(self, data: st.DataObject) -> None:
         world = self.world
-        ways = [world.be_alive, world.be_ready, world.be_stuck, world.tell_gone]
+        ways = [world.be_alive, world.be_ready, world.tell_slept, world.tell_woke]
+        ways += [world.be_stuck, world.tell_gone]
         data.draw(st.sampled_from(ways))(data.draw(st.sampled_from(self.old())))
 
     @when(runs)
