@@ -36,10 +36,12 @@ from proxycore import (
     RuntimeLost,
     ServiceId,
     ShutdownRequested,
+    SleepRequested,
     SleepRun,
     Started,
     StartRequested,
     StartRun,
+    State,
     StopRequested,
     StopRun,
     Tick,
@@ -52,7 +54,7 @@ from proxycore import (
 from . import readiness
 from ._adoption import is_good, remove
 from ._answer import Answer
-from ._run import C, C_co, Judge, Run
+from ._run import C, C_co, Judge, Run, no_lines
 from .decisions import Decisions
 from .journal_file import JournalFile
 from .refused import Refused
@@ -212,6 +214,16 @@ class Conductor(Generic[C]):
         self._handle(StopRequested(service, force))
         await self._wait_gone({run})
 
+    async def sleep(self, service: ServiceId) -> None:
+        """Put the service to sleep by hand, once it has served; return when that is over.
+
+        Raises:
+            LocalError: it cannot sleep.
+        """
+        self._handle(SleepRequested(service))
+        while self.view().service(service).state in (State.DRAINING, State.SLEEPING):
+            await self._moved.park()
+
     async def shutdown(self, within_s: float) -> None:
         """Refuse everything new, stop everything; requests may finish within a time in seconds.
 
@@ -250,7 +262,7 @@ class Conductor(Generic[C]):
         """Yield the log of the present run, or of the last one."""
         run = self._last_runs.get(service)
         if run is None:
-            return _nothing()
+            return no_lines()
         runtime = self._runtime_of(service)
         return runtime.log_lines(service, run, tail=tail, follow=follow)
 
@@ -288,7 +300,7 @@ class Conductor(Generic[C]):
             case KillRun():
                 self._runs[effect.run].kill()
             case SleepRun() | WakeRun():
-                raise AssertionError("no service can sleep yet")
+                self._runs[effect.run].turn(asleep=isinstance(effect, SleepRun))
             case Admit() | Started():
                 if (answer := self._answers.get(effect.ticket)) is not None:
                     answer.say(run=self._runs[effect.run])
@@ -436,9 +448,3 @@ class Conductor(Generic[C]):
 
     def _services_on(self, name: str) -> tuple[ServiceId, ...]:
         return tuple(key for key, service in self._services.items() if service.runtime == name)
-
-
-async def _nothing() -> AsyncIterator[str]:
-    no_lines: tuple[str, ...] = ()
-    for line in no_lines:
-        yield line
