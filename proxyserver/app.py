@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 from loguru import logger
 
-from proxycore import RAM, Fact, RunId
+from proxycore import RAM, Fact, RunId, Unit
 
 from . import http
 from ._adoption import remove_unused
@@ -64,7 +64,8 @@ async def serve(
             gauges.note(fact)
 
         policy = policy_named(server.policy)
-        decisions = Decisions(policy.name)
+        counted = [one.id for one in settings.core.devices if one.unit is not Unit.BYTES]
+        decisions = Decisions(policy.name, counted=counted)
 
         def measure() -> None:
             gauges.measure_now()

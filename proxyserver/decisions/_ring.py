@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from heapq import merge
 
 import attrs
@@ -10,6 +10,7 @@ import attrs
 from proxycore import (
     Admit,
     Changed,
+    DeviceId,
     Effect,
     Explained,
     Refuse,
@@ -43,6 +44,7 @@ class Decisions:
 
     Args:
         policy: the name of who values candidates.
+        counted: the devices that have no bytes, but places for models.
         decisions_max: how many are kept on services, and how many on requests.
         clock: the Unix time.
     """
@@ -51,10 +53,12 @@ class Decisions:
         self,
         policy: str,
         *,
+        counted: Collection[DeviceId] = (),
         decisions_max: int = DECISIONS_MAX,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._policy = policy
+        self._counted = counted
         self._clock = clock
         self._count = 0
         self._now = self._at = float("nan")
@@ -139,7 +143,7 @@ class Decisions:
                 *self._stamp(now),
                 Kind.WAIT,
                 service,
-                _words.waits(service, effect.state, effect.position, effect.want, now),
+                _words.waits(effect, self._counted, now),
                 ticket=effect.ticket,
                 request=request,
                 position=effect.position,
@@ -185,7 +189,7 @@ class Decisions:
                 *self._stamp(now),
                 Kind.EVICT,
                 effect.service,
-                _words.evicts(effect.service, effect.victims, effect.want),
+                _words.evicts(effect.service, effect.victims, effect.want, self._counted),
                 room=self._room(effect.want, now, effect.victims),
             )
         )
@@ -217,7 +221,7 @@ class Decisions:
                 Candidate(
                     service=one.service,
                     run=one.run,
-                    claim=dict(one.claim.amounts),
+                    claim=self._bytes(one.claim.amounts),
                     fate=fate,
                     why=_words.fate(one, fate, now),
                     until=None if one.until_at is None else one.until_at + to_unix,
@@ -228,13 +232,16 @@ class Decisions:
                 )
             )
         return Room(
-            need=dict(want.placement.amounts),
-            free=dict(want.free),
+            need=self._bytes(want.placement.amounts),
+            free=self._bytes(want.free),
             foreign=dict(want.foreign),
             candidates=tuple(candidates),
             patient_until=want.patient_until + to_unix,
             policy=self._policy,
         )
+
+    def _bytes(self, amounts: Iterable[tuple[DeviceId, int]]) -> dict[DeviceId, int]:
+        return {device: amount for device, amount in amounts if device not in self._counted}
 
     def _stamp(self, now: float) -> tuple[int, float]:
         self._count += 1

@@ -1,8 +1,8 @@
 """Decisions in words that a user understands."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from proxycore import Holder, ServiceId, State, Stay, Valued, Want
+from proxycore import DeviceId, Holder, ServiceId, State, Stay, Valued, Waiting, Want
 
 from ._decision import Kind
 
@@ -57,33 +57,42 @@ def step(kind: Kind, service: ServiceId, why: str) -> str:
     return f"{_STEPS[kind].format(service=service)}: {why}"
 
 
-def waits(service: ServiceId, state: State, position: int, want: Want | None, now: float) -> str:
-    """Tell what a request waits for."""
-    if want is not None:
-        text = f"there is no room: {_lacks(service, want, now)}"
+def waits(effect: Waiting, counted: Collection[DeviceId], now: float) -> str:
+    """Tell what a request waits for; of `counted` devices there are no bytes, but places."""
+    service, position = effect.service, effect.position
+    if effect.want is not None:
+        text = f"there is no room: {_lacks(service, effect.want, counted, now)}"
+    elif effect.state in _WAITS:
+        text = _WAITS[effect.state].format(service=service)
     else:
-        text = _WAITS.get(state, "{service} is " + state.value).format(service=service)
+        text = effect.why
     before = position - 1
     if before:
         text += f"; {before} other{'s are' if before > 1 else ' is'} before it"
     return text
 
 
-def evicts(service: ServiceId, victims: Sequence[Valued], want: Want) -> str:
+def evicts(
+    service: ServiceId, victims: Sequence[Valued], want: Want, counted: Collection[DeviceId]
+) -> str:
     """Tell who leaves for whom, and what for."""
     told = {False: ("leaves", "leave"), True: ("is put to sleep", "are put to sleep")}
     parts = []
     for sleeps, (one, many) in told.items():
         if names := [victim.service for victim in victims if victim.sleeps is sleeps]:
             parts.append(f"{_and(names)} {many if len(names) > 1 else one}")
-    return f"{_and(parts)} to make room: {needs(service, want)}"
+    return f"{_and(parts)} to make room: {needs(service, want, counted)}"
 
 
-def needs(service: ServiceId, want: Want) -> str:
+def needs(service: ServiceId, want: Want, counted: Collection[DeviceId] = ()) -> str:
     """Tell what a service needs, what there is, and what strangers hold of it."""
     free, foreign = dict(want.free), dict(want.foreign)
     parts = []
     for device, amount in want.placement.amounts:
+        if device in counted:
+            if amount > free[device]:
+                parts.append("a place in its host, which holds as many models as it may")
+            continue
         text = f"{amount / GIB:.1f} GiB on {device}, where {free[device] / GIB:.1f} GiB are free"
         if foreign.get(device):
             text += f" and other programs hold {foreign[device] / GIB:.1f} GiB"
@@ -91,11 +100,11 @@ def needs(service: ServiceId, want: Want) -> str:
     return f"{service} needs {'; '.join(parts)}"
 
 
-def _lacks(service: ServiceId, want: Want, now: float) -> str:
+def _lacks(service: ServiceId, want: Want, counted: Collection[DeviceId], now: float) -> str:
     need, free = want.placement.amounts, dict(want.free)
     if all(amount <= free[device] for device, amount in need):
         return "there is some, but others who have waited longer come first"
-    text = needs(service, want)
+    text = needs(service, want, counted)
     spared = {holder.stays for holder in want.holders} & {Stay.SERVES, Stay.WANTED_SOON}
     if spared and want.patient_until > now:
         who = "serves" if Stay.SERVES in spared else "is likely to be wanted again"

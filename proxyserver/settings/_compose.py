@@ -1,6 +1,7 @@
 """Values that are written as compose writes them: environments, mounts, ports, limits."""
 
 import ipaddress
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -137,6 +138,17 @@ def ulimits(value: Any) -> tuple[Ulimit, ...]:
             both = whole(given, -1, None)
             found.append(Ulimit(name, both, both))
     return tuple(found)
+
+
+def processors(value: Any) -> float:
+    """Read a number of processors, such as `1.5`, with or without quotes."""
+    try:
+        found = float(word(value))
+    except ValueError:
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise ValueError(f"expected a number of processors, not {shown(value)}")
+    return found
 
 
 def probing(value: Any) -> tuple[str, ...]:

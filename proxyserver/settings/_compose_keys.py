@@ -65,10 +65,7 @@ def translated(entry: ContainerEntry, at: Steps, found: Problems) -> dict[str, A
     if memory is not None:
         given["memory_limit"] = memory
     if cpus is not None:
-        try:
-            given["cpus"] = float(cpus)
-        except ValueError:
-            found.add((*at, "cpus"), f"expected a number of processors, not {cpus!r}")
+        given["cpus"] = cpus
     if entry.labels is not None:
         given["labels"] = entry.labels
         ours = next((name for name, _ in entry.labels if name.startswith("aiproxy.")), None)

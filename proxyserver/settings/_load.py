@@ -23,12 +23,18 @@ def load(path: Path, environ: Mapping[str, str], *, find_gpus: FindGpus = find_g
     Raises:
         SettingsError: it cannot be read or used; every problem has its line and column.
     """
-    document = parse(_read(path), str(path), environ)
+    document = parse(read_text(path), str(path), environ)
     converter = make_converter(path.absolute().parent, environ)
     return Builder(path, environ, converter, document.problems, find_gpus).build(document.data)
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Read a file that people wrote.
+
+    Raises:
+        SettingsError: it cannot be read, is too large, or is not UTF-8.
+    """
+
     def refuse(message: str, line: int = 1, column: int = 1) -> SettingsError:
         return SettingsError([Problem(str(path), line, column, "", message)])
 

@@ -27,6 +27,7 @@ from proxyserver.shapes import (
     Port,
     PortOrAny,
     Probing,
+    Processors,
     Regex,
     Seconds,
     Size,
@@ -126,7 +127,7 @@ class ReservationsEntry:
 @attrs.frozen
 class LimitsEntry:
     memory: Size | None = None
-    cpus: Word | None = None
+    cpus: Processors | None = None
 
 
 @attrs.frozen
@@ -163,7 +164,7 @@ class ContainerEntry:
     user: Word | None = None
     working_dir: str | None = None
     mem_limit: Size | None = None
-    cpus: Word | None = None
+    cpus: Processors | None = None
     cpuset: Word | None = None
     ulimits: tuple[Ulimit, ...] | None = None
     tmpfs: Texts | None = None

@@ -165,6 +165,7 @@ def make_converter(base: Path, environ: Mapping[str, str]) -> cattrs.Converter:
     read(shapes.EnvironmentFiles, lambda value: _compose.environment_files(value, base))
     read(shapes.ExtraHosts, _compose.hosts)
     read(shapes.Gpus, _compose.gpus)
+    read(shapes.Processors, _compose.processors)
     read(shapes.Texts, _compose.texts)
     read(shapes.Pairs, _compose.named_texts)
     read(shapes.Probing, _compose.probing)

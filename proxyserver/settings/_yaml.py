@@ -101,8 +101,8 @@ class Document:
     """What was wrong with single values; the marks of all."""
 
 
-def parse(text: str, file: str, environ: Mapping[str, str]) -> Document:
-    """Parse YAML text, filling in environment variables.
+def parse(text: str, file: str, environ: Mapping[str, str] | None) -> Document:
+    """Parse YAML text, filling in environment variables; with None, leaving texts as they are.
 
     Raises:
         SettingsError: the text cannot be read as one YAML document at all.
@@ -142,7 +142,7 @@ class _Reading:
     """The walk from nodes to values."""
 
     file: str
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] | None
     values: dict[Steps, Mark] = attrs.field(factory=dict, init=False)
     keys: dict[Steps, Mark] = attrs.field(factory=dict, init=False)
     filled_in: dict[Steps, dict[str, str]] = attrs.field(factory=dict, init=False)
@@ -220,6 +220,10 @@ class _Reading:
         return None
 
     def filled(self, text: str, steps: Steps) -> str:
+        environ = self.environ
+        if environ is None:
+            return text
+
         def fill(match: re.Match[str]) -> str:
             if match[0] == "$$":
                 return "$"
@@ -228,11 +232,11 @@ class _Reading:
                 self.problems.add(steps, "write ${env:NAME} or ${env:NAME:-default}")
                 return ""
             # As in a shell, `:-` stands in for an empty variable too.
-            value = self.environ.get(name)
+            value = environ.get(name)
             if value:
                 self.filled_in.setdefault(steps, {})[value] = match[0]
             value = value or default
-            if value is None and name not in self.environ:
+            if value is None and name not in environ:
                 message = f"the environment variable {name} is not set; give it a default: "
                 self.problems.add(steps, f"{message}${{env:{name}:-...}}")
             return value or ""

@@ -77,3 +77,22 @@ def test_pull_of_a_process(tmp_path: Path) -> None:
     assert (named.returncode, "no image" in named.stderr) == (1, True)
     every = aiproxy("pull", "--config", str(path))
     assert (every.returncode, "nothing to pull" in every.stdout) == (0, True)
+
+
+def test_import_of_a_compose_file(tmp_path: Path) -> None:
+    """The configuration on standard output, what is not in it on standard error."""
+    path = tmp_path / "compose.yaml"
+    path.write_text("services:\n  a: {image: x, ports: ['1:1'], restart: always}\n")
+    done = aiproxy("config", "import-compose", str(path))
+    assert done.returncode == 0
+    assert [line.split(": ")[:2] for line in done.stderr.splitlines()] == [
+        [f"{path}:2:25", "services.a.ports[0]"],
+        [f"{path}:2:33", "services.a.restart"],
+    ]
+    (tmp_path / "aiproxy.yaml").write_text(done.stdout)
+    assert aiproxy("config", "check", str(tmp_path / "aiproxy.yaml")).returncode == 0
+    told = json.loads(aiproxy("config", "import-compose", "--json", str(path)).stdout)
+    assert (told["configuration"], len(told["remarks"])) == (done.stdout, 2)
+    missing = aiproxy("config", "import-compose", str(path), "b")
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert "there is no 'b'" in missing.stderr

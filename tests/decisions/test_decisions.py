@@ -6,18 +6,25 @@ import pytest
 
 from proxycore import (
     Cause,
+    Core,
+    CoreConfig,
+    DeviceId,
+    DeviceSpec,
+    Placement,
     RequestFinished,
     RunGone,
     RunId,
     RunReady,
     ServiceId,
+    ServiceSpec,
     StartRequested,
     State,
     StopRequested,
     Tick,
     TicketId,
+    Unit,
 )
-from proxyserver.decisions import Decision, Kind
+from proxyserver.decisions import Decision, Decisions, Kind
 from proxyserver.decisions._decision import kind_of
 from proxyserver.decisions._words import step
 
@@ -164,3 +171,21 @@ def test_a_stop_by_hand_says_so(played: Played) -> None:
         "chat is stopped: stopped by hand",
         run=RunId(2),
     )
+
+
+def test_places_for_models_are_no_bytes() -> None:
+    """A server that holds one model at once is told of in words; figures are bytes alone."""
+    places = DeviceId("router:models")
+    config = CoreConfig(
+        (DeviceSpec(GPU0, 24 << 30, 0), DeviceSpec(places, 1, 0, unit=Unit.MODELS)),
+        tuple(
+            ServiceSpec(name, (Placement.of([(GPU0, 5 << 30), (places, 1)]),))
+            for name in (CHAT, CODER)
+        ),
+    )
+    core, decisions = Core(config, now=0.0), Decisions("lru", counted=[places])
+    for event in (arrived(1, "coder", 0.0), RunReady(CODER, RunId(1)), arrived(2, "chat", 0.0)):
+        decisions.note(core.handle(event, 0.0), 0.0, lambda _: None)
+    wait = decisions.find()[-1].as_json()
+    assert "a place in its host" in wait["why"]
+    assert (wait["need"], wait["candidates"][0]["claim"]) == ({GPU0: 5 << 30}, {GPU0: 5 << 30})
