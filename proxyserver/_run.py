@@ -1,6 +1,6 @@
 """One run, from start to last breath: it is started, watched and ended here, and nowhere else."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 import attrs
@@ -81,6 +81,8 @@ class Run(Generic[C]):
     """Set before the run can be ready."""
     report: ExitReport | None = None
     """How it ended, once it has."""
+    over: trio.Event = attrs.field(factory=trio.Event)
+    """Set once the core knows that it is gone: what lives in it is gone, too."""
     _endpoint: Endpoint | None = None
     _adopted: bool = False
     _asleep: bool = False
@@ -93,6 +95,19 @@ class Run(Generic[C]):
     """Cancelled when it shall stop, and when it has ended by itself."""
     _ending: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     """Cancelled when it shall end by force."""
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Where it listens; None: nowhere yet."""
+        return self._endpoint
+
+    async def forget(self) -> None:
+        """Leave nothing behind.
+
+        Raises:
+            RuntimeFault: it cannot be done now.
+        """
+        await self.runtime.forget(self.service.spec.id, self.id)
 
     def adopt(self, endpoint: Endpoint) -> None:
         """Be a run that lives already, and is ready."""
@@ -226,10 +241,3 @@ class Run(Generic[C]):
                     logger.warning("{} run {} does not end: {}", service, self.id, fault)
                     await trio.sleep_forever()  # until `kill`, which the core will ask for
             force = True
-
-
-async def no_lines() -> AsyncIterator[str]:
-    """Yield the log of a service that never ran."""
-    lines: tuple[str, ...] = ()
-    for line in lines:
-        yield line
