@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Generic, assert_never
 
-import attrs
 import trio
 from loguru import logger
 
@@ -36,10 +35,12 @@ from proxycore import (
     RuntimeLost,
     ServiceId,
     ShutdownRequested,
+    SleepRequested,
     SleepRun,
     Started,
     StartRequested,
     StartRun,
+    State,
     StopRequested,
     StopRun,
     Tick,
@@ -52,7 +53,10 @@ from proxycore import (
 from . import readiness
 from ._adoption import is_good, remove
 from ._answer import Answer
-from ._run import C, C_co, Judge, Run
+from ._model_run import ModelRun
+from ._run import C, Judge, Run
+from ._slot import RuntimeState as RuntimeState
+from ._slot import Slot as Slot
 from .decisions import Decisions
 from .journal_file import JournalFile
 from .refused import Refused
@@ -62,27 +66,11 @@ from .runtime import (
     RunFacts,
     Runtime,
     RuntimeFault,
+    no_lines,
 )
 from .settings import Service
 
 UNREACHABLE_RETRY_S = 1.0
-
-
-@attrs.frozen
-class Slot(Generic[C_co]):
-    """A place at a run, for one request."""
-
-    service: ServiceId
-    run: RunId
-    connections: C_co
-
-
-@attrs.frozen
-class RuntimeState:
-    """Whether what runs things can be reached."""
-
-    ok: bool
-    message: str
 
 
 class Conductor(Generic[C]):
@@ -128,7 +116,7 @@ class Conductor(Generic[C]):
         self._tell = tell
         self._measure = measure
         self._journal = journal_file
-        self._runs: dict[RunId, Run[C]] = {}
+        self._runs: dict[RunId, Run[C] | ModelRun[C]] = {}
         self._answers: dict[TicketId, Answer[C]] = {}
         self._reports: dict[ServiceId, ExitReport] = {}
         self._last_runs: dict[ServiceId, RunId] = {}
@@ -212,6 +200,16 @@ class Conductor(Generic[C]):
         self._handle(StopRequested(service, force))
         await self._wait_gone({run})
 
+    async def sleep(self, service: ServiceId) -> None:
+        """Put the service to sleep by hand, once it has served; return when that is over.
+
+        Raises:
+            LocalError: it cannot sleep.
+        """
+        self._handle(SleepRequested(service))
+        while self.view().service(service).state in (State.DRAINING, State.SLEEPING):
+            await self._moved.park()
+
     async def shutdown(self, within_s: float) -> None:
         """Refuse everything new, stop everything; requests may finish within a time in seconds.
 
@@ -239,6 +237,7 @@ class Conductor(Generic[C]):
 
     async def facts(self, service: ServiceId) -> RunFacts | None:
         """Describe the living run of a service; None: there is none, or it cannot be asked."""
+        service = self._services[service].spec.host or service  # A model is part of its host.
         run = self.view().service(service).run
         if run is None:
             return None
@@ -248,9 +247,10 @@ class Conductor(Generic[C]):
 
     def log_lines(self, service: ServiceId, *, tail: int, follow: bool) -> AsyncIterator[str]:
         """Yield the log of the present run, or of the last one."""
+        service = self._services[service].spec.host or service
         run = self._last_runs.get(service)
         if run is None:
-            return _nothing()
+            return no_lines()
         runtime = self._runtime_of(service)
         return runtime.log_lines(service, run, tail=tail, follow=follow)
 
@@ -273,12 +273,7 @@ class Conductor(Generic[C]):
     def _do(self, effect: Effect) -> None:
         match effect:
             case StartRun():
-                service = self._services[effect.service]
-                runtime = self._runtimes[service.runtime]
-                run = Run(
-                    service, effect.run, effect.placement, runtime, self._connect, self._judge
-                )
-                self._register(run)
+                self._register(run := self._new_run(effect))
                 assert self._nursery is not None
                 self._nursery.start_soon(self._live, run)
             case StopRun():
@@ -288,7 +283,9 @@ class Conductor(Generic[C]):
             case KillRun():
                 self._runs[effect.run].kill()
             case SleepRun() | WakeRun():
-                raise AssertionError("no service can sleep yet")
+                run = self._runs[effect.run]
+                assert isinstance(run, Run), "a model does not sleep"
+                run.turn(asleep=isinstance(effect, SleepRun))
             case Admit() | Started():
                 if (answer := self._answers.get(effect.ticket)) is not None:
                     answer.say(run=self._runs[effect.run])
@@ -337,21 +334,31 @@ class Conductor(Generic[C]):
 
     # One run
 
-    def _register(self, run: Run[C]) -> None:
+    def _new_run(self, effect: StartRun) -> Run[C] | ModelRun[C]:
+        service = self._services[effect.service]
+        if effect.host is not None:
+            return ModelRun.inside(self._runs[effect.host], service, effect.run)
+        runtime = self._runtimes[service.runtime]
+        return Run(service, effect.run, effect.placement, runtime, self._connect, self._judge)
+
+    def _register(self, run: Run[C] | ModelRun[C]) -> None:
         """Know the run before its task begins: the core may stop it sooner than that."""
         self._runs[run.id] = run
         self._last_runs[run.service.spec.id] = run.id
 
-    async def _live(self, run: Run[C]) -> None:
+    async def _live(self, run: Run[C] | ModelRun[C]) -> None:
         """Let a run live, and tell that it is gone."""
         service = run.service.spec.id
         cause = await run.live(self._handle, lambda why: self._lose(run.service.runtime, why))
         if run.report is not None:
             self._reports[service] = run.report
         # Known until the core knows: a kill that came due meanwhile may be asked for just now.
-        self._handle(RunGone(service, run.id, cause))
+        if cause is not None:
+            self._handle(RunGone(service, run.id, cause))
+        if isinstance(run, Run):
+            run.over.set()
         with suppress(RuntimeFault):
-            await run.runtime.forget(service, run.id)
+            await run.forget()
         del self._runs[run.id]
         self._moved.unpark_all()
 
@@ -380,6 +387,8 @@ class Conductor(Generic[C]):
                     service = self._services.get(one.service)
                     if (
                         service is not None
+                        # Which models such a one holds, and for whom, nobody knows any more.
+                        and service.models is None
                         and service.runtime == name
                         and not any(run.service is service for run in kept)
                         and one.endpoint is not None
@@ -436,9 +445,3 @@ class Conductor(Generic[C]):
 
     def _services_on(self, name: str) -> tuple[ServiceId, ...]:
         return tuple(key for key, service in self._services.items() if service.runtime == name)
-
-
-async def _nothing() -> AsyncIterator[str]:
-    no_lines: tuple[str, ...] = ()
-    for line in no_lines:
-        yield line

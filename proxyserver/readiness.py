@@ -15,7 +15,7 @@ import trio
 
 from proxycore import RunId
 from proxycore.events import Cause
-from proxyserver.runtime._protocol import Endpoint, LaunchSpec, Probe, Runtime, RuntimeFault
+from proxyserver.runtime._protocol import Call, Endpoint, LaunchSpec, Probe, Runtime, RuntimeFault
 
 POLL_LEAST_S = 0.005
 POLL_MOST_S = 0.02
@@ -119,6 +119,21 @@ async def wait_stuck(launch: LaunchSpec, endpoint: Endpoint) -> Cause:
     )
 
 
+async def ask(call: Call, endpoint: Endpoint) -> str | None:
+    """Ask a server to do something; return why it did not, or None when it is done.
+
+    Who asks bounds the time, by cancelling.
+    """
+    try:
+        status = await _status(call.path, endpoint, call.method)
+    except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError) as error:
+        return f"{call.method} {call.path}: {error}"
+    if status is not None and status < 300:
+        return None
+    answer = "hung up" if status is None else f"answered {status}"
+    return f"the server {answer} to {call.method} {call.path}"
+
+
 async def _says_yes(probe: Probe, endpoint: Endpoint, timeout_s: float) -> bool:
     status = None
     with trio.move_on_after(timeout_s):
@@ -131,7 +146,7 @@ async def _says_yes(probe: Probe, endpoint: Endpoint, timeout_s: float) -> bool:
     return status < 500 if probe.status is None else status == probe.status
 
 
-async def _status(path: str, endpoint: Endpoint) -> int | None:
+async def _status(path: str, endpoint: Endpoint, method: str = "GET") -> int | None:
     """Ask, and return the status of the answer; None when the server hangs up instead."""
     stream = await trio.open_tcp_stream(
         endpoint.host, endpoint.port, local_address=_LOCAL_ADDRESS.get(endpoint.host)
@@ -139,9 +154,10 @@ async def _status(path: str, endpoint: Endpoint) -> int | None:
     # h11 bounds what it keeps of an unfinished head (16 KiB).
     connection = h11.Connection(h11.CLIENT)
     host = f"{endpoint.host}:{endpoint.port}"
-    request = h11.Request(
-        method="GET", target=path, headers=[("Host", host), ("Connection", "close")]
-    )
+    headers = [("Host", host), ("Connection", "close")]
+    if method != "GET":
+        headers.append(("Content-Length", "0"))
+    request = h11.Request(method=method, target=path, headers=headers)
     async with stream:
         await stream.send_all(connection.send(request) + connection.send(h11.EndOfMessage()))
         while True:

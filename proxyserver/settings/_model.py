@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from proxycore import config as core
-from proxyserver.runtime._protocol import LiveProbe, Mount, PortBinding, Probe, Ulimit
+from proxyserver.runtime._protocol import Call, LiveProbe, Mount, PortBinding, Probe, Ulimit
 from proxyserver.shapes import (
     Alias,
     Command,
@@ -195,6 +195,22 @@ class ProcessEntry:
 
 
 @attrs.frozen
+class ModelEntry:
+    """A model that the server loads and unloads; what is left out is as the server has it."""
+
+    name: Alias
+    aliases: tuple[Alias, ...] = ()
+    memory: MemoryEntry = MemoryEntry()
+    load_s: Seconds | None = None
+    concurrency: Count | None = None
+    priority: int | None = None
+    pinned: bool = False
+    wait_s: Seconds | None = None
+    idle_s: IdleTime | None = None
+    queue_max: Count | None = None
+
+
+@attrs.frozen
 class ServiceEntry:
     """What every service may have; the options of its type stand beside these keys."""
 
@@ -219,3 +235,9 @@ class ServiceEntry:
     ready: Probe | None = None
     ready_line: Regex | None = None
     live: Live | None = None
+    sleep: Call | None = None
+    wake: Call | None = None
+    asleep: MemoryEntry | None = None
+    wake_s: Seconds | None = None
+    models: tuple[ModelEntry, ...] = ()
+    models_max: Count | None = None

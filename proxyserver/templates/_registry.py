@@ -6,6 +6,7 @@ from ._protocol import Registry, Template
 from .custom import Custom
 from .infinity import Infinity
 from .llamacpp import LlamaCpp
+from .llamacpp_router import LlamaCppRouter
 from .tabby import Tabby
 from .vllm import Vllm
 
@@ -14,4 +15,4 @@ def _by_name(*templates: Template) -> Registry:
     return MappingProxyType({template.name: template for template in templates})
 
 
-TEMPLATES: Registry = _by_name(Custom(), LlamaCpp(), Infinity(), Tabby(), Vllm())
+TEMPLATES: Registry = _by_name(Custom(), LlamaCpp(), LlamaCppRouter(), Infinity(), Tabby(), Vllm())

@@ -1,45 +1,53 @@
-"""What `model` may say: a name at the hub, or something that is there."""
+"""The models of a server become services inside it."""
 
 import pytest
 
+from proxycore import DeviceId, DeviceSpec, ServiceId, Unit
+
 from .writing import Folder
+
+TEXT = """
+    server: {{devices: {{gpu0: 24GiB, gpu1: 24GiB}}, ram: 32GiB}}
+    services:
+      router:
+        type: {type}
+        process: {{command: [/bin/true]}}
+        priority: 2
+        idle_s: 77
+        models_max: 2
+        {more}
+        models:
+          - {{name: Qwen/Small, aliases: [tiny], memory: {{vram: 4GiB, ram: 1GiB}}, load_s: 3}}
+          - {{name: {name}, idle_s: never, priority: 0, wait_s: 9}}
+"""
+
+
+def test_a_model_is_a_service_inside_its_server(folder: Folder) -> None:
+    """With claims of its own, one of its places, and the server's settings where it has none."""
+    settings = folder.load(TEXT.format(type="llamacpp-router", more="models_dir: .", name="large"))
+    small, large = (
+        settings.services[ServiceId(f"router/{name}")] for name in ("Qwen/Small", "large")
+    )
+    count = DeviceId("router:models")
+    assert settings.core.devices[-1] == DeviceSpec(count, 2, headroom=0, unit=Unit.MODELS)
+    assert [one.on(DeviceId("gpu0")) for one in small.spec.placements] == [4 << 30, 0]
+    assert all(one.on(count) == 1 for one in (*small.spec.placements, *large.spec.placements))
+    assert (small.spec.host, small.model, small.spec.aliases) == ("router", "Qwen/Small", ("tiny",))
+    assert (small.spec.priority, small.spec.idle_s, small.spec.load_s) == (2, 77.0, 3.0)
+    assert (large.spec.priority, large.spec.idle_s, large.wait_s) == (0, None, 9.0)
 
 
 @pytest.mark.parametrize(
-    ("written", "said"),
+    ("type_", "more", "name", "said"),
     [
-        ("model: ./missing", "no such file or folder: {here}/missing"),
-        ("model: bad name", "expected a name at the model hub (Qwen/Qwen3-8B) or a path"),
-        ("model: here", "'here' is read as a name at the model hub; write ./here for what is here"),
-        ("modle: x/y", "unknown key; did you mean 'model'?"),
-        ("model: x/y, gpu_memory_utilization: 90", "expected a number above 0 and up to 1, not 90"),
-        (
-            "model: x/y, variant: coda",
-            "expected cuda or rocm or cpu, not 'coda'; did you mean 'cuda'?",
-        ),
-        ("model: x/y, variant: cpu, tensor_parallel_size: 2", "has no GPUs"),
-        ("model: x/y, variant: cpu, cpu_offload: 1GiB", "means nothing"),
+        ("custom", "", "large", "loads and unloads no models"),
+        ("llamacpp-router", "models_dir: .", "Qwen/Small", "is named twice"),
+        ("llamacpp-router", "models_dir: nowhere", "large", "no such folder"),
     ],
 )
-def test_what_is_wrong_is_told(folder: Folder, written: str, said: str) -> None:
-    """Before anything starts, with its place and what would do."""
-    (folder.path / "here").mkdir()
-    text = f"services: {{a: {{type: vllm, runtime: docker, {written}}}}}"
-    assert any(said.replace("{here}", str(folder.path)) in one for one in folder.problems(text)), (
-        folder.problems(text)
-    )
-
-
-def test_no_models(folder: Folder) -> None:
-    """A list needs one at least."""
-    text = "services: {a: {type: infinity, runtime: docker, model: []}}"
-    assert folder.problems(text) == ["1:56: services.a.model: names no model"]
-
-
-def test_a_folder_is_asked_for(folder: Folder) -> None:
-    """A file is no folder, and nothing is none."""
-    folder.model("x.gguf")
-    for name, said in (("x.gguf", "is a file, not a folder"), ("y", "no such folder: ")):
-        text = f"services: {{a: {{type: tabby, runtime: docker, model: ./{name}}}}}"
-        (problem,) = folder.problems(text)
-        assert said in problem
+def test_what_cannot_be_is_told(
+    folder: Folder, type_: str, more: str, name: str, said: str
+) -> None:
+    """A server that has no models, a model twice, a folder that is not there."""
+    problems = folder.problems(TEXT.format(type=type_, more=more, name=name))
+    assert any(said in problem for problem in problems), problems

@@ -68,5 +68,5 @@ def test_the_reason_wins_over_the_loudest_line() -> None:
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_advice_is_given(name: str) -> None:
     """No pattern without what would help."""
-    module = importlib.import_module(f"proxyserver.templates.{name}")
+    module = importlib.import_module(f"proxyserver.templates.{name.replace('-', '_')}")
     assert [one for one in getattr(module, "FAILURES", ()) if not one.advice] == []
