@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -11,6 +11,8 @@ from proxycore.config import MIB, CoreConfig, ServiceSpec
 from proxyserver.runtime._protocol import LaunchSpec
 
 from ._errors import Marks, Problem, Steps
+
+RuntimeName: TypeAlias = Literal["docker", "process", "external"]
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +44,7 @@ class Service:
     spec: ServiceSpec
     launch: LaunchSpec
     type: str
-    runtime: Literal["docker", "process"]
+    runtime: RuntimeName
     wait_s: float
 
 
