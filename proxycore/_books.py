@@ -47,6 +47,8 @@ class ServiceBook:
     """Since when it has served nobody: from its start, from ready, or from the last finish."""
     kept: bool = False
     """A load that was started by hand: it goes on even when nobody waits."""
+    loads_alone: bool = True
+    """No other load ran beside its own: how long it takes says something."""
     drains_for: ServiceId | None = None
     """Who shall have its room: should nobody need it any more, the drain is undone."""
     drains_to_sleep: bool = False

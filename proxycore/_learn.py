@@ -78,9 +78,13 @@ class Learnt:
     def note_idle(self, now: float) -> None:
         self.served_until = now
 
-    def note_load(self, load_s: float) -> None:
-        # A simulation in which nothing takes time teaches nothing about loads.
-        if load_s > 0:
+    def note_load(self, load_s: float, most_s: float = math.inf) -> None:
+        """Learn how long a load took, unless that was more than can be believed.
+
+        Loads share a disk: one that others slowed down says little of the next.  And a simulation
+        in which nothing takes time teaches nothing about loads.
+        """
+        if 0 < load_s < most_s:
             self.load_s = _average(self.load_s, load_s)
 
     def note_wake(self, wake_s: float) -> None:

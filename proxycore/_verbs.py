@@ -75,6 +75,10 @@ class Verbs(Claims):
     def launch(self, book: ServiceBook) -> None:
         self.books.run_max = RunId(self.books.run_max + 1)
         book.run = self.books.run_max
+        book.loads_alone = True
+        for other in self.books.services.values():
+            if other.state is State.STARTING:
+                other.loads_alone = book.loads_alone = False
         book.home = book.placement = book.promised
         self.move(book, Step.LAUNCH, "there is room")
         host = self.hosts.host_of(book)
@@ -100,7 +104,8 @@ class Verbs(Claims):
             self.move(book, Step.ADOPT, "found running")
 
     def ready(self, book: ServiceBook) -> None:
-        book.learnt.note_load(self.books.now - book.since_at)
+        most_s = float("inf") if book.loads_alone else self.load_s(book)
+        book.learnt.note_load(self.books.now - book.since_at, most_s)
         book.retries = False
         self.move(book, Step.READY, "it answers")
         book.batch_max = next(reversed(book.waiting), TicketId(0))

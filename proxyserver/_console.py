@@ -41,7 +41,11 @@ def service_rows(services: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]
         ("SERVICE", "STATE", "RUN", "MEMORY", "INFLIGHT", "WAITING", "IDLE-IN", "FOR", "WHY")
     ]
     for one in services:
-        memory = " ".join(f"{device}:{size(held)}" for device, held in one["placement"].items())
+        memory = " ".join(
+            f"{device}:{size(held)}"
+            for device, held in one["placement"].items()
+            if ":" not in device
+        )
         why = one["cause"]["message"] if one["cause"] else one["why"]
         if one["retry_in_s"] is not None:
             why = f"{why} (again in {duration(one['retry_in_s'])})"
@@ -67,7 +71,11 @@ def device_rows(devices: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     return [
         ("DEVICE", *(key.upper() for key in keys), "USED", "HELD-BY"),
         *(
-            (one["id"], *(size(one[key]) for key in keys), *_measured(one["measured"]))
+            (
+                one["id"],
+                *(str(one[key]) if one["unit"] == "models" else size(one[key]) for key in keys),
+                *_measured(one["measured"]),
+            )
             for one in devices
         ),
     ]

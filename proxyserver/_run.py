@@ -67,6 +67,8 @@ class Run(Generic[C]):
     """Set before the run can be ready."""
     report: ExitReport | None = None
     """How it ended, once it has."""
+    over: trio.Event = attrs.field(factory=trio.Event)
+    """Set once the core knows that it is gone: what lives in it is gone, too."""
     _endpoint: Endpoint | None = None
     _adopted: bool = False
     _grace_s: float = 0.0
@@ -74,6 +76,19 @@ class Run(Generic[C]):
     """Cancelled when it shall stop, and when it has ended by itself."""
     _ending: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     """Cancelled when it shall end by force."""
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Where it listens; None: nowhere yet."""
+        return self._endpoint
+
+    async def forget(self) -> None:
+        """Leave nothing behind.
+
+        Raises:
+            RuntimeFault: it cannot be done now.
+        """
+        await self.runtime.forget(self.service.spec.id, self.id)
 
     def adopt(self, endpoint: Endpoint) -> None:
         """Be a run that lives already, and is ready."""

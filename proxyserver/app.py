@@ -197,13 +197,15 @@ def _gauges(
     async def memory_by_run() -> Mapping[RunId, int | None]:
         memory: dict[RunId, int | None] = {}
         for service in conductor.view().services:
-            if service.run is not None:
+            # What a model takes is seen as its host's.
+            if service.run is not None and service.host is None:
                 facts = await conductor.facts(service.id)
                 memory[service.run] = None if facts is None else facts.memory
         return memory
 
-    gpus = [device.id for device in settings.core.devices if device.id != RAM]
-    headrooms = {device.id: device.headroom for device in settings.core.devices}
+    memory = [device for device in settings.core.devices if device.unit is Unit.BYTES]
+    gpus = [device.id for device in memory if device.id != RAM]
+    headrooms = {device.id: device.headroom for device in memory}
     report = Report(headrooms, conductor.note)
     return Gauges([gpu_gauge(gpus, whose), HostGauge(memory_by_run)], report)
 

@@ -201,7 +201,11 @@ def check(
         )
         return
     services = ", ".join(f"{name} ({one.runtime})" for name, one in settings.services.items())
-    devices = ", ".join(f"{device.id} {size(device.capacity)}" for device in settings.core.devices)
+    devices = ", ".join(
+        f"{device.id} {size(device.capacity)}"
+        for device in settings.core.devices
+        if device.unit.value == "bytes"
+    )
     print(f"{path}: good; services: {services or 'none'}; devices: {devices}")
     for remark in settings.remarks:
         print(remark)

@@ -52,6 +52,7 @@ from proxycore import (
 from . import readiness
 from ._adoption import is_good, remove
 from ._answer import Answer
+from ._model_run import ModelRun
 from ._run import C, C_co, Judge, Run
 from .decisions import Decisions
 from .journal_file import JournalFile
@@ -62,6 +63,7 @@ from .runtime import (
     RunFacts,
     Runtime,
     RuntimeFault,
+    no_lines,
 )
 from .settings import Service
 
@@ -128,7 +130,7 @@ class Conductor(Generic[C]):
         self._tell = tell
         self._measure = measure
         self._journal = journal_file
-        self._runs: dict[RunId, Run[C]] = {}
+        self._runs: dict[RunId, Run[C] | ModelRun[C]] = {}
         self._answers: dict[TicketId, Answer[C]] = {}
         self._reports: dict[ServiceId, ExitReport] = {}
         self._last_runs: dict[ServiceId, RunId] = {}
@@ -239,6 +241,7 @@ class Conductor(Generic[C]):
 
     async def facts(self, service: ServiceId) -> RunFacts | None:
         """Describe the living run of a service; None: there is none, or it cannot be asked."""
+        service = self._services[service].spec.host or service  # A model is part of its host.
         run = self.view().service(service).run
         if run is None:
             return None
@@ -248,9 +251,10 @@ class Conductor(Generic[C]):
 
     def log_lines(self, service: ServiceId, *, tail: int, follow: bool) -> AsyncIterator[str]:
         """Yield the log of the present run, or of the last one."""
+        service = self._services[service].spec.host or service
         run = self._last_runs.get(service)
         if run is None:
-            return _nothing()
+            return no_lines()
         runtime = self._runtime_of(service)
         return runtime.log_lines(service, run, tail=tail, follow=follow)
 
@@ -273,12 +277,7 @@ class Conductor(Generic[C]):
     def _do(self, effect: Effect) -> None:
         match effect:
             case StartRun():
-                service = self._services[effect.service]
-                runtime = self._runtimes[service.runtime]
-                run = Run(
-                    service, effect.run, effect.placement, runtime, self._connect, self._judge
-                )
-                self._register(run)
+                self._register(run := self._new_run(effect))
                 assert self._nursery is not None
                 self._nursery.start_soon(self._live, run)
             case StopRun():
@@ -337,21 +336,31 @@ class Conductor(Generic[C]):
 
     # One run
 
-    def _register(self, run: Run[C]) -> None:
+    def _new_run(self, effect: StartRun) -> Run[C] | ModelRun[C]:
+        service = self._services[effect.service]
+        if effect.host is not None:
+            return ModelRun.inside(self._runs[effect.host], service, effect.run)
+        runtime = self._runtimes[service.runtime]
+        return Run(service, effect.run, effect.placement, runtime, self._connect, self._judge)
+
+    def _register(self, run: Run[C] | ModelRun[C]) -> None:
         """Know the run before its task begins: the core may stop it sooner than that."""
         self._runs[run.id] = run
         self._last_runs[run.service.spec.id] = run.id
 
-    async def _live(self, run: Run[C]) -> None:
+    async def _live(self, run: Run[C] | ModelRun[C]) -> None:
         """Let a run live, and tell that it is gone."""
         service = run.service.spec.id
         cause = await run.live(self._handle, lambda why: self._lose(run.service.runtime, why))
         if run.report is not None:
             self._reports[service] = run.report
         # Known until the core knows: a kill that came due meanwhile may be asked for just now.
-        self._handle(RunGone(service, run.id, cause))
+        if cause is not None:
+            self._handle(RunGone(service, run.id, cause))
+        if isinstance(run, Run):
+            run.over.set()
         with suppress(RuntimeFault):
-            await run.runtime.forget(service, run.id)
+            await run.forget()
         del self._runs[run.id]
         self._moved.unpark_all()
 
@@ -380,6 +389,8 @@ class Conductor(Generic[C]):
                     service = self._services.get(one.service)
                     if (
                         service is not None
+                        # Which models such a one holds, and for whom, nobody knows any more.
+                        and service.models is None
                         and service.runtime == name
                         and not any(run.service is service for run in kept)
                         and one.endpoint is not None
@@ -436,9 +447,3 @@ class Conductor(Generic[C]):
 
     def _services_on(self, name: str) -> tuple[ServiceId, ...]:
         return tuple(key for key, service in self._services.items() if service.runtime == name)
-
-
-async def _nothing() -> AsyncIterator[str]:
-    no_lines: tuple[str, ...] = ()
-    for line in no_lines:
-        yield line

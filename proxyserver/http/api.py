@@ -93,7 +93,10 @@ class Api:
         }
         entries = {entry.path: entry for entry in TABLE}
         return [
-            StarletteRoute(path, handler, methods=[entries[path].method])
+            # The id of a model inside a server has a slash in it.
+            StarletteRoute(
+                path.replace("{id}", "{id:path}"), handler, methods=[entries[path].method]
+            )
             for path, handler in handlers.items()
         ]
 

@@ -32,6 +32,11 @@ class Inference:
 
     def __init__(self, conductor: Conductor, settings: Settings) -> None:
         self.router = Router.of(settings.core)
+        self._own_names = {
+            spec.id: spec.id.removeprefix(f"{spec.host}/")
+            for spec in settings.core.services
+            if spec.host is not None
+        }
         self._conductor = conductor
         self._body_max = settings.server.body_max
         self._held = 0
@@ -56,7 +61,12 @@ class Inference:
     async def by_model(self, exchange: Exchange, path: bytes) -> None:
         """Answer a call of OpenAI's API, by whoever has the model that its body names."""
         async with self._hold(exchange) as body:
-            route = self.route("model", _model(body))
+            model = _model(body)
+            route = self.route("model", model)
+            own = self._own_names.get(route.service, model)
+            if own != model:
+                # A server knows its models by its own names alone.
+                body = json.dumps({**json.loads(body), "model": own}).encode()
             frame = (b"Content-Length", b"%d" % len(body))
             await self._serve(exchange, route, path, b"", frame, body)
 

@@ -9,7 +9,7 @@ import attrs
 import cattrs
 
 from proxycore import RAM, DeviceId, ServiceId
-from proxycore.config import LOAD_S, CoreConfig, DeviceSpec, Placement, ServiceSpec, idle_auto_s
+from proxycore.config import LOAD_S, CoreConfig, DeviceSpec, Placement, ServiceSpec
 from proxyserver.gauges import GaugeFault
 from proxyserver.gauges.host import ram_total
 from proxyserver.policies import UnknownPolicy, names, policy_named
@@ -20,6 +20,7 @@ from ._claims import Claim, claim_by_estimate, doubts_of_claim, placements
 from ._errors import Problem, Problems, Steps, near
 from ._launch import Place, launch_spec
 from ._model import DeviceEntry, ServerEntry, ServiceEntry
+from ._models import idle_s, models_of
 from ._settings import RuntimeName, ServerSettings, Service, Settings
 from ._shapes import name, structure
 from ._units import shown
@@ -73,15 +74,26 @@ class Builder:
             self.found.add(("services",), what)
             written = {}
         services = {}
+        counts: list[DeviceSpec] = []
         for key, value in written.items():
             if (service := self.service(key, value, server, devices)) is not None:
                 services[service.spec.id] = service
+                inside, counted = models_of(
+                    service,
+                    self.entries[service.spec.id],
+                    devices or {},
+                    self.gpus_missing,
+                    self.found,
+                )
+                services |= {model.spec.id: model for model in inside}
+                counts += counted
         self.check_policy(server)
         self.check_names()
         self.check_ports(server, services)
         self.found.check()
         assert devices is not None
-        core = CoreConfig(tuple(devices.values()), tuple(item.spec for item in services.values()))
+        specs = (*devices.values(), *counts)
+        core = CoreConfig(specs, tuple(item.spec for item in services.values()))
         return Settings(
             self.path,
             self.server(server),
@@ -231,7 +243,7 @@ class Builder:
             concurrent_max=entry.concurrency,
             priority=entry.priority,
             pinned=pinned,
-            idle_s=_idle_s(idle, load_s),
+            idle_s=idle_s(idle, load_s),
             queue_max=own_or_default("queue_max"),
             start_s=start_s,
             start_max_s=own_or_default("start_max_s"),
@@ -239,7 +251,7 @@ class Builder:
             drain_cuts=own_or_default("drain_cuts"),
             grace_s=own_or_default("grace_s"),
         )
-        return Service(spec, launch, type_, runtime, own_or_default("wait_s"))
+        return Service(spec, launch, type_, runtime, own_or_default("wait_s"), draft.models)
 
     def claim(
         self,
@@ -366,12 +378,3 @@ def _host_ports(service: Service) -> Iterator[tuple[str, int, str, Steps]]:
         yield port.host_ip, port.host, port.protocol, (*at, "container", "ports", index)
     if what.network_mode == "host":
         yield _EVERYWHERE[0], what.port, "tcp", (*at, "container", "port")
-
-
-def _idle_s(idle: float | str, load_s: float) -> float | None:
-    match idle:
-        case "auto":
-            return idle_auto_s(load_s)
-        case "never":
-            return None
-    return float(idle)

@@ -207,6 +207,22 @@ class ExternalEntry:
 
 
 @attrs.frozen
+class ModelEntry:
+    """A model that the server loads and unloads; what is left out is as the server has it."""
+
+    name: Alias
+    aliases: tuple[Alias, ...] = ()
+    memory: MemoryEntry = MemoryEntry()
+    load_s: Seconds | None = None
+    concurrency: Count | None = None
+    priority: int | None = None
+    pinned: bool = False
+    wait_s: Seconds | None = None
+    idle_s: IdleTime | None = None
+    queue_max: Count | None = None
+
+
+@attrs.frozen
 class ServiceEntry:
     """What every service may have; the options of its type stand beside these keys."""
 
@@ -232,3 +248,5 @@ class ServiceEntry:
     ready: Probe | None = None
     ready_line: Regex | None = None
     live: Live | None = None
+    models: tuple[ModelEntry, ...] = ()
+    models_max: Count | None = None

@@ -9,6 +9,7 @@ import attrs
 from proxycore import ServiceId
 from proxycore.config import MIB, CoreConfig, ServiceSpec
 from proxyserver.runtime._protocol import LaunchSpec
+from proxyserver.templates import ModelServer
 
 from ._errors import Marks, Problem, Steps
 
@@ -46,6 +47,10 @@ class Service:
     type: str
     runtime: RuntimeName
     wait_s: float
+    models: ModelServer | None = None
+    """How the models of this server, or of the server of this model, are loaded."""
+    model: str = ""
+    """Of a model: what its server calls it."""
 
 
 @attrs.frozen

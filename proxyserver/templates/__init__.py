@@ -1,6 +1,9 @@
 """Templates: what is needed to start one kind of inference server, from a few typed options."""
 
 from ._protocol import Draft as Draft
+from ._protocol import ModelServer as ModelServer
+from ._protocol import ModelState as ModelState
+from ._protocol import ModelStatus as ModelStatus
 from ._protocol import Need as Need
 from ._protocol import Registry as Registry
 from ._protocol import Template as Template

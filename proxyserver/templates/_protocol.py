@@ -1,5 +1,6 @@
 """What a template is: it turns a few typed options into all that is needed to start a server."""
 
+import enum
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -7,6 +8,7 @@ import attrs
 
 from proxyserver.runtime._protocol import (
     ContainerSpec,
+    Endpoint,
     FailurePattern,
     LiveProbe,
     Probe,
@@ -25,6 +27,43 @@ class Need:
     """Of `vram`, or of `ram` where `vram` is 0: a claim of much less is a mistake."""
 
 
+class ModelState(enum.Enum):
+    """How a model inside a server is."""
+
+    MISSING = "missing"
+    """The server does not know it."""
+    UNLOADED = "unloaded"
+    LOADING = "loading"
+    LOADED = "loaded"
+    FAILED = "failed"
+    """Unloaded, because its last load failed or it ended by itself."""
+
+
+@attrs.frozen
+class ModelStatus:
+    """What a server says of one of its models."""
+
+    state: ModelState
+    message: str = ""
+    """What is known of a failure, as it follows a sentence: ` (exit code 1)`."""
+
+
+class ModelServer(Protocol):
+    """How a server that has several models is asked for them, over its own connection.
+
+    Every question has a deadline of its own, and raises `NoAnswer` where nothing comes of it.
+    """
+
+    async def status(self, endpoint: Endpoint, model: str) -> ModelStatus:
+        """Tell how a model is; this neither loads it nor keeps it awake."""
+
+    async def load(self, endpoint: Endpoint, model: str) -> None:
+        """Begin to load a model; `status` tells what comes of it."""
+
+    async def unload(self, endpoint: Endpoint, model: str) -> None:
+        """Begin to unload a model; requests in flight are over by then."""
+
+
 @attrs.frozen
 class Draft:
     """What a template proposes; the user's own `container:` or `process:` keys win over it."""
@@ -40,6 +79,8 @@ class Draft:
     need: Need | None = None
     """What it takes where there are GPUs; claimed when nobody declares anything."""
     need_without_gpu: Need | None = None
+    models: ModelServer | None = None
+    """How its models are loaded; None: it has none that could be loaded and unloaded."""
     doubts: tuple[str, ...] = ()
     """What the needs leave out, or why there are none."""
 

@@ -5,10 +5,11 @@ from types import MappingProxyType
 from ._protocol import Registry, Template
 from .custom import Custom
 from .llamacpp import LlamaCpp
+from .llamacpp_router import LlamaCppRouter
 
 
 def _by_name(*templates: Template) -> Registry:
     return MappingProxyType({template.name: template for template in templates})
 
 
-TEMPLATES: Registry = _by_name(Custom(), LlamaCpp())
+TEMPLATES: Registry = _by_name(Custom(), LlamaCpp(), LlamaCppRouter())

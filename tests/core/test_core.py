@@ -1,7 +1,6 @@
 """What `handle` answers, as whole values, and what it refuses to be told."""
 
 import copy
-import math
 
 import pytest
 
@@ -111,7 +110,7 @@ def test_of_two_idle_runs_the_less_wanted_leaves() -> None:
     for ticket in (1, 2, 3, 4):
         core.handle(RequestFinished(TicketId(ticket)), T0)
     explained, *_ = core.handle(arrived(5, CHAT), T0)
-    victim, spared = Valued(EMBED, RUN2, 10.0), Valued(CODER, RUN1, 10.0 * math.sqrt(3))
+    victim, spared = Valued(EMBED, RUN2, 10.0), Valued(CODER, RUN1, 10.0 * 3**0.4)
     assert isinstance(explained, Explained)
     assert (explained.victims, explained.spared) == ((victim,), (spared,))
 

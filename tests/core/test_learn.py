@@ -81,3 +81,12 @@ def test_loads_are_averaged() -> None:
     learnt.note_load(10.0)
     learnt.note_load(20.0)
     assert learnt.load_s == 13.0
+
+
+def test_a_load_that_others_slowed_down_teaches_nothing() -> None:
+    """Unless it took less than was expected of one that loads alone."""
+    learnt = Learnt()
+    learnt.note_load(20.0, most_s=20.0)
+    assert learnt.load_s is None
+    learnt.note_load(10.0, most_s=20.0)
+    assert learnt.load_s == 10.0

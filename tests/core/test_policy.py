@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from proxycore import POLICIES, EvictionPolicy, Idle
+from proxycore.config import GIB
 from proxycore.policy import DEFAULT, safe_values
 from proxycore.sim import World, random_config
 from proxycore.sim._walk import step
@@ -36,7 +37,7 @@ MAD = [math.nan, math.inf, -1.0, None, "7", ValueError("no"), 1 + 1j, 10**400]
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("cost_rate", 10 * math.sqrt(4 / 2)),
+        ("cost_rate", 10 * (4 / 1.5) ** 0.4),
         ("landlord", 6.0),
         ("lfu", 4.0),
         ("largest_first", 1 / 16),
@@ -45,6 +46,15 @@ MAD = [math.nan, math.inf, -1.0, None, "7", ValueError("no"), 1 + 1j, 10**400]
 def test_shipped_policy_values_as_it_says(name: str, value: float) -> None:
     """Load time by demand, load time less rent, demand, size."""
     assert POLICIES[name].value(RUN) == value
+
+
+def test_size_counts_from_one_gib_up() -> None:
+    """Sixteen times the size is worth half as much."""
+    tiny, small, large = (
+        POLICIES["cost_rate"].value(attrs.evolve(RUN, placement=on(gpu0=size)))
+        for size in (1, GIB, 16 * GIB)
+    )
+    assert (tiny, small) == (2 * large, 2 * large)
 
 
 def test_recency_is_an_order_of_its_own() -> None:

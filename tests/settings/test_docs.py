@@ -23,9 +23,11 @@ TABLES = [
     (CONFIGURATION, "### server.docker", _model.DockerEntry),
     (CONFIGURATION, "## services", _model.ServiceEntry),
     (CONFIGURATION, "### memory", _model.MemoryEntry),
+    (CONFIGURATION, "### models", _model.ModelEntry),
     (CONFIGURATION, "### container", _model.ContainerEntry),
     (CONFIGURATION, "### healthcheck", _model.HealthcheckEntry),
     (CONFIGURATION, "### process", _model.ProcessEntry),
+    (CONFIGURATION, "### external", _model.ExternalEntry),
     (CONFIGURATION, "### ready", Probe),
     (CONFIGURATION, "### live", LiveProbe),
     *(

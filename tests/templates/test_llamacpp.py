@@ -324,4 +324,5 @@ def test_registry_knows_templates_by_their_names() -> None:
     assert {name: template.name for name, template in TEMPLATES.items()} == {
         "custom": "custom",
         "llamacpp": "llamacpp",
+        "llamacpp-router": "llamacpp-router",
     }

@@ -1,0 +1,164 @@
+"""One model inside a server, from its load to its unload: asked for, watched and ended here."""
+
+from collections.abc import Callable
+from typing import Generic
+
+import attrs
+import trio
+from loguru import logger
+
+from proxycore import Cause, Event, RunId, RunReady
+
+from ._ask import NoAnswer
+from ._run import C, Run
+from .runtime import ExitReport, Runtime
+from .settings import Service
+from .templates import ModelState, ModelStatus
+
+POLL_S = 0.05
+"""A load takes a second or more, and a server answers such a question in a millisecond."""
+WATCH_S = 2.0
+"""A model that ended by itself is noticed by its requests, too."""
+SETTLE_S = 1.0
+"""So long after the order a failure that is told may still be that of an earlier load."""
+
+
+@attrs.define(eq=False)
+class ModelRun(Generic[C]):
+    """One load of one model, with the task that owns it; it ends with its host's run at the latest.
+
+    What the server does not answer says nothing of the model: its own probes judge the server.
+    """
+
+    service: Service
+    id: RunId
+    host: Run[C]
+    report: ExitReport | None = None
+    """How it failed, if it has."""
+    _living: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    """Cancelled when it shall be unloaded."""
+
+    @classmethod
+    def inside(cls, host: "Run[C] | ModelRun[C]", service: Service, run: RunId) -> "ModelRun[C]":
+        """Return a load of the model that is about to begin, in a run of its host."""
+        assert isinstance(host, Run)
+        return cls(service, run, host)
+
+    @property
+    def connections(self) -> C | None:
+        """Those to its host."""
+        return self.host.connections
+
+    @property
+    def runtime(self) -> Runtime:
+        """What runs its host."""
+        return self.host.runtime
+
+    def stop(self, grace_s: float) -> None:
+        """Let `live` unload the model; it may not have begun yet."""
+        self._living.cancel()
+
+    def kill(self) -> None:
+        """Do nothing: the core never asks that of a model, and stops its host instead."""
+
+    async def live(
+        self, tell: Callable[[Event], None], lose: Callable[[str], None]
+    ) -> Cause | None:
+        """Load the model and stay with it until it is unloaded.
+
+        Args:
+            tell: is told that the model is loaded.
+            lose: as for other runs; a model is in no runtime, so nothing is told.
+
+        Returns:
+            Why it ended; None: its host did, which says it all.
+        """
+        cause: Cause | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._end_with_host, nursery.cancel_scope)
+            with self._living:
+                cause = await self._load(tell)
+                if cause is None:
+                    cause = await self._watch()
+                self.report = ExitReport(cause, None, False, ())
+            if cause is None:
+                await self._unload()
+                cause = Cause("stopped", "unloaded")
+            nursery.cancel_scope.cancel()
+        return None if self.host.over.is_set() else cause
+
+    async def forget(self) -> None:
+        """Leave nothing behind; a model does not."""
+
+    async def _end_with_host(self, scope: trio.CancelScope) -> None:
+        await self.host.over.wait()
+        scope.cancel()
+
+    async def _load(self, tell: Callable[[Event], None]) -> Cause | None:
+        """Return when it is loaded; else why it cannot be."""
+        model = self.service.model
+        asked_at: float | None = None
+        was_loading = False
+        while True:
+            status = await self._status()
+            match status.state if status else None:
+                case ModelState.LOADED:
+                    tell(RunReady(self.service.spec.id, self.id))
+                    return None
+                case ModelState.LOADING:
+                    was_loading = True
+                case ModelState.MISSING:
+                    return Cause("model_missing", f"{self._place} has no model {model!r}", False)
+                case ModelState.UNLOADED | ModelState.FAILED if asked_at is None:
+                    await self._say("load")
+                    asked_at = trio.current_time()
+                    continue
+                case ModelState.UNLOADED | ModelState.FAILED if status is not None:
+                    if was_loading or trio.current_time() >= (asked_at or 0.0) + SETTLE_S:
+                        message = f"{model!r} could not be loaded{status.message}"
+                        return Cause("load", f"{message}; the log of {self._place} tells more")
+                case _:
+                    pass
+            await trio.sleep(POLL_S)
+
+    async def _watch(self) -> Cause:
+        """Return when the model is not loaded any more, though nobody asked for that."""
+        while True:
+            await trio.sleep(WATCH_S)
+            status = await self._status()
+            if status is not None and status.state is not ModelState.LOADED:
+                message = f"{self.service.model!r} ended by itself{status.message}"
+                return Cause("exit", f"{message}; the log of {self._place} tells more")
+
+    async def _unload(self) -> None:
+        """Return when it is unloaded; ask again where that was not heard."""
+        gone = (ModelState.UNLOADED, ModelState.FAILED, ModelState.MISSING)
+        while (status := await self._status()) is None or status.state not in gone:
+            if status is not None:
+                await self._say("unload")
+            await trio.sleep(POLL_S)
+
+    async def _status(self) -> ModelStatus | None:
+        """Ask how the model is; None: no answer."""
+        server, endpoint = self.service.models, self.host.endpoint
+        assert server is not None
+        assert endpoint is not None
+        try:
+            return await server.status(endpoint, self.service.model)
+        except NoAnswer as error:
+            logger.debug("{} run {}: {}", self.service.spec.id, self.id, error)
+            return None
+
+    async def _say(self, order: str) -> None:
+        server, endpoint = self.service.models, self.host.endpoint
+        assert server is not None
+        assert endpoint is not None
+        try:
+            do = server.load if order == "load" else server.unload
+            await do(endpoint, self.service.model)
+        except NoAnswer as error:
+            logger.debug("{} run {}: {}", self.service.spec.id, self.id, error)
+
+    @property
+    def _place(self) -> str:
+        return str(self.host.service.spec.id)

@@ -1,0 +1,76 @@
+"""From `models:` of a service to services inside it, one for each model."""
+
+from collections.abc import Mapping
+
+import attrs
+
+from proxycore import DeviceId, ServiceId, Unit
+from proxycore.config import DeviceSpec, Placement, ServiceSpec, idle_auto_s
+
+from ._claims import placements
+from ._errors import Problems, Steps
+from ._model import ModelEntry, ServiceEntry
+from ._settings import Service
+
+
+def models_of(
+    service: Service,
+    entry: ServiceEntry,
+    devices: Mapping[DeviceId, DeviceSpec],
+    gpus_missing: str,
+    found: Problems,
+) -> tuple[list[Service], list[DeviceSpec]]:
+    """Return the models of a service, and what counts them if it may not hold all at once."""
+    at: Steps = ("services", service.spec.id)
+    if service.models is None:
+        for key in ("models", "models_max"):
+            if getattr(entry, key):
+                what = f"a service of the type {service.type!r} loads and unloads no models"
+                found.add((*at, key), what, at_key=True)
+        return [], []
+    names = [model.name for model in entry.models]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            found.add((*at, "models", index, "name"), f"{name!r} is named twice")
+    counts = []
+    if entry.models_max is not None:
+        device = DeviceId(f"{service.spec.id}:models")
+        counts = [DeviceSpec(device, entry.models_max, headroom=0, unit=Unit.MODELS)]
+    models = {}
+    for index, model in enumerate(entry.models):
+        here = (*at, "models", index, "memory")
+        where = placements(model.memory, devices, gpus_missing, here, found) if devices else ()
+        claims = [[*one.amounts, *((count.id, 1) for count in counts)] for one in where]
+        models[model.name] = _model(service, model, tuple(map(Placement.of, claims)))
+    return list(models.values()), counts
+
+
+def _model(service: Service, entry: ModelEntry, where: tuple[Placement, ...]) -> Service:
+    host = service.spec
+    load_s = entry.load_s or ServiceSpec(host.id).load_s
+    spec = attrs.evolve(
+        host,
+        id=ServiceId(f"{host.id}/{entry.name}"),
+        asleep=(),
+        host=host.id,
+        placements=where or (Placement(),),
+        aliases=entry.aliases,
+        load_s=load_s,
+        concurrent_max=entry.concurrency,
+        priority=host.priority if entry.priority is None else entry.priority,
+        pinned=entry.pinned,
+        idle_s=host.idle_s if entry.idle_s is None else idle_s(entry.idle_s, load_s),
+        queue_max=entry.queue_max or host.queue_max,
+    )
+    wait_s = entry.wait_s or service.wait_s
+    return attrs.evolve(service, spec=spec, wait_s=wait_s, model=entry.name)
+
+
+def idle_s(idle: float | str, load_s: float) -> float | None:
+    """Return the idle time that a setting stands for; None: for ever."""
+    match idle:
+        case "auto":
+            return idle_auto_s(load_s)
+        case "never":
+            return None
+    return float(idle)
