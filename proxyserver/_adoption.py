@@ -30,6 +30,7 @@ async def is_good(
     if (
         not found.alive
         or found.endpoint is None
+        or service.launch.wake is not None  # Whether it sleeps cannot be told from outside.
         or service.launch.fingerprint != found.fingerprint
         or not all(device in devices for device in found.placement.devices)
     ):

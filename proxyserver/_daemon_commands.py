@@ -83,6 +83,11 @@ def stop(
     _act("stop", service, wait=wait, force=force, url=url, json=json)
 
 
+def sleep(service: str, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
+    """Put a service to sleep; return when it sleeps."""
+    _act("sleep", service, wait=wait, url=url, json=json)
+
+
 def restart(service: str, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
     """Stop and start a service; return when it is ready."""
     _act("restart", service, wait=wait, url=url, json=json)

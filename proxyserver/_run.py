@@ -7,9 +7,20 @@ import attrs
 import trio
 from loguru import logger
 
-from proxycore import Cause, Event, Placement, RunAlive, RunId, RunReady, RunStuck
+from proxycore import (
+    Cause,
+    Event,
+    Placement,
+    RunAlive,
+    RunId,
+    RunReady,
+    RunSlept,
+    RunStuck,
+    RunWoke,
+)
 
 from .runtime import (
+    Call,
     Endpoint,
     ExitReport,
     LaunchSpec,
@@ -48,6 +59,9 @@ class Judge(Protocol):
     async def wait_stuck(self, launch: LaunchSpec, endpoint: Endpoint) -> Cause:
         """Return, with the reason, when a ready run has stopped answering."""
 
+    async def ask(self, call: Call, endpoint: Endpoint) -> str | None:
+        """Ask a run to do something; return why it did not, or None when it is done."""
+
 
 C_co = TypeVar("C_co", bound=Connections, covariant=True)
 C = TypeVar("C", bound=Connections)
@@ -71,6 +85,11 @@ class Run(Generic[C]):
     """Set once the core knows that it is gone: what lives in it is gone, too."""
     _endpoint: Endpoint | None = None
     _adopted: bool = False
+    _asleep: bool = False
+    """It sleeps, or was last asked to."""
+    _turned: trio.Event = attrs.field(factory=trio.Event)
+    """Set when it shall sleep or wake."""
+    _probing: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _grace_s: float = 0.0
     _living: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     """Cancelled when it shall stop, and when it has ended by itself."""
@@ -94,6 +113,12 @@ class Run(Generic[C]):
         """Be a run that lives already, and is ready."""
         self._adopted = True
         self._be_at(endpoint)
+
+    def turn(self, *, asleep: bool) -> None:
+        """Let `live` put the run to sleep, or wake it; it is ready, and done with the last turn."""
+        self._asleep = asleep
+        self._turned.set()
+        self._probing.cancel()
 
     def stop(self, grace_s: float) -> None:
         """Let `live` end the run politely; it may not have begun yet."""
@@ -153,15 +178,40 @@ class Run(Generic[C]):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._await_end, lose)
             if not self._adopted:
-                await self._judge.wait_ready(
-                    launch,
-                    self.id,
-                    endpoint,
-                    self.runtime,
-                    alive=lambda: tell(RunAlive(service, self.id)),
-                )
+                await self._wait_ready(endpoint, tell)
                 tell(RunReady(service, self.id))
-            tell(RunStuck(service, self.id, await self._judge.wait_stuck(launch, endpoint)))
+            while True:
+                # Who sleeps answers no probe.
+                with trio.CancelScope() as self._probing:
+                    if not self._asleep and not self._turned.is_set():
+                        cause = await self._judge.wait_stuck(launch, endpoint)
+                        tell(RunStuck(service, self.id, cause))
+                await self._turned.wait()
+                self._turned = trio.Event()
+                tell(await self._turn_now(endpoint, tell))
+
+    async def _wait_ready(self, endpoint: Endpoint, tell: Callable[[Event], None]) -> None:
+        await self._judge.wait_ready(
+            self.service.launch,
+            self.id,
+            endpoint,
+            self.runtime,
+            alive=lambda: tell(RunAlive(self.service.spec.id, self.id)),
+        )
+
+    async def _turn_now(self, endpoint: Endpoint, tell: Callable[[Event], None]) -> Event:
+        """Put the run to sleep, or wake it; return what the core shall be told of that."""
+        service, launch = self.service.spec.id, self.service.launch
+        call = launch.sleep if self._asleep else launch.wake
+        assert call is not None, f"{service} cannot sleep"
+        fault = await self._judge.ask(call, endpoint)
+        if fault is not None:
+            kind = "sleep_failed" if self._asleep else "wake_failed"
+            return RunStuck(service, self.id, Cause(kind, fault))
+        if self._asleep:
+            return RunSlept(service, self.id)
+        await self._wait_ready(endpoint, tell)
+        return RunWoke(service, self.id)
 
     async def _await_end(self, lose: Callable[[str], None]) -> None:
         """Wait until the run has ended, and keep the report; a lost runtime is waited for."""

@@ -16,7 +16,7 @@ from cyclopts.validators import Number
 from ._command import FAILED, USAGE, CommandFailed, Json, fail, listed, print_json
 from ._compose_command import import_compose
 from ._console import is_rich
-from ._daemon_commands import explain, logs, restart, start, status, stop
+from ._daemon_commands import explain, logs, restart, sleep, start, status, stop
 from ._lab_commands import replay, simulate
 from .shapes import CacheType
 
@@ -51,7 +51,7 @@ app = App(
 config_app = App(name="config", help="Look at the configuration.")
 app.command(config_app)
 config_app.command(import_compose)
-for command in (status, start, stop, restart, logs, explain, simulate, replay):
+for command in (status, start, stop, sleep, restart, logs, explain, simulate, replay):
     app.command(command)
 
 

@@ -47,7 +47,7 @@ class Client:
         return self._json("GET", "/health", LOOK_S, {"detail": "1"})
 
     def act(self, verb: str, service: str, *, wait: bool, force: bool = False) -> dict[str, Any]:
-        """Start, stop or restart a service; return its state after, or at once if not to wait.
+        """Do this to a service; return its state after, or at once if not to wait.
 
         Raises:
             DaemonUnreachable: nobody answers.

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Generic, assert_never
 
-import attrs
 import trio
 from loguru import logger
 
@@ -36,10 +35,12 @@ from proxycore import (
     RuntimeLost,
     ServiceId,
     ShutdownRequested,
+    SleepRequested,
     SleepRun,
     Started,
     StartRequested,
     StartRun,
+    State,
     StopRequested,
     StopRun,
     Tick,
@@ -53,7 +54,9 @@ from . import readiness
 from ._adoption import is_good, remove
 from ._answer import Answer
 from ._model_run import ModelRun
-from ._run import C, C_co, Judge, Run
+from ._run import C, Judge, Run
+from ._slot import RuntimeState as RuntimeState
+from ._slot import Slot as Slot
 from .decisions import Decisions
 from .journal_file import JournalFile
 from .refused import Refused
@@ -68,23 +71,6 @@ from .runtime import (
 from .settings import Service
 
 UNREACHABLE_RETRY_S = 1.0
-
-
-@attrs.frozen
-class Slot(Generic[C_co]):
-    """A place at a run, for one request."""
-
-    service: ServiceId
-    run: RunId
-    connections: C_co
-
-
-@attrs.frozen
-class RuntimeState:
-    """Whether what runs things can be reached."""
-
-    ok: bool
-    message: str
 
 
 class Conductor(Generic[C]):
@@ -214,6 +200,16 @@ class Conductor(Generic[C]):
         self._handle(StopRequested(service, force))
         await self._wait_gone({run})
 
+    async def sleep(self, service: ServiceId) -> None:
+        """Put the service to sleep by hand, once it has served; return when that is over.
+
+        Raises:
+            LocalError: it cannot sleep.
+        """
+        self._handle(SleepRequested(service))
+        while self.view().service(service).state in (State.DRAINING, State.SLEEPING):
+            await self._moved.park()
+
     async def shutdown(self, within_s: float) -> None:
         """Refuse everything new, stop everything; requests may finish within a time in seconds.
 
@@ -287,7 +283,9 @@ class Conductor(Generic[C]):
             case KillRun():
                 self._runs[effect.run].kill()
             case SleepRun() | WakeRun():
-                raise AssertionError("no service can sleep yet")
+                run = self._runs[effect.run]
+                assert isinstance(run, Run), "a model does not sleep"
+                run.turn(asleep=isinstance(effect, SleepRun))
             case Admit() | Started():
                 if (answer := self._answers.get(effect.ticket)) is not None:
                     answer.say(run=self._runs[effect.run])

@@ -17,6 +17,7 @@ from proxycore import RunId
 from proxycore.events import Cause
 from proxyserver.runtime._dial import dial, socket_of
 from proxyserver.runtime._protocol import (
+    Call,
     Endpoint,
     ExternalSpec,
     LaunchSpec,
@@ -134,6 +135,21 @@ async def wait_stuck(launch: LaunchSpec, endpoint: Endpoint) -> Cause:
     )
 
 
+async def ask(call: Call, endpoint: Endpoint) -> str | None:
+    """Ask a server to do something; return why it did not, or None when it is done.
+
+    Who asks bounds the time, by cancelling.
+    """
+    try:
+        status = await _status(call.path, endpoint, call.method)
+    except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError) as error:
+        return f"{call.method} {call.path}: {error}"
+    if status is not None and status < 300:
+        return None
+    answer = "hung up" if status is None else f"answered {status}"
+    return f"the server {answer} to {call.method} {call.path}"
+
+
 async def _says_yes(probe: Probe, endpoint: Endpoint, timeout_s: float) -> bool:
     status = None
     with trio.move_on_after(timeout_s):
@@ -146,7 +162,7 @@ async def _says_yes(probe: Probe, endpoint: Endpoint, timeout_s: float) -> bool:
     return status < 500 if probe.status is None else status == probe.status
 
 
-async def _status(path: str, endpoint: Endpoint) -> int | None:
+async def _status(path: str, endpoint: Endpoint, method: str = "GET") -> int | None:
     """Ask, and return the status of the answer; None when the server hangs up instead."""
     stream = await dial(endpoint, local_address=_LOCAL_ADDRESS.get(endpoint.host))
     # h11 bounds what it keeps of an unfinished head (16 KiB).
@@ -154,7 +170,9 @@ async def _status(path: str, endpoint: Endpoint) -> int | None:
     headers = [("Host", endpoint.authority), ("Connection", "close")]
     if endpoint.authorization is not None:
         headers.append(("Authorization", endpoint.authorization))
-    request = h11.Request(method="GET", target=endpoint.prefix + path, headers=headers)
+    if method != "GET":
+        headers.append(("Content-Length", "0"))
+    request = h11.Request(method=method, target=endpoint.prefix + path, headers=headers)
     with socket_of(stream):
         await stream.send_all(connection.send(request) + connection.send(h11.EndOfMessage()))
         while True:

@@ -1,10 +1,12 @@
 """Random walks: a World in which things happen by a seeded `random.Random`."""
 
 from collections.abc import Callable
+from itertools import accumulate
 from random import Random
 
 from .._ids import RAM, DeviceId, ServiceId
 from ..config import CoreConfig, DeviceSpec, Placement, ServiceSpec, Unit
+from ..policy import EvictionPolicy
 from ._books import Run, Stage
 from .world import World
 
@@ -103,24 +105,36 @@ def _random_residues(placements: tuple[Placement, ...], random: Random) -> tuple
     )
 
 
-def walk(random: Random, steps: int) -> World:
+def walk(
+    random: Random, steps: int, policy: EvictionPolicy | None = None, *, replays: bool = True
+) -> World:
     """Let `steps` things happen in a random World, and then be kind.
+
+    Args:
+        random: decides what happens.
+        steps: how much of it.
+        policy: what the core asks for values.
+        replays: whether the policy would say the same again, so that the journal can be replayed.
 
     Raises:
         Broken: the core broke a promise.
     """
-    world = World(random_config(random), now=random.uniform(-1e3, 1e6))
+    world = World(random_config(random), now=random.uniform(-1e3, 1e6), policy=policy)
+    # Some things happen more often in one walk, others never: what needs many of a kind in a row
+    # comes about more easily than if all walks were alike (Groce et al., Swarm Testing, 2012).
+    weights: dict[_Happening, int] = {_arrive: _WEIGHTS[_arrive]}
+    for happen, weight in _WEIGHTS.items():
+        weights.setdefault(happen, weight * random.choice(_OFTEN))
+    happenings, often = tuple(weights), tuple(accumulate(weights.values()))
     for _ in range(steps):
-        step(world, random)
+        (happen,) = random.choices(happenings, cum_weights=often)
+        if not replays:
+            world.forget_journal()
+        happen(world, random)
     world.be_kind()
-    world.check_replay()
+    if replays:
+        world.check_replay()
     return world
-
-
-def step(world: World, random: Random) -> None:
-    """Let one thing happen, if what was drawn can."""
-    (happen,) = random.choices(tuple(_WEIGHTS), tuple(_WEIGHTS.values()))
-    happen(world, random)
 
 
 def _service(world: World, random: Random) -> ServiceId:
@@ -129,6 +143,12 @@ def _service(world: World, random: Random) -> ServiceId:
 
 def _arrive(world: World, random: Random) -> None:
     world.arrive(_service(world, random), random.choice((0.0, 2.0, 30.0, 600.0, 600.0)))
+
+
+def _crowd(world: World, random: Random) -> None:
+    service = _service(world, random)
+    for _ in range(random.randint(2, 4)):
+        world.arrive(service, 600.0)
 
 
 def _finish(world: World, random: Random) -> None:
@@ -199,6 +219,11 @@ def _crash(world: World, run: Run, random: Random) -> None:
         world.tell_gone(run, heals=random.random() < 0.8, out_of_memory=random.random() < 0.4)
 
 
+def _run_out(world: World, run: Run, _: Random) -> None:
+    world.die(run)
+    world.tell_gone(run, out_of_memory=True)
+
+
 def _tell_again(world: World, random: Random) -> None:
     """Tell of an old run what may be told of any: late, or twice."""
     old = [run for run in world.books.runs.values() if run.told_gone]
@@ -243,6 +268,8 @@ def _use(world: World, run: Run, random: Random) -> None:
 
 def _intrude(world: World, random: Random) -> None:
     world.intrude(_device(world, random), random.choice((0, 0, 1, 5, 20)))
+    if random.random() < 0.5:
+        _measure(world, random)
 
 
 def _measure(world: World, random: Random) -> None:
@@ -272,8 +299,10 @@ def _rotate_journal(world: World, random: Random) -> None:
 
 
 _Happening = Callable[[World, Random], None]
+_OFTEN = (0, 1, 1, 3)
 _WEIGHTS: dict[_Happening, int] = {
     _arrive: 24,
+    _crowd: 6,
     _finish: 18,
     _leave: 2,
     _start: 2,
@@ -291,6 +320,7 @@ _WEIGHTS: dict[_Happening, int] = {
     _of(lambda run: run.lives and run.asked, _obey): 12,
     _of(lambda run: run.lives, _crash): 2,
     _of(lambda run: not run.lives, lambda world, run, _: world.tell_gone(run)): 4,
+    _of(lambda run: run.starting, _run_out): 1,
     _tell_again: 3,
     _lose: 1,
     _find: 4,

@@ -196,6 +196,10 @@ class World:
     def rotate_journal(self) -> None:
         """Go on in a new journal, which begins with all that the core knows."""
         self.check_replay()
+        self.forget_journal()
+
+    def forget_journal(self) -> None:
+        """Begin a new journal without a look at the old one."""
         self.journal, self.answers = [journal.head(self.core)], []
 
     def wait(self, seconds: float) -> None:

@@ -57,6 +57,9 @@ class Conductor(Protocol):
     async def stop(self, service: ServiceId, *, force: bool = False) -> None:
         """Stop the service; return when nothing of it lives."""
 
+    async def sleep(self, service: ServiceId) -> None:
+        """Put the service to sleep; return when that is over."""
+
     def report(self, service: ServiceId) -> ExitReport | None:
         """Tell how the last run ended."""
 

@@ -125,6 +125,14 @@ TABLE = (
     ),
     Entry(
         "POST",
+        "/api/v1/service/{id}/sleep",
+        "Put a service to sleep, once it has served what is in flight, and wait until it sleeps.",
+        _DONE,
+        ("service_not_found", "invalid_request", "cannot_sleep"),
+        (_WAIT,),
+    ),
+    Entry(
+        "POST",
         "/api/v1/service/{id}/restart",
         "Stop a service, start it again and wait until it is ready.",
         _DONE,

@@ -86,6 +86,7 @@ class Api:
             "/api/v1/service/{id}/start": self._start,
             "/api/v1/service/{id}/stop": self._stop,
             "/api/v1/service/{id}/restart": self._start,
+            "/api/v1/service/{id}/sleep": self._sleep,
             "/api/v1/service/{id}/logs": self._logs,
             "/api/v1/decisions": self._decisions,
             "/health": self._health,
@@ -178,6 +179,22 @@ class Api:
             await self._conductor.stop(service, force=force)
 
         return await self._act("force stop" if force else "stop", service, stop, request)
+
+    async def _sleep(self, request: Request) -> Response:
+        service = self._id(request)
+        spec = next(spec for spec in self._settings.core.services if spec.id == service)
+        state = self._conductor.view().service(service).state
+        if not spec.asleep:
+            message = f"{service} has no `sleep` in its configuration"
+            raise ApiError(409, "cannot_sleep", message)
+        if state not in (State.READY, State.DRAINING, State.SLEEPING, State.ASLEEP):
+            message = f"{service} is {state.value}; only what is ready can be put to sleep"
+            raise ApiError(409, "cannot_sleep", message)
+
+        async def sleep() -> None:
+            await self._conductor.sleep(service)
+
+        return await self._act("sleep", service, sleep, request)
 
     async def _act(
         self, what: str, id: ServiceId, act: Callable[[], Awaitable[None]], request: Request

@@ -31,6 +31,7 @@ CODES = {
     "service_not_found": "There is no such service; near names are in the message.",
     "request_timeout": "The client stopped sending its body.",
     "request_too_large": "The body is larger than `server.body_max`.",
+    "cannot_sleep": "The service cannot be put to sleep (now); the message says why.",
     "queue_full": "Too many requests wait for the service already.",
     "internal_error": "A bug of the proxy; its log has the details under the request id.",
     "websocket_unsupported": "WebSocket connections are not forwarded yet.",

@@ -5,6 +5,7 @@ from ._dial import dial as dial
 from ._dial import socket_of as socket_of
 from ._exits import classify as classify
 from ._logs import no_lines as no_lines
+from ._protocol import Call as Call
 from ._protocol import ContainerSpec as ContainerSpec
 from ._protocol import Endpoint as Endpoint
 from ._protocol import ExitReport as ExitReport

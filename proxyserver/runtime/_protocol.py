@@ -1,7 +1,7 @@
 """What a runtime is: something that starts, watches and ends runs, as containers or processes."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import attrs
 
@@ -195,6 +195,14 @@ class FailurePattern:
 
 
 @attrs.frozen
+class Call:
+    """A request by HTTP that asks a server to do something; any answer below 300 means done."""
+
+    path: str
+    method: Literal["POST", "PUT", "GET"] = "POST"
+
+
+@attrs.frozen
 class LaunchSpec:
     """Everything that is needed to start one service and to judge it, from its template."""
 
@@ -206,6 +214,9 @@ class LaunchSpec:
     live: LiveProbe | None = None
     """Asked of a ready run now and then; None: a living process is enough."""
     failures: tuple[FailurePattern, ...] = ()
+    sleep: Call | None = None
+    """Lets it sleep; answered once it sleeps.  None: it cannot."""
+    wake: Call | None = None
     fingerprint: str = ""
     """A hash of the configuration: a found run with another one is not adopted."""
 

@@ -9,17 +9,17 @@ import attrs
 import cattrs
 
 from proxycore import RAM, DeviceId, ServiceId
-from proxycore.config import LOAD_S, CoreConfig, DeviceSpec, Placement, ServiceSpec
+from proxycore.config import LOAD_S, WAKE_S, CoreConfig, DeviceSpec, Placement, ServiceSpec
 from proxyserver.gauges import GaugeFault
 from proxyserver.gauges.host import ram_total
 from proxyserver.policies import UnknownPolicy, names, policy_named
 from proxyserver.runtime._protocol import ContainerSpec, ExternalSpec, ProcessSpec
 from proxyserver.templates import TEMPLATES, Draft, Template
 
-from ._claims import Claim, claim_by_estimate, doubts_of_claim, placements
+from ._claims import Claim, claim_by_estimate, doubts_of_claim, placements, residues
 from ._errors import Problem, Problems, Steps, near
 from ._launch import Place, launch_spec
-from ._model import DeviceEntry, ServerEntry, ServiceEntry
+from ._model import DeviceEntry, MemoryEntry, ServerEntry, ServiceEntry
 from ._models import idle_s, models_of
 from ._settings import RuntimeName, ServerSettings, Service, Settings
 from ._shapes import name, structure
@@ -235,11 +235,17 @@ class Builder:
             if not launch.what.stop:
                 pinned = True
                 idle = "never" if entry.idle_s is None else idle
+        asleep: tuple[Placement, ...] = ()
+        if entry.sleep is not None:
+            held = entry.asleep or MemoryEntry()
+            where, asleep = residues(where, held, (*at, "asleep"), self.found)
         spec = ServiceSpec(
             service_id,
             placements=where,
             aliases=entry.aliases,
+            asleep=asleep,
             load_s=load_s,
+            wake_s=entry.wake_s or min(load_s, WAKE_S),
             concurrent_max=entry.concurrency,
             priority=entry.priority,
             pinned=pinned,

@@ -41,6 +41,32 @@ def placements(
     ) or (Placement(),)
 
 
+def residues(
+    where: tuple[Placement, ...], asleep: MemoryEntry, at: Steps, found: Problems
+) -> tuple[tuple[Placement, ...], tuple[Placement, ...]]:
+    """Return the placements with what sleep takes of main memory, and what is held asleep at each.
+
+    A server that keeps its model in main memory while it sleeps must have room for that: it is
+    claimed from the start, so that going to sleep never fails for want of it.
+    """
+    ram = asleep.ram or 0
+    awake = []
+    held = []
+    for placement in where:
+        gpus = [(device, amount) for device, amount in placement.amounts if device != RAM]
+        total = sum(amount for _, amount in gpus)
+        vram = asleep.vram.total or 0 if asleep.vram is not None else 0
+        if vram > total:
+            here = (*at, "vram")
+            found.add(here, f"claims more asleep than awake: {in_gib(vram)} of {in_gib(total)}")
+            vram = total
+        # Shared out as the claim is, rounded up.
+        parts = [(device, -(-vram * amount // total)) for device, amount in gpus]
+        awake.append(Placement.of([*gpus, (RAM, max(ram, placement.on(RAM)))]))
+        held.append(Placement.of([*parts, (RAM, ram)]))
+    return tuple(awake), tuple(held)
+
+
 @attrs.frozen
 class Claim:
     """What a service claims, and what is to be said of that."""

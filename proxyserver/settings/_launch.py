@@ -60,6 +60,12 @@ def launch_spec(
     live = live if entry.live is None else entry.live or None
     for key, probe in (("ready", entry.ready), ("live", live)):
         _check_probe(probe, (*place.at, key), place.found)
+    for key, call in (("sleep", entry.sleep), ("wake", entry.wake)):
+        if call is not None and not _REQUEST_TARGET.fullmatch(call.path):
+            path = (*place.at, key, "path")
+            place.found.add(path, "expected a path that starts with / and has no spaces")
+        elif call is None and (entry.sleep or entry.wake or entry.asleep):
+            place.found.add((*place.at, key), "is missing: who sleeps must be woken", at_key=False)
     return LaunchSpec(
         service=service,
         what=what,
@@ -67,6 +73,8 @@ def launch_spec(
         ready_line=draft.ready_line if entry.ready_line is None else entry.ready_line,
         live=live,
         failures=draft.failures,
+        sleep=entry.sleep,
+        wake=entry.wake,
         fingerprint=_fingerprint(what),
     )
 

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from proxycore import config as core
-from proxyserver.runtime._protocol import LiveProbe, Mount, PortBinding, Probe, Ulimit
+from proxyserver.runtime._protocol import Call, LiveProbe, Mount, PortBinding, Probe, Ulimit
 from proxyserver.shapes import (
     Alias,
     Command,
@@ -248,5 +248,9 @@ class ServiceEntry:
     ready: Probe | None = None
     ready_line: Regex | None = None
     live: Live | None = None
+    sleep: Call | None = None
+    wake: Call | None = None
+    asleep: MemoryEntry | None = None
+    wake_s: Seconds | None = None
     models: tuple[ModelEntry, ...] = ()
     models_max: Count | None = None

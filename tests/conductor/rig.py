@@ -24,7 +24,7 @@ from proxycore.config import GIB
 from proxyserver.conductor import Conductor
 from proxyserver.decisions import Decisions
 from proxyserver.journal_file import JournalFile
-from proxyserver.runtime import Endpoint, LaunchSpec, ProcessSpec, Runtime
+from proxyserver.runtime import Call, Endpoint, LaunchSpec, ProcessSpec, Runtime
 from proxyserver.settings import Service
 from tests.rig.fake_runtime import FakeMachine, FakeRuntime, Script
 
@@ -53,6 +53,9 @@ class FakeJudge:
 
     machine: FakeMachine
     stuck: trio.Event = attrs.Factory(trio.Event)
+    calls: list[str] = attrs.Factory(list)
+    faults: dict[str, str] = attrs.Factory(dict)
+    """Why a call by this path fails."""
 
     async def wait_ready(
         self,
@@ -72,6 +75,11 @@ class FakeJudge:
                 lines = len(seen)
                 alive()
             await trio.sleep(0.5)
+
+    async def ask(self, call: Call, endpoint: Endpoint) -> str | None:
+        self.calls.append(call.path)
+        await trio.sleep(2.0)
+        return self.faults.get(call.path)
 
     async def wait_stuck(self, launch: LaunchSpec, endpoint: Endpoint) -> Cause:
         await self.stuck.wait()

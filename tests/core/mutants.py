@@ -213,7 +213,7 @@ MUTANTS = (
         "settling begins again.\n                break\n",
     ),
     Mutant(
-        9,
+        13,
         "nothing leaves for those who wait",
         "_settle.py",
         "            if victims is not None:",
@@ -325,7 +325,7 @@ MUTANTS = (
         "all that may leave does",
         "_ledger.py",
         "return tuple(sorted(_needed(chosen, short), key=lambda one: one.service))",
-        "return tuple(candidates)",
+        "return tuple(one for one in candidates if one.placement.amounts)",
     ),
     Mutant(
         15,

@@ -210,6 +210,9 @@ class FakeConductor:
         if self.hold is not None:
             await self.hold.wait()
 
+    async def sleep(self, service: ServiceId) -> None:
+        self.acts.append(("sleep", service))
+
     def report(self, service: ServiceId) -> ExitReport | None:
         return self.reports.get(service)
 

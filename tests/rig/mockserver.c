@@ -13,6 +13,7 @@
  *   HOG_MIB=0               touch so much memory while loading
  *   VRAM_MIB=0              claim so much of each of its fake GPUs while loading (fake_gpu.h says
  *                           where they are); where it does not fit, say what llama.cpp says, exit 1
+ *   VRAM_ASLEEP_MIB=0       hold so much of each while it sleeps
  *   VRAM_DEVICES=           its GPUs, such as 0,1; else those of CUDA_VISIBLE_DEVICES, else 0
  *   VRAM_AS=pid             how the fake driver finds it: pid, or, in a container, host (its host name)
  *   FIRST_MS=0 *            delay before the first token
@@ -31,6 +32,8 @@
  *   /mock/log?TEXT=words    log a line
  *   /mock/crash  /mock/exit?CODE=3  /mock/hog?MIB=64  /mock/hang (no answer until the client leaves)
  *   /mock/unhealthy (from now on /health hangs)
+ *   /mock/sleep /mock/wake (any method; asleep it answers /health with 503, and holds
+ *   VRAM_ASLEEP_MIB of each of its fake GPUs)
  */
 #define _GNU_SOURCE
 #include "fake_gpu.h"
@@ -55,7 +58,7 @@
 #define HEAD_MAX (64L * 1024L)
 #define BODY_MAX (256 * MIB)
 
-static atomic_int loaded, unhealthy;
+static atomic_int loaded, unhealthy, asleep;
 static atomic_long answers;
 
 /* ---- small tools ---- */
@@ -150,6 +153,15 @@ static void claim_vram(long mib) {
     close(one_at_a_time);
     say("holding %ld MiB of each of the GPUs %s", mib,
         text_setting("VRAM_DEVICES", text_setting("CUDA_VISIBLE_DEVICES", "0")));
+}
+
+/* What it holds from now on, asleep or awake again. */
+static void hold_vram(long mib) {
+    char path[PATH_SIZE], file[80];
+    if (setting("VRAM_MIB", 0) <= 0) return;
+    snprintf(file, sizeof file, "alloc/%s", holder_name());
+    if (fake_path(path, file)) unlink(path);
+    claim_vram(mib);
 }
 
 /* ---- requests ---- */
@@ -342,6 +354,8 @@ static int answer_mock(const struct request *request, const char *what) {
     if (!strcmp(what, "hang")) return wait_or_gone(request->fd, -1);
     if (!strcmp(what, "hog")) hog(option(request, "MIB", 64));
     else if (!strcmp(what, "unhealthy")) unhealthy = 1;
+    else if (!strcmp(what, "sleep")) { asleep = 1; hold_vram(setting("VRAM_ASLEEP_MIB", 0)); }
+    else if (!strcmp(what, "wake")) { hold_vram(setting("VRAM_MIB", 0)); asleep = 0; }
     else if (!strcmp(what, "log")) say("%s", request->query);
     else return reply_error(request, 404, "no such path", "not_found_error");
     return reply_json(request, 200, "{}");
@@ -352,6 +366,7 @@ static int answer(const struct request *request) {
     if (!strcmp(path, "/health") && unhealthy) return wait_or_gone(request->fd, -1);
     if (!strncmp(path, "/mock/", 6)) return answer_mock(request, path + 6);
     if (!loaded) return reply_error(request, 503, "Loading model", "unavailable_error");
+    if (asleep) return reply_error(request, 503, "Sleeping", "unavailable_error");
     if (!strcmp(path, "/health")) return reply_json(request, 200, "{\"status\":\"ok\"}");
     if (!strcmp(path, "/v1/models"))
         return reply_json(request, 200, "{\"object\":\"list\",\"data\":[{\"id\":\"%s\","

@@ -1,0 +1,70 @@
+"""A server that can sleep gives its memory to others, and serves on when it is woken."""
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.daemon.rig import Daemon, Flavour, process_flavour, wait_until
+
+NewDaemon = Callable[..., Daemon]
+HALF = {"ram": "1200MiB"}
+"""Two such services do not fit together."""
+CALLS = {"sleep": {"path": "/mock/sleep"}, "wake": {"path": "/mock/wake"}, "wake_s": 0.01}
+
+
+def sleeper(flavour: Flavour) -> dict[str, Any]:
+    """Return a service that loads for a while, and holds nothing while it sleeps."""
+    return {**flavour.mock({"MODEL": "a", "LOAD_MS": "300"}), "memory": HALF, **CALLS}
+
+
+def run_of(daemon: Daemon, name: str) -> int | None:
+    run: int | None = daemon.service(name)["run"]
+    return run
+
+
+def sleep(daemon: Daemon, name: str) -> httpx.Response:
+    return httpx.post(f"{daemon.url}/api/v1/service/{name}/sleep", timeout=20.0)
+
+
+def test_who_can_sleep_is_not_stopped(flavour: Flavour, new_daemon: NewDaemon) -> None:
+    """Its run makes room for another and serves again, without a second load."""
+    other = {**flavour.mock({"MODEL": "b"}), "memory": HALF}
+    daemon = new_daemon({"a": sleeper(flavour), "b": other}, **flavour.server)
+    assert daemon.chat("a").json()["model"] == "a"
+    run = run_of(daemon, "a")
+    assert daemon.chat("b").json()["model"] == "b"
+    assert daemon.state("a") == "asleep"
+    assert daemon.chat("a").json()["model"] == "a"
+    assert run_of(daemon, "a") == run
+
+
+def test_sleep_by_hand(flavour: Flavour, new_daemon: NewDaemon) -> None:
+    """Who asks is told when it sleeps; whoever wants it wakes it."""
+    daemon = new_daemon({"a": sleeper(flavour)}, **flavour.server)
+    assert sleep(daemon, "a").json()["error"]["code"] == "cannot_sleep"
+    daemon.chat("a")
+    answer = sleep(daemon, "a")
+    assert (answer.status_code, answer.json()["state"]) == (200, "asleep")
+    assert daemon.chat("a").status_code == 200
+
+
+@pytest.fixture
+def processes(mock_binary: Any) -> Flavour:
+    return process_flavour(mock_binary)
+
+
+def test_who_is_killed_asleep_starts_again(processes: Flavour, new_daemon: NewDaemon) -> None:
+    """For the next who wants it."""
+    daemon = new_daemon({"a": sleeper(processes)}, **processes.server)
+    daemon.chat("a")
+    run = run_of(daemon, "a")
+    sleep(daemon, "a")
+    shown = httpx.get(f"{daemon.url}/api/v1/container/a", timeout=20.0).json()
+    os.kill(shown["pid"], signal.SIGKILL)
+    wait_until("its end", lambda: daemon.state("a") == "down")
+    assert daemon.chat("a").status_code == 200
+    assert run_of(daemon, "a") != run
