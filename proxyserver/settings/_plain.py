@@ -6,6 +6,7 @@ A value is what it says it is: "5" is no number, and `no` is no flag.
 import shlex
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ._errors import near
 from ._units import shown
@@ -91,3 +92,18 @@ def command(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise ValueError(f"expected a command as a list of words or a text, not {shown(value)}")
     return tuple(word(one) for one in value)
+
+
+def url(value: Any) -> str:
+    """Read the address of a server."""
+    text = text_of(value)
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not text.isascii() or any(character.isspace() for character in text):
+        raise ValueError(f"expected http://host:port or https://host, not {shown(text)}")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("the address may have a path, but no query, fragment or user")
+    return text
