@@ -14,7 +14,7 @@ from .settings import Service
 
 ADOPT_S = 5.0
 """A found run that does not answer within this time is not healthy."""
-RUNTIMES = ("docker", "process")
+RUNTIMES = ("docker", "process", "external")
 REMOVE_S = 20.0
 """How long the start of the daemon waits for one leftover to go."""
 

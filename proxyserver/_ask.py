@@ -5,6 +5,7 @@ import sys
 import h11
 import trio
 
+from proxyserver.runtime._dial import dial, socket_of
 from proxyserver.runtime._protocol import Endpoint
 
 ANSWER_MAX = 1 << 20
@@ -47,26 +48,27 @@ async def _exchange(
     body: bytes,
     headers: tuple[tuple[str, str], ...],
 ) -> tuple[int, bytes]:
-    stream = await trio.open_tcp_stream(
-        endpoint.host, endpoint.port, local_address=_LOCAL_ADDRESS.get(endpoint.host)
-    )
+    stream = await dial(endpoint, local_address=_LOCAL_ADDRESS.get(endpoint.host))
     connection = h11.Connection(h11.CLIENT)
     head = [
-        ("Host", f"{endpoint.host}:{endpoint.port}"),
+        ("Host", endpoint.authority),
         ("Connection", "close"),
         ("Content-Type", "application/json"),
         ("Content-Length", str(len(body))),
         *headers,
     ]
-    request = connection.send(h11.Request(method=method, target=path, headers=head))
+    if endpoint.authorization is not None and not headers:
+        head.append(("Authorization", endpoint.authorization))
+    target = endpoint.prefix + path
+    request = connection.send(h11.Request(method=method, target=target, headers=head))
     rest = connection.send(h11.Data(data=body)) + connection.send(h11.EndOfMessage())
     status, said = 0, bytearray()
-    async with stream:
+    with socket_of(stream):
         await stream.send_all(request + rest)
         while True:
             match connection.next_event():
                 case h11.NEED_DATA:
-                    connection.receive_data(await stream.receive_some(_READ_BYTES))
+                    connection.receive_data(bytes(await stream.receive_some(_READ_BYTES)))
                 case h11.Response(status_code=status):
                     pass
                 case h11.Data(data=data):

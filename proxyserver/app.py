@@ -23,7 +23,14 @@ from .gauges.host import HostGauge
 from .http import UpstreamConnections
 from .journal_file import JournalFile
 from .policies import policy_named
-from .runtime import DockerRuntime, ProcessRuntime, Runtime, RuntimeFault, instance_id
+from .runtime import (
+    DockerRuntime,
+    ExternalRuntime,
+    ProcessRuntime,
+    Runtime,
+    RuntimeFault,
+    instance_id,
+)
 from .settings import Settings
 from .telemetry import log_fact, log_request
 
@@ -162,6 +169,9 @@ def _runtime(name: str, settings: Settings) -> Runtime:
         return DockerRuntime(
             instance=instance, docker_host=server.docker_host, state_dir=server.state_dir
         )
+    if name == "external":
+        specs = {one: service.launch for one, service in settings.services.items()}
+        return ExternalRuntime(state_dir=server.state_dir, specs=specs)
     return ProcessRuntime(instance=instance, state_dir=server.state_dir)
 
 

@@ -15,7 +15,16 @@ import trio
 
 from proxycore import RunId
 from proxycore.events import Cause
-from proxyserver.runtime._protocol import Call, Endpoint, LaunchSpec, Probe, Runtime, RuntimeFault
+from proxyserver.runtime._dial import dial, socket_of
+from proxyserver.runtime._protocol import (
+    Call,
+    Endpoint,
+    ExternalSpec,
+    LaunchSpec,
+    Probe,
+    Runtime,
+    RuntimeFault,
+)
 
 POLL_LEAST_S = 0.005
 POLL_MOST_S = 0.02
@@ -25,6 +34,10 @@ on average.  At most 20 ms, so that with all that follows up to the first byte o
 stays within 15 ms (`python -m benchmarks main`); a probe costs the machine about 1 ms."""
 PROBE_S = 1.0
 """An answer to a probe of a starting server takes a millisecond, or does not come at all."""
+ELSEWHERE_POLL_S = (0.1, 2.0)
+"""A server elsewhere is asked less often: it may be somebody else's."""
+ELSEWHERE_PROBE_S = 5.0
+"""Far away, a handshake takes a second."""
 ALIVE_EVERY_S = 1.0
 LIVE_FAILURES = 3
 _READ_BYTES = 4096
@@ -51,6 +64,9 @@ async def wait_ready(
     `alive` at most once in `ALIVE_EVERY_S`, and one that matches `ready_line` asks for a probe
     at once.
     """
+    probe_s = PROBE_S
+    if isinstance(launch.what, ExternalSpec):
+        probe_s, poll_s = ELSEWHERE_PROBE_S, ELSEWHERE_POLL_S
     ready_line = re.compile(launch.ready_line) if launch.ready_line is not None else None
     hurry = trio.Event()
 
@@ -84,7 +100,7 @@ async def wait_ready(
         nursery.start_soon(follow_if_possible)
         paced_from_at = trio.current_time()
         while True:
-            if await _says_yes(launch.ready, endpoint, PROBE_S) and await is_ours():
+            if await _says_yes(launch.ready, endpoint, probe_s) and await is_ours():
                 break
             with trio.move_on_after(pause_s(trio.current_time() - paced_from_at, *poll_s)):
                 await hurry.wait()
@@ -148,22 +164,21 @@ async def _says_yes(probe: Probe, endpoint: Endpoint, timeout_s: float) -> bool:
 
 async def _status(path: str, endpoint: Endpoint, method: str = "GET") -> int | None:
     """Ask, and return the status of the answer; None when the server hangs up instead."""
-    stream = await trio.open_tcp_stream(
-        endpoint.host, endpoint.port, local_address=_LOCAL_ADDRESS.get(endpoint.host)
-    )
+    stream = await dial(endpoint, local_address=_LOCAL_ADDRESS.get(endpoint.host))
     # h11 bounds what it keeps of an unfinished head (16 KiB).
     connection = h11.Connection(h11.CLIENT)
-    host = f"{endpoint.host}:{endpoint.port}"
-    headers = [("Host", host), ("Connection", "close")]
+    headers = [("Host", endpoint.authority), ("Connection", "close")]
+    if endpoint.authorization is not None:
+        headers.append(("Authorization", endpoint.authorization))
     if method != "GET":
         headers.append(("Content-Length", "0"))
-    request = h11.Request(method=method, target=path, headers=headers)
-    async with stream:
+    request = h11.Request(method=method, target=endpoint.prefix + path, headers=headers)
+    with socket_of(stream):
         await stream.send_all(connection.send(request) + connection.send(h11.EndOfMessage()))
         while True:
             match connection.next_event():
                 case h11.NEED_DATA:
-                    connection.receive_data(await stream.receive_some(_READ_BYTES))
+                    connection.receive_data(bytes(await stream.receive_some(_READ_BYTES)))
                 case h11.Response(status_code=status):
                     return status
                 case h11.InformationalResponse():

@@ -47,6 +47,8 @@ ExtraHosts: TypeAlias = Annotated[tuple[tuple[str, str], ...], "hosts"]
 """A mapping or a list of name:address, as in compose."""
 EnvironmentFiles: TypeAlias = Annotated[Mapping[str, str], "environment files"]
 """One path or a list of them; what the files say, the later ones winning."""
+Url: TypeAlias = Annotated[str, "url"]
+"""`http://` or `https://`, a host, perhaps a port and a path."""
 Processors: TypeAlias = Annotated[float, "processors"]
 """How many processors; a number, or a text with one, as in compose."""
 Texts: TypeAlias = Annotated[tuple[str, ...], "texts"]

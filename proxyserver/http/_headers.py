@@ -41,6 +41,9 @@ _OURS = frozenset(
 """Written anew for the upstream; a client cannot have them dropped by naming them in Connection."""
 
 
+_KEYS = frozenset({b"authorization", b"x-api-key", b"api-key"})
+
+
 def values(headers: Iterable[Header], name: bytes) -> list[bytes]:
     """Return all values of a header; `name` in lower case."""
     return [value for found, value in headers if found.lower() == name]
@@ -85,13 +88,19 @@ class Hop:
     prefix: bytes
     """What was cut off the path, for servers that write links."""
     request_id: bytes
+    authorization: bytes = b""
+    """What the upstream wants to see; then what the client showed to us is not for it."""
 
 
 def to_upstream(headers: Headers, hop: Hop, frame: Header | None) -> list[Header]:
     """Return the headers of the request that goes upstream, in the client's order and case."""
     dropped = HOP_BY_HOP | _OURS | connection_options(headers)
+    if hop.authorization:
+        dropped |= _KEYS
     sent = [(b"Host", hop.host)]
     sent += [(name, value) for name, value in headers if name.lower() not in dropped]
+    if hop.authorization:
+        sent.append((b"Authorization", hop.authorization))
     if frame is not None:
         sent.append(frame)
     # A proxy in front of us (on this machine: we listen on loopback only) knows better than we

@@ -186,7 +186,9 @@ def _request(
         scheme=exchange.scope["scheme"].encode(),
         prefix=prefix,
         request_id=exchange.request_id.encode(),
+        authorization=connections.authorization,
     )
+    path = connections.prefix + path
     return h11.Request(
         method=exchange.method,
         target=path + b"?" + query if query else path,

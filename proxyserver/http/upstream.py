@@ -6,7 +6,7 @@ from typing import TypeAlias
 import h11
 import trio
 
-from proxyserver.runtime import Endpoint
+from proxyserver.runtime import Endpoint, Stream, dial, socket_of
 
 CONNECT_S = 5.0
 """A ready server on this machine accepts within milliseconds, or its backlog is full."""
@@ -36,11 +36,12 @@ class UpstreamFault(Exception):
 class UpstreamConnection:
     """One connection, for one request at a time."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: Stream) -> None:
         self.used = False
         """It has carried a request before this one: it may be dead without our knowing."""
         self.released_at = 0.0
         self._stream = stream
+        self._socket = socket_of(stream)
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_MAX)
         self._sending = False
         self._silent = True
@@ -87,7 +88,7 @@ class UpstreamConnection:
 
     async def _fill(self) -> None:
         try:
-            data = await self._stream.receive_some(RECEIVE_MAX)
+            data = bytes(await self._stream.receive_some(RECEIVE_MAX))
         except trio.BrokenResourceError as error:
             raise self._fault(f"reset the connection {self._when()}") from error
         except trio.ClosedResourceError as error:
@@ -119,23 +120,25 @@ class UpstreamConnection:
 
     def is_stale(self) -> bool:
         """Tell whether the peer has closed, or spoken out of turn; asked between requests only."""
-        if self._stream.socket.fileno() < 0:
+        if self._socket.fileno() < 0:
             return True
         poll = select.poll()
-        poll.register(self._stream.socket, select.POLLIN)
+        poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(0))
 
     def close(self) -> None:
         """Close at once; whoever waits on this connection gets an `UpstreamFault`."""
-        self._stream.socket.close()
+        self._socket.close()
 
 
 class UpstreamConnections:
     """All connections to one run."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-        self.authority = f"{host}:{endpoint.port}".encode()
+        self.authority = endpoint.authority.encode()
+        self.prefix = endpoint.prefix.encode()
+        """What the service wants before every path."""
+        self.authorization = (endpoint.authorization or "").encode()
         self._endpoint = endpoint
         # The last one used is the freshest, and the others may grow old and go.
         self._idle: list[UpstreamConnection] = []
@@ -159,11 +162,11 @@ class UpstreamConnections:
         self._active[connection] = None
         return connection
 
-    async def _connect(self) -> trio.SocketStream:
+    async def _connect(self) -> Stream:
         self._check_open()
         try:
             with trio.fail_after(CONNECT_S):
-                stream = await trio.open_tcp_stream(self._endpoint.host, self._endpoint.port)
+                stream = await dial(self._endpoint)
         except trio.TooSlowError as error:
             raise UpstreamFault(
                 f"did not accept a connection within {CONNECT_S:g} s", silent=True
@@ -173,7 +176,7 @@ class UpstreamConnections:
         try:
             self._check_open()  # What answered after it was stopped may be a stranger.
         except UpstreamFault:
-            stream.socket.close()
+            socket_of(stream).close()
             raise
         return stream
 

@@ -1,11 +1,15 @@
 """Runtimes: what starts, watches and ends runs."""
 
+from ._dial import Stream as Stream
+from ._dial import dial as dial
+from ._dial import socket_of as socket_of
 from ._exits import classify as classify
 from ._logs import no_lines as no_lines
 from ._protocol import Call as Call
 from ._protocol import ContainerSpec as ContainerSpec
 from ._protocol import Endpoint as Endpoint
 from ._protocol import ExitReport as ExitReport
+from ._protocol import ExternalSpec as ExternalSpec
 from ._protocol import FailurePattern as FailurePattern
 from ._protocol import FoundProcess as FoundProcess
 from ._protocol import Healthcheck as Healthcheck
@@ -25,4 +29,5 @@ from ._protocol import Ulimit as Ulimit
 from ._state import instance_id as instance_id
 from ._state import write_atomically as write_atomically
 from .docker import DockerRuntime as DockerRuntime
+from .external import ExternalRuntime as ExternalRuntime
 from .process import ProcessRuntime as ProcessRuntime

@@ -131,6 +131,37 @@ class ProcessSpec:
 
 
 @attrs.frozen
+class Endpoint:
+    """Where a run listens, and how it is spoken to."""
+
+    host: str
+    port: int
+    tls: bool = False
+    ca: str | None = None
+    """A file with the authorities that may vouch for it; None: those that the system trusts."""
+    prefix: str = ""
+    """What stands before every path."""
+    authorization: str | None = attrs.field(default=None, repr=False)
+    """Sent in place of what the client sent; a secret."""
+
+    @property
+    def authority(self) -> str:
+        """What stands in `Host`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.tls and self.port == 443 else f"{host}:{self.port}"
+
+
+@attrs.frozen
+class ExternalSpec:
+    """A server that runs elsewhere, or that somebody else starts."""
+
+    endpoint: Endpoint
+    start: tuple[str, ...] = ()
+    """A command that starts it and ends; none: it runs, or it does not."""
+    stop: tuple[str, ...] = ()
+
+
+@attrs.frozen
 class Probe:
     """A question by HTTP to which a healthy server knows the answer."""
 
@@ -176,7 +207,7 @@ class LaunchSpec:
     """Everything that is needed to start one service and to judge it, from its template."""
 
     service: ServiceId
-    what: ContainerSpec | ProcessSpec
+    what: ContainerSpec | ProcessSpec | ExternalSpec
     ready: Probe = Probe()
     ready_line: str | None = None
     """A regular expression: a log line that matches it makes us probe at once."""
@@ -188,14 +219,6 @@ class LaunchSpec:
     wake: Call | None = None
     fingerprint: str = ""
     """A hash of the configuration: a found run with another one is not adopted."""
-
-
-@attrs.frozen
-class Endpoint:
-    """Where a run listens."""
-
-    host: str
-    port: int
 
 
 @attrs.frozen

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import attrs
 import cattrs
@@ -13,7 +13,7 @@ from proxycore.config import LOAD_S, WAKE_S, CoreConfig, DeviceSpec, Placement, 
 from proxyserver.gauges import GaugeFault
 from proxyserver.gauges.host import ram_total
 from proxyserver.policies import UnknownPolicy, names, policy_named
-from proxyserver.runtime._protocol import ContainerSpec
+from proxyserver.runtime._protocol import ContainerSpec, ExternalSpec, ProcessSpec
 from proxyserver.templates import TEMPLATES, Draft, Template
 
 from ._claims import Claim, claim_by_estimate, doubts_of_claim, placements, residues
@@ -21,7 +21,7 @@ from ._errors import Problem, Problems, Steps, near
 from ._launch import Place, launch_spec
 from ._model import DeviceEntry, MemoryEntry, ServerEntry, ServiceEntry
 from ._models import idle_s, models_of
-from ._settings import ServerSettings, Service, Settings
+from ._settings import RuntimeName, ServerSettings, Service, Settings
 from ._shapes import name, structure
 from ._units import shown
 
@@ -35,6 +35,9 @@ Raises:
 
 _TOP = ("server", "services")
 _DOCKER_SOCKET = "unix:///var/run/docker.sock"
+_HOW = ("container", "process", "external")
+ELSEWHERE_START_S = 10.0
+"""How long a server that nobody starts is waited for: it is there, or it is not."""
 _EVERYWHERE = ("0.0.0.0", "::")
 
 
@@ -209,9 +212,10 @@ class Builder:
         draft = self.draft(template, special, at) if template else None
         where: tuple[Placement, ...] = (Placement(),)
         if devices is not None and "memory" not in wrong:
-            where = self.claim("memory" in written, entry, draft, devices, at)
-        said_how = written.keys() & {"type", "container", "process"}
-        if draft is None or not said_how or wrong & {"container", "process", "runtime"}:
+            # What runs elsewhere takes nothing here, unless somebody says so.
+            declared = "memory" in written or entry.external is not None
+            where = self.claim(declared, entry, draft, devices, at)
+        if draft is None or not written.keys() & {"type", *_HOW} or wrong & {"runtime", *_HOW}:
             return None
         runtime = self.runtime_of(entry, server, at)
         place = Place(at, self.path.absolute().parent, self.environ, self.found)
@@ -222,6 +226,15 @@ class Builder:
             return getattr(server, key) if own is None else own
 
         load_s = entry.load_s or draft.load_s or LOAD_S
+        start_s, idle = own_or_default("start_s"), own_or_default("idle_s")
+        pinned = entry.pinned
+        if isinstance(launch.what, ExternalSpec):
+            # Without a command it is there or it is not, and cannot be made to leave.
+            if not launch.what.start and entry.start_s is None:
+                start_s = ELSEWHERE_START_S
+            if not launch.what.stop:
+                pinned = True
+                idle = "never" if entry.idle_s is None else idle
         asleep: tuple[Placement, ...] = ()
         if entry.sleep is not None:
             held = entry.asleep or MemoryEntry()
@@ -235,10 +248,10 @@ class Builder:
             wake_s=entry.wake_s or min(load_s, WAKE_S),
             concurrent_max=entry.concurrency,
             priority=entry.priority,
-            pinned=entry.pinned,
-            idle_s=idle_s(own_or_default("idle_s"), load_s),
+            pinned=pinned,
+            idle_s=idle_s(idle, load_s),
             queue_max=own_or_default("queue_max"),
-            start_s=own_or_default("start_s"),
+            start_s=start_s,
             start_max_s=own_or_default("start_max_s"),
             drain_s=own_or_default("drain_s"),
             drain_cuts=own_or_default("drain_cuts"),
@@ -267,12 +280,13 @@ class Builder:
         return claim.placements
 
     def type_of(self, written: Mapping[str, Any], at: Steps) -> str:
-        if "container" in written and "process" in written:
-            both = "give a `container` or a `process`, not both"
-            self.found.add((*at, "process"), both, at_key=True)
+        how = [key for key in _HOW if key in written]
+        for other in how[1:]:
+            both = f"give a `{how[0]}` or a `{other}`, not both"
+            self.found.add((*at, other), both, at_key=True)
         type_ = written.get("type")
         if type_ is None:
-            if "container" not in written and "process" not in written:
+            if not how:
                 self.found.add(at, "needs a `type`, a `container` or a `process`", at_key=True)
             return "custom"
         if isinstance(type_, str) and type_ in TEMPLATES:
@@ -297,13 +311,15 @@ class Builder:
             {key: value for key, value in written.items() if key in special},
         )
 
-    def runtime_of(
-        self, entry: ServiceEntry, server: ServerEntry, at: Steps
-    ) -> Literal["docker", "process"]:
-        needed: Literal["docker", "process"] | None = None
+    def runtime_of(self, entry: ServiceEntry, server: ServerEntry, at: Steps) -> RuntimeName:
+        needed: RuntimeName | None = None
         if entry.container is not None or entry.process is not None:
             needed = "docker" if entry.container is not None else "process"
+        elif entry.external is not None:
+            needed = "external"
         asked = entry.runtime
+        if needed is None and asked == "external":
+            self.found.add((*at, "runtime"), "needs `external: {url: ...}`")
         if needed and asked not in (None, "auto", needed):
             self.found.add((*at, "runtime"), f"{asked} does not run what is written below")
         if needed is not None:
@@ -361,7 +377,7 @@ def _host_ports(service: Service) -> Iterator[tuple[str, int, str, Steps]]:
     at: Steps = ("services", service.spec.id)
     what = service.launch.what
     if not isinstance(what, ContainerSpec):
-        if what.port is not None:
+        if isinstance(what, ProcessSpec) and what.port is not None:
             yield _EVERYWHERE[0], what.port, "tcp", (*at, "process", "port")
         return
     for index, port in enumerate(what.ports):

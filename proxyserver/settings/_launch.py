@@ -6,22 +6,34 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 
 from proxycore import ServiceId
-from proxyserver.runtime._protocol import ContainerSpec, LaunchSpec, Mount, Probe, ProcessSpec
+from proxyserver.runtime._protocol import (
+    ContainerSpec,
+    Endpoint,
+    ExternalSpec,
+    LaunchSpec,
+    LiveProbe,
+    Mount,
+    Probe,
+    ProcessSpec,
+)
 from proxyserver.templates import Draft
 
 from ._compose_keys import translated
 from ._errors import Problems, Steps
-from ._model import ContainerEntry, ProcessEntry, ServiceEntry
+from ._model import ContainerEntry, ExternalEntry, ProcessEntry, ServiceEntry
 from ._plain import host_path
+from ._settings import RuntimeName
 
 _TRANSLATED = frozenset(
     "environment env_file volumes mem_limit deploy cpus healthcheck labels".split()
 )
+_FIELD = re.compile(r"[!-~]+(?: [!-~]+)*")
 _REQUEST_TARGET = re.compile(r"/[!-~]*")
 
 
@@ -29,17 +41,24 @@ def launch_spec(
     service: ServiceId,
     entry: ServiceEntry,
     draft: Draft,
-    runtime: Literal["docker", "process"],
+    runtime: RuntimeName,
     place: "Place",
 ) -> LaunchSpec:
     """Make the launch of a service; what is missing or wrong goes to `place.found`."""
     draft = _named(draft, service, entry.aliases)
-    what: ContainerSpec | ProcessSpec
-    if runtime == "docker":
+    what: ContainerSpec | ProcessSpec | ExternalSpec
+    ready, live = entry.ready or draft.ready, draft.live
+    if entry.external is not None:
+        what = _external(entry.external, place)
+        if entry.external.health is not None:
+            ready = entry.ready or Probe(entry.external.health)
+            live = LiveProbe(entry.external.health)
+            _check_probe(live, (*place.at, "external", "health"), place.found)
+    elif runtime == "docker":
         what = _container(entry.container or ContainerEntry(), draft.container, place)
     else:
         what = _process(entry.process or ProcessEntry(), draft.process, place)
-    live = draft.live if entry.live is None else entry.live or None
+    live = live if entry.live is None else entry.live or None
     for key, probe in (("ready", entry.ready), ("live", live)):
         _check_probe(probe, (*place.at, key), place.found)
     for key, call in (("sleep", entry.sleep), ("wake", entry.wake)):
@@ -51,7 +70,7 @@ def launch_spec(
     return LaunchSpec(
         service=service,
         what=what,
-        ready=entry.ready or draft.ready,
+        ready=ready,
         ready_line=draft.ready_line if entry.ready_line is None else entry.ready_line,
         live=live,
         failures=draft.failures,
@@ -118,6 +137,28 @@ def _container(entry: ContainerEntry, draft: ContainerSpec | None, place: Place)
     return result
 
 
+def _external(entry: ExternalEntry, place: Place) -> ExternalSpec:
+    parts = urlsplit(entry.url)
+    tls = parts.scheme == "https"
+    endpoint = Endpoint(
+        host=parts.hostname or "",
+        port=parts.port or (443 if tls else 80),
+        tls=tls,
+        ca=entry.ca,
+        prefix=parts.path.rstrip("/"),
+        authorization=entry.authorization,
+    )
+    at = (*place.at, "external")
+    if entry.authorization is not None and not _FIELD.fullmatch(entry.authorization):
+        place.found.add((*at, "authorization"), "expected visible ASCII characters and spaces")
+    commands = {"start": entry.start or (), "stop": entry.stop or ()}
+    search = place.environ.get("PATH")
+    for key, words in commands.items():
+        if words:
+            commands[key] = (_program(words[0], search, place, (*at, key)), *words[1:])
+    return ExternalSpec(endpoint, commands["start"], commands["stop"])
+
+
 def _process(entry: ProcessEntry, draft: ProcessSpec | None, place: Place) -> ProcessSpec:
     draft = draft or ProcessSpec(command=())
     environment = _environment(draft.environment, entry.environment)
@@ -177,7 +218,7 @@ def _check_probe(probe: Probe | None, at: Steps, found: Problems) -> None:
         found.add((*at, "status"), "expected an HTTP status from 200 to 599")
 
 
-def _fingerprint(what: ContainerSpec | ProcessSpec) -> str:
+def _fingerprint(what: ContainerSpec | ProcessSpec | ExternalSpec) -> str:
     """Hash all that would make a running one differ; waits, claims and priorities do not."""
     said: dict[str, Any] = attrs.asdict(what)
     text = json.dumps([type(what).__name__, said], sort_keys=True)

@@ -17,6 +17,7 @@ from proxyserver.shapes import (
     Count,
     Environment,
     EnvironmentFiles,
+    ExistingFile,
     ExtraHosts,
     Gpus,
     HostPath,
@@ -32,6 +33,7 @@ from proxyserver.shapes import (
     Seconds,
     Size,
     Texts,
+    Url,
     Word,
 )
 
@@ -195,6 +197,16 @@ class ProcessEntry:
 
 
 @attrs.frozen
+class ExternalEntry:
+    url: Url
+    health: Word | None = None
+    start: Command | None = None
+    stop: Command | None = None
+    authorization: Word | None = None
+    ca: ExistingFile | None = None
+
+
+@attrs.frozen
 class ModelEntry:
     """A model that the server loads and unloads; what is left out is as the server has it."""
 
@@ -215,9 +227,10 @@ class ServiceEntry:
     """What every service may have; the options of its type stand beside these keys."""
 
     type: str | None = None
-    runtime: RuntimeChoice | None = None
+    runtime: Literal["auto", "docker", "process", "external"] | None = None
     container: ContainerEntry | None = None
     process: ProcessEntry | None = None
+    external: ExternalEntry | None = None
     memory: MemoryEntry = MemoryEntry()
     load_s: Seconds | None = None
     aliases: tuple[Alias, ...] = ()

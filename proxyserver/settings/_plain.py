@@ -6,6 +6,7 @@ A value is what it says it is: "5" is no number, and `no` is no flag.
 import shlex
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ._errors import near
 from ._units import shown
@@ -98,3 +99,18 @@ def share(value: Any) -> float:
     if not 0 < part <= 1:
         raise ValueError(f"expected a number above 0 and up to 1, not {shown(value)}")
     return part
+
+
+def url(value: Any) -> str:
+    """Read the address of a server."""
+    text = text_of(value)
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not text.isascii() or any(character.isspace() for character in text):
+        raise ValueError(f"expected http://host:port or https://host, not {shown(text)}")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("the address may have a path, but no query, fragment or user")
+    return text

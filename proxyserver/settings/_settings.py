@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -12,6 +12,8 @@ from proxyserver.runtime._protocol import LaunchSpec
 from proxyserver.templates import ModelServer
 
 from ._errors import Marks, Problem, Steps
+
+RuntimeName: TypeAlias = Literal["docker", "process", "external"]
 
 
 @attrs.frozen(kw_only=True)
@@ -43,7 +45,7 @@ class Service:
     spec: ServiceSpec
     launch: LaunchSpec
     type: str
-    runtime: Literal["docker", "process"]
+    runtime: RuntimeName
     wait_s: float
     models: ModelServer | None = None
     """How the models of this server, or of the server of this model, are loaded."""

@@ -33,6 +33,7 @@ from ._plain import (
     one_of,
     share,
     text_of,
+    url,
     whole,
     word,
 )
@@ -169,6 +170,7 @@ def make_converter(base: Path, environ: Mapping[str, str]) -> cattrs.Converter:
     read(shapes.ExtraHosts, _compose.hosts)
     read(shapes.Gpus, _compose.gpus)
     read(shapes.Processors, _compose.processors)
+    read(shapes.Url, url)
     read(shapes.Texts, _compose.texts)
     read(shapes.Pairs, _compose.named_texts)
     read(shapes.Probing, _compose.probing)

@@ -58,6 +58,12 @@ def changed(spec: LaunchSpec, **changes: Any) -> LaunchSpec:
     return attrs.evolve(spec, what=attrs.evolve(spec.what, **changes))
 
 
+def environment_of(bench: DockerBench) -> tuple[tuple[str, str], ...]:
+    what = bench.spec().what
+    assert isinstance(what, ContainerSpec)
+    return what.environment
+
+
 def inspect(client: docker.DockerClient, bench: DockerBench) -> dict[str, Any]:
     """Return what the engine says about the one container of the bench."""
     labels: dict[str, str | list[str] | bool] = {
@@ -185,7 +191,7 @@ async def test_host_network(bench: DockerBench) -> None:
     """Without a network of its own a container listens where it wants, if nobody else does."""
     port = free_port()
     spec = changed(bench.spec(), network_mode="host", port=port)
-    environment = (*bench.spec().what.environment, ("PORT", str(port)))
+    environment = (*environment_of(bench), ("PORT", str(port)))
     spec = changed(spec, environment=environment)
     endpoint = await start(bench, spec)
     assert endpoint.port == port
@@ -272,7 +278,7 @@ async def test_published_port_taken(bench: DockerBench) -> None:
 
 async def test_out_of_memory(bench: DockerBench) -> None:
     """At its memory limit the kernel kills a container, and the engine says so."""
-    environment = (*bench.spec().what.environment, ("HOG_MIB", "200"), ("LOAD_MODE", "refuse"))
+    environment = (*environment_of(bench), ("HOG_MIB", "200"), ("LOAD_MODE", "refuse"))
     spec = changed(bench.spec(), environment=environment, memory_limit=64 << 20)
     await bench.runtime.start(spec, FIRST, PLACEMENT)
     with trio.fail_after(PATIENCE_S):

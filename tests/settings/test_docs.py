@@ -27,6 +27,7 @@ TABLES = [
     (CONFIGURATION, "### container", _model.ContainerEntry),
     (CONFIGURATION, "### healthcheck", _model.HealthcheckEntry),
     (CONFIGURATION, "### process", _model.ProcessEntry),
+    (CONFIGURATION, "### external", _model.ExternalEntry),
     (CONFIGURATION, "### ready", Probe),
     (CONFIGURATION, "### live", LiveProbe),
     *(

@@ -1,0 +1,303 @@
+"""The external runtime: servers that run elsewhere, or that somebody else starts.
+
+Commands may start and stop them.  Whether one lives cannot be waited for, only asked: readiness
+and liveness probes do that, and here a run lives until it is ended.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import attrs
+import trio
+
+from proxycore import Cause, DeviceId, Placement, RunId, ServiceId
+
+from ._dial import dial, socket_of
+from ._logs import bound_file, follow_file, read_tail
+from ._protocol import (
+    LOG_TAIL_LINES,
+    Endpoint,
+    ExitReport,
+    ExternalSpec,
+    FoundProcess,
+    LaunchSpec,
+    Progress,
+    RunFacts,
+    RuntimeFault,
+)
+from ._state import file_name, write_atomically
+
+LOG_BYTES_MAX = 1 << 20
+CONNECT_S = 5.0
+STOP_COMMAND_S = 60.0
+"""How long the command that stops a server may take when nobody says otherwise."""
+
+
+@attrs.frozen
+class _Record:
+    """What the state file says about one run; how to stop it too, if it is configured no more."""
+
+    service: ServiceId
+    run: RunId
+    fingerprint: str
+    placement: Placement
+    started_at: float
+    stop: tuple[str, ...]
+    host: str
+    port: int
+
+    def to_json(self) -> bytes:
+        return json.dumps(attrs.asdict(self), indent=1).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "_Record":
+        values: dict[str, Any] = json.loads(text)
+        amounts = values.pop("placement")["amounts"]
+        placement = Placement.of((DeviceId(device), amount) for device, amount in amounts)
+        return cls(placement=placement, stop=tuple(values.pop("stop")), **values)
+
+
+class ExternalRuntime:
+    """Knows servers by their address.  See `Runtime` for the contract.
+
+    Args:
+        state_dir: where it keeps what outlives the daemon.
+        specs: what the configuration says now: a run that is found is reached as that says.
+    """
+
+    name = "external"
+
+    def __init__(self, *, state_dir: Path, specs: Mapping[ServiceId, LaunchSpec]) -> None:
+        self._folder = state_dir / "external"
+        self._specs = specs
+        self._ended: dict[tuple[ServiceId, RunId], trio.Event] = {}
+
+    async def check(self) -> str:
+        await trio.lowlevel.checkpoint()
+        return "servers that run elsewhere"
+
+    async def watch(self, changed: Callable[[bool, str], None]) -> None:
+        """Tell once that all is well: each server is asked by its own probes."""
+        changed(True, await self.check())
+        await trio.sleep_forever()
+
+    async def start(self, spec: LaunchSpec, run: RunId, placement: Placement) -> Endpoint:
+        what = spec.what
+        if not isinstance(what, ExternalSpec):
+            raise _fault("wrong_runtime", f"{spec.service} does not run elsewhere")
+        record = _Record(
+            spec.service, run, spec.fingerprint, placement, time.time(), what.stop,
+            what.endpoint.host, what.endpoint.port,
+        )  # fmt: skip
+        try:
+            # Before the command: whoever finds it half done can stop what it started.
+            write_atomically(self._state_file(spec.service, run), record.to_json())
+            self._remove_old_logs(spec.service)
+        except OSError as error:
+            message = f"cannot keep state in {self._folder}: {error.strerror}"
+            raise _fault("state_dir", message, heals=True) from error
+        try:
+            if what.start:
+                await self._command(what.start, spec.service, run, "start_command")
+            else:
+                await _reach(what.endpoint)
+        except RuntimeFault:
+            self._remove_state(spec.service, run)
+            raise
+        await trio.lowlevel.checkpoint()
+        return what.endpoint
+
+    async def owns(self, service: ServiceId, run: RunId, endpoint: Endpoint) -> bool:
+        await trio.lowlevel.checkpoint()
+        record = self._read(service, run)
+        return record is not None and (record.host, record.port) == (endpoint.host, endpoint.port)
+
+    async def stop(self, service: ServiceId, run: RunId, grace_s: float) -> None:
+        await self._end(service, run, max(grace_s, STOP_COMMAND_S))
+
+    async def kill(self, service: ServiceId, run: RunId) -> None:
+        """Stop it as politely as `stop`: there is no other way to it."""
+        await self._end(service, run, STOP_COMMAND_S)
+
+    async def _end(self, service: ServiceId, run: RunId, within_s: float) -> None:
+        await trio.lowlevel.checkpoint()
+        record = self._read(service, run)
+        if record is None:
+            return
+        if record.stop:
+            with trio.move_on_after(within_s) as scope:
+                await self._command(record.stop, service, run, "stop_command")
+            if scope.cancelled_caught:
+                message = f"{record.stop[0]!r} did not stop it within {within_s:g} s"
+                raise _fault("stop_command", message, heals=True)
+        self._remove_state(service, run)
+        self._event(service, run).set()
+
+    async def wait_gone(self, spec: LaunchSpec, run: RunId) -> ExitReport:
+        """Wait until it was ended by us: an end by itself is for the liveness probe to see."""
+        await trio.lowlevel.checkpoint()
+        if self._read(spec.service, run) is not None:
+            await self._event(spec.service, run).wait()
+        tail = await trio.to_thread.run_sync(
+            read_tail, self._log_file(spec.service, run), LOG_TAIL_LINES
+        )
+        return ExitReport(Cause("stopped", "stopped because it was asked to"), None, False, tail)
+
+    async def forget(self, service: ServiceId, run: RunId) -> None:
+        await trio.lowlevel.checkpoint()
+        self._ended.pop((service, run), None)
+        self._remove_state(service, run)
+
+    async def found(self) -> Sequence[FoundProcess]:
+        await trio.lowlevel.checkpoint()
+        found = []
+        for record in self._records():
+            spec = self._specs.get(record.service)
+            same = spec is not None and spec.fingerprint == record.fingerprint
+            endpoint = None
+            if same and spec is not None and isinstance(spec.what, ExternalSpec):
+                endpoint = spec.what.endpoint
+            found.append(
+                FoundProcess(
+                    service=record.service,
+                    run=record.run,
+                    fingerprint=record.fingerprint,
+                    placement=record.placement,
+                    alive=True,
+                    endpoint=endpoint,
+                    started_at=record.started_at,
+                )
+            )
+        return found
+
+    async def facts(self, service: ServiceId, run: RunId) -> RunFacts | None:
+        await trio.lowlevel.checkpoint()
+        record = self._read(service, run)
+        if record is None:
+            return None
+        address = f"{record.host}:{record.port}"
+        return RunFacts(address, None, None, (address,), record.started_at, None)
+
+    async def whose(self, pids: Collection[int]) -> Mapping[int, RunId]:
+        """Tell nothing: what runs elsewhere is a stranger's here, or is not here at all."""
+        await trio.lowlevel.checkpoint()
+        return {}
+
+    def log_lines(
+        self, service: ServiceId, run: RunId, *, tail: int, follow: bool
+    ) -> AsyncIterator[str]:
+        """Yield what the commands said; the server's own log is where it runs."""
+        return follow_file(
+            self._log_file(service, run),
+            tail=tail,
+            follow=follow,
+            ended=lambda: self._read(service, run) is None,
+        )
+
+    async def pull(self, image: str, progress: Progress) -> None:
+        await trio.lowlevel.checkpoint()
+        raise _fault("wrong_runtime", f"{image}: what runs elsewhere has no images to pull")
+
+    async def _command(
+        self, words: tuple[str, ...], service: ServiceId, run: RunId, kind: str
+    ) -> None:
+        """Run a command to its end, its output going to the log.
+
+        Raises:
+            RuntimeFault: it cannot be run, or failed.
+        """
+        with self._log(service, run) as log:
+            try:
+                done = await trio.run_process(
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    check=False,
+                    start_new_session=True,
+                    deliver_cancel=_end_group,
+                )
+            except OSError as error:
+                message = f"cannot run {words[0]!r}: {error.strerror}"
+                raise _fault("binary_missing", message) from error
+        if done.returncode:
+            tail = await trio.to_thread.run_sync(read_tail, self._log_file(service, run), 1)
+            said = f": {tail[0]}" if tail else ""
+            message = f"{' '.join(words)!r} ended with {done.returncode}{said}"
+            raise _fault(kind, message, heals=True)
+
+    @contextlib.contextmanager
+    def _log(self, service: ServiceId, run: RunId) -> Iterator[IO[bytes]]:
+        path = self._log_file(service, run)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            log = path.open("ab")
+            bound_file(path, LOG_BYTES_MAX)
+        except OSError as error:
+            message = f"cannot write a log to {path.parent}: {error.strerror}"
+            raise _fault("state_dir", message, heals=True) from error
+        with log:
+            yield log
+
+    def _event(self, service: ServiceId, run: RunId) -> trio.Event:
+        return self._ended.setdefault((service, run), trio.Event())
+
+    def _records(self) -> Iterator[_Record]:
+        for state_file in sorted(self._folder.glob("*.json")):
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+                yield _Record.from_json(state_file.read_bytes())
+
+    def _read(self, service: ServiceId, run: RunId) -> _Record | None:
+        try:
+            return _Record.from_json(self._state_file(service, run).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def _state_file(self, service: ServiceId, run: RunId) -> Path:
+        return self._folder / f"{file_name(service)}.{run}.json"
+
+    def _log_file(self, service: ServiceId, run: RunId) -> Path:
+        return self._folder / f"{file_name(service)}.{run}.log"
+
+    def _remove_state(self, service: ServiceId, run: RunId) -> None:
+        with contextlib.suppress(OSError):
+            self._state_file(service, run).unlink(missing_ok=True)
+
+    def _remove_old_logs(self, service: ServiceId) -> None:
+        """Leave the log of the last run: it tells why this one is needed."""
+        logs = self._folder.glob(f"{file_name(service)}.*.log")
+        for log_file in sorted(logs, key=lambda path: path.stat().st_mtime)[:-1]:
+            log_file.unlink()
+
+
+async def _reach(endpoint: Endpoint) -> None:
+    """Knock at a server that nobody starts: who is not there now says more than a time-out.
+
+    Raises:
+        RuntimeFault: nobody is there, or it is not who it should be.
+    """
+    try:
+        with trio.fail_after(CONNECT_S):
+            stream = await dial(endpoint)
+    except (OSError, trio.TooSlowError) as error:
+        why = str(error) or f"no answer within {CONNECT_S:g} s"
+        message = f"{endpoint.authority} cannot be reached: {why}"
+        raise _fault("server_unreachable", message, heals=True) from error
+    socket_of(stream).close()
+
+
+async def _end_group(process: trio.Process) -> None:
+    """End a command that takes too long, with all that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _fault(kind: str, message: str, *, heals: bool = False) -> RuntimeFault:
+    return RuntimeFault(Cause(kind, message, heals=heals))
