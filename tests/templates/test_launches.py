@@ -152,7 +152,9 @@ def launched(folder: Folder, case: Case, runtime: str) -> ContainerSpec | Proces
     environ = {"HOME": "/home/tester", "PATH": str(folder.path / "bin")}
     written = f"type: {case.type}, runtime: {runtime}, {case.options}"
     (service,) = folder.load(f"services: {{a: {{{written}}}}}", environ).services.values()
-    return service.launch.what
+    what = service.launch.what
+    assert isinstance(what, ContainerSpec | ProcessSpec)
+    return what
 
 
 def ids(case: Case) -> str:
