@@ -15,6 +15,8 @@ Count: TypeAlias = Annotated[int, "count"]
 """A whole number of at least 1."""
 Natural: TypeAlias = Annotated[int, "natural"]
 """A whole number of at least 0."""
+Share: TypeAlias = Annotated[float, "share"]
+"""A part of a whole: more than 0, at most 1."""
 Port: TypeAlias = Annotated[int, "port"]
 PortOrAny: TypeAlias = Annotated[int, "port or any"]
 """A port; 0 is any free one."""
@@ -29,6 +31,13 @@ HostPath: TypeAlias = Annotated[str, "path"]
 """A path on this machine, made absolute; it starts at the folder of the configuration."""
 ExistingFile: TypeAlias = Annotated[str, "file"]
 """A `HostPath` of a file that is there."""
+ExistingFolder: TypeAlias = Annotated[str, "folder"]
+"""A `HostPath` of a folder that is there."""
+Model: TypeAlias = Annotated[str, "model"]
+"""A name at the model hub (`Qwen/Qwen3-8B`), or a path that is there (`./models/mine`), made
+absolute: so what starts with a slash is a path."""
+Models: TypeAlias = Annotated[tuple[str, ...], "models"]
+"""One `Model`, or a list of at least one."""
 LoopbackHost: TypeAlias = Annotated[str, "loopback"]
 Command: TypeAlias = Annotated[tuple[str, ...], "command"]
 """A list of words, or one string that is split as a shell does."""

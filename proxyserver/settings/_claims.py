@@ -1,6 +1,7 @@
 """From `memory:` to the placements that would do, with the claims that cannot be met refused."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import attrs
 
@@ -84,6 +85,8 @@ def claim_by_estimate(draft: Draft, devices: Mapping[DeviceId, DeviceSpec]) -> C
             (Placement(),), (f"none is declared, and nothing is claimed: {said}",) if said else ()
         )
     gpus = [spec for device, spec in devices.items() if device != RAM]
+    if need.share:
+        return _claim_by_share(need, gpus, min(need.ram, devices[RAM].usable), draft.doubts)
     # What nothing here can give is cut down: llama.cpp may fit itself into less, and if not, its
     # own failure says so better than a service that can never start.
     vram = min(need.vram, max((spec.usable for spec in gpus), default=0))
@@ -100,6 +103,26 @@ def claim_by_estimate(draft: Draft, devices: Mapping[DeviceId, DeviceSpec]) -> C
     return Claim(tuple(Placement.of([*amounts, (RAM, ram)]) for amounts in where), tuple(remarks))
 
 
+def _claim_by_share(
+    need: Need, gpus: Sequence[DeviceSpec], ram: int, doubts: Sequence[str]
+) -> Claim:
+    """Claim a part of as many GPUs as the server takes at once."""
+    taken = [(spec.id, min(int(need.share * spec.capacity), spec.usable)) for spec in gpus]
+    where = [[*chosen, (RAM, ram)] for chosen in combinations(taken, need.gpus)]
+    if not where:
+        said = f"it takes {need.gpus} GPUs at once, and there are {len(gpus)}"
+        return Claim((Placement(),), (f"none is declared, and nothing is claimed: {said}",))
+    of_what = "a GPU" if need.gpus == 1 else f"each of {need.gpus} GPUs"
+    told = f" ({'; '.join(doubts)})" if doubts else ""
+    remarks = [f"none is declared; claims {need.share:.0%} of {of_what}{told}"]
+    remarks += [
+        f"it takes {need.share:.0%} of {spec.id}, which leaves less than its headroom"
+        for spec in gpus
+        if need.share * spec.capacity > spec.usable
+    ]
+    return Claim(tuple(Placement.of(amounts) for amounts in where), tuple(remarks))
+
+
 def doubts_of_claim(
     memory: MemoryEntry, draft: Draft, devices: Mapping[DeviceId, DeviceSpec]
 ) -> tuple[str, ...]:
@@ -108,13 +131,16 @@ def doubts_of_claim(
     if need is None:
         return ()
     kind, declared = "ram", memory.ram or 0
-    if need.vram:
+    certain, needed = need.certain, in_gib(need.vram or need.ram)
+    if need.share:
+        least = min(spec.capacity for device, spec in devices.items() if device != RAM)
+        certain, needed = int(need.share * least) * need.gpus, f"{need.share:.0%} of its GPU"
+    if need.vram or need.share:
         kind = "vram"
         vram = memory.vram
         declared = (vram.total or sum(vram.by_device.values())) if vram is not None else 0
-    if declared >= need.certain * MUCH_TOO_SMALL:
+    if declared >= certain * MUCH_TOO_SMALL:
         return ()
-    needed = in_gib(need.vram or need.ram)
     return (f"claims {in_gib(declared)} of {kind}, but it will take about {needed} by estimate",)
 
 

@@ -45,6 +45,7 @@ def launch_spec(
     place: "Place",
 ) -> LaunchSpec:
     """Make the launch of a service; what is missing or wrong goes to `place.found`."""
+    draft = _named(draft, service, entry.aliases)
     what: ContainerSpec | ProcessSpec | ExternalSpec
     ready, live = entry.ready or draft.ready, draft.live
     if entry.external is not None:
@@ -87,6 +88,28 @@ class Place:
     base: Path
     environ: Mapping[str, str]
     found: Problems
+
+
+def _named(draft: Draft, service: ServiceId, aliases: Iterable[str]) -> Draft:
+    """Say in the commands of a draft what the service is called."""
+
+    def words(command: tuple[str, ...] | None) -> tuple[str, ...]:
+        return tuple(
+            name
+            for word in command or ()
+            for name in (
+                (service, *aliases)
+                if word == "${NAMES}"
+                else (word.replace("${SERVICE}", service),)
+            )
+        )
+
+    container, process = draft.container, draft.process
+    if container is not None and container.command is not None:
+        container = attrs.evolve(container, command=words(container.command))
+    if process is not None:
+        process = attrs.evolve(process, command=words(process.command))
+    return attrs.evolve(draft, container=container, process=process)
 
 
 def _container(entry: ContainerEntry, draft: ContainerSpec | None, place: Place) -> ContainerSpec:
@@ -149,7 +172,7 @@ def _process(entry: ProcessEntry, draft: ProcessSpec | None, place: Place) -> Pr
     else:
         search = dict(environment).get("PATH", place.environ.get("PATH"))
         command = (_program(command[0], search, place, at), *command[1:])
-    working_dir = entry.working_dir or str(place.base)
+    working_dir = entry.working_dir or draft.working_dir or str(place.base)
     if not Path(working_dir).is_dir():
         place.found.add((*place.at, "process", "working_dir"), f"no such folder: {working_dir}")
     port = draft.port if entry.port is None else entry.port

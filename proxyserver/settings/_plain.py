@@ -94,6 +94,13 @@ def command(value: Any) -> tuple[str, ...]:
     return tuple(word(one) for one in value)
 
 
+def share(value: Any) -> float:
+    part = number(value)
+    if not 0 < part <= 1:
+        raise ValueError(f"expected a number above 0 and up to 1, not {shown(value)}")
+    return part
+
+
 def url(value: Any) -> str:
     """Read the address of a server."""
     text = text_of(value)

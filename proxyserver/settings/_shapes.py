@@ -21,6 +21,7 @@ from proxyserver.runtime._protocol import Mount, PortBinding, Ulimit
 from . import _compose, _units
 from ._compose_keys import WHY_NOT
 from ._errors import Problems, Steps, near
+from ._files import existing_file, existing_folder, model, models
 from ._model import ContainerEntry, DeviceEntry, HealthcheckEntry, VramClaim
 from ._plain import (
     a_list,
@@ -30,6 +31,7 @@ from ._plain import (
     mapping,
     number,
     one_of,
+    share,
     text_of,
     url,
     whole,
@@ -155,6 +157,7 @@ def make_converter(base: Path, environ: Mapping[str, str]) -> cattrs.Converter:
     read(shapes.Seconds, _units.seconds)
     read(shapes.Count, lambda value: whole(value, 1, None))
     read(shapes.Natural, lambda value: whole(value, 0, None))
+    read(shapes.Share, share)
     read(shapes.Port, lambda value: whole(value, 1, 65535))
     read(shapes.PortOrAny, lambda value: whole(value, 0, 65535))
     read(shapes.Name, name)
@@ -173,7 +176,10 @@ def make_converter(base: Path, environ: Mapping[str, str]) -> cattrs.Converter:
     read(shapes.Probing, _compose.probing)
     read(shapes.LoopbackHost, _loopback)
     read(shapes.HostPath, lambda value: str(host_path(word(value), base)))
-    read(shapes.ExistingFile, lambda value: _file(word(value), base))
+    read(shapes.ExistingFile, lambda value: existing_file(word(value), base))
+    read(shapes.ExistingFolder, lambda value: existing_folder(word(value), base))
+    read(shapes.Model, lambda value: model(word(value), base))
+    read(shapes.Models, lambda value: models(value, base))
     # Last: what is made for a class fixes the readers of its fields.
     entry_of_device = converter.get_structure_hook(DeviceEntry)
     entry_of_healthcheck = converter.get_structure_hook(HealthcheckEntry)
@@ -230,15 +236,3 @@ def _loopback(value: Any) -> str:
             " machine only: take 127.0.0.1, ::1 or localhost"
         )
     return text
-
-
-def _file(text: str, base: Path) -> str:
-    path = host_path(text, base)
-    try:
-        if path.is_file():
-            return str(path)
-    except OSError as error:
-        raise ValueError(f"cannot look at {path}: {error.strerror}") from None
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, not a file")
-    raise ValueError(f"no such file: {path}")

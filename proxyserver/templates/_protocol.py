@@ -25,6 +25,11 @@ class Need:
     ram: int
     certain: int
     """Of `vram`, or of `ram` where `vram` is 0: a claim of much less is a mistake."""
+    share: float = 0.0
+    """Of all the memory of each of its GPUs, where a server takes that whatever its model; then
+    `vram` is 0."""
+    gpus: int = 1
+    """With a `share`: how many GPUs it takes at once."""
 
 
 class ModelState(enum.Enum):
@@ -66,7 +71,11 @@ class ModelServer(Protocol):
 
 @attrs.frozen
 class Draft:
-    """What a template proposes; the user's own `container:` or `process:` keys win over it."""
+    """What a template proposes; the user's own `container:` or `process:` keys win over it.
+
+    In its commands `${SERVICE}` is the id of the service, and the word `${NAMES}` becomes that id
+    and the aliases, a word each: some servers serve none but the names that they were told.
+    """
 
     container: ContainerSpec | None
     process: ProcessSpec | None

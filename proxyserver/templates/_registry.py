@@ -4,12 +4,15 @@ from types import MappingProxyType
 
 from ._protocol import Registry, Template
 from .custom import Custom
+from .infinity import Infinity
 from .llamacpp import LlamaCpp
 from .llamacpp_router import LlamaCppRouter
+from .tabby import Tabby
+from .vllm import Vllm
 
 
 def _by_name(*templates: Template) -> Registry:
     return MappingProxyType({template.name: template for template in templates})
 
 
-TEMPLATES: Registry = _by_name(Custom(), LlamaCpp(), LlamaCppRouter())
+TEMPLATES: Registry = _by_name(Custom(), LlamaCpp(), LlamaCppRouter(), Infinity(), Tabby(), Vllm())

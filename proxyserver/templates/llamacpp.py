@@ -25,6 +25,7 @@ from proxyserver.runtime._protocol import (
 )
 from proxyserver.shapes import CacheType, Command, Count, ExistingFile, Natural, Size, Word
 
+from ._parts import DEVICES
 from ._protocol import Draft, Need
 
 IMAGE = "ghcr.io/ggml-org/llama.cpp"
@@ -37,8 +38,6 @@ DRIVER = 512 << 20
 
 _IMAGE_TAGS = {"cuda": "server-cuda", "cpu": "server", "rocm": "server-rocm"}
 _IMAGE_TAGS |= {"vulkan": "server-vulkan"}
-# The engine's GPU requests are for NVIDIA only; the other drivers want their device files.
-_DEVICES = {"rocm": ("/dev/kfd", "/dev/dri"), "vulkan": ("/dev/dri",)}
 
 # What the estimate of memory depends on, where it would be said behind its back.
 _MEMORY_FLAGS = frozenset(
@@ -256,7 +255,7 @@ def _container(
             for source, target in files.items()
         ),
         gpus=variant == "cuda" and uses_gpu,
-        devices=_DEVICES.get(variant, ()) if uses_gpu else (),
+        devices=DEVICES.get(variant, ()) if uses_gpu else (),
         # The image's own one asks port 8080 with curl all the time; our probes do that better.
         healthcheck=False,
     )

@@ -22,8 +22,9 @@ from proxyserver.runtime._protocol import (
 )
 from proxyserver.shapes import Command, Count, HostPath, Natural, Word
 
+from ._parts import DEVICES
 from ._protocol import Draft, ModelState, ModelStatus
-from .llamacpp import _DEVICES, _IMAGE_TAGS, FAILURES, IMAGE, PORT
+from .llamacpp import _IMAGE_TAGS, FAILURES, IMAGE, PORT
 
 FOLDER = "/models"
 
@@ -70,7 +71,7 @@ class LlamaCppRouter:
                 environment=environment,
                 mounts=(Mount(options.models_dir, FOLDER, read_only=True),),
                 gpus=variant == "cuda" and uses_gpu,
-                devices=_DEVICES.get(variant, ()) if uses_gpu else (),
+                devices=DEVICES.get(variant, ()) if uses_gpu else (),
                 healthcheck=False,
             ),
             process=ProcessSpec(

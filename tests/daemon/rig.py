@@ -168,14 +168,16 @@ class Daemon:
     def state(self, name: str) -> str:
         return str(self.service(name)["state"])
 
-    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def command(
+        self, *words: str, patience_s: float = PATIENCE_S
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command of ours against this daemon."""
         return subprocess.run(
             [sys.executable, "-m", "proxyserver", *words],
             env={**os.environ, "AIPROXY_URL": self.url},
             capture_output=True,
             text=True,
-            timeout=PATIENCE_S,
+            timeout=patience_s,
             check=False,
         )
 

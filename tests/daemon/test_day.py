@@ -161,10 +161,11 @@ async def test_a_day_of_a_trace(mock_binary: Path, new_daemon: NewDaemon, tmp_pa
     assert asked == Counter(request.service for request in traffic.requests)
 
     (journal,) = (daemon.folder / "state").rglob("journal.jsonl")
-    replayed = daemon.command("replay", str(journal), "--json")
+    replayed = daemon.command("replay", str(journal), "--json", patience_s=SLOWEST_S)
     assert replayed.returncode == 0, replayed.stdout
     assert json.loads(replayed.stdout)["differences"] == []
-    simulated = daemon.command("simulate", str(journal), "--policy", "cost_rate,lru", "--json")
+    words = ("simulate", str(journal), "--policy", "cost_rate,lru", "--json")
+    simulated = daemon.command(*words, patience_s=SLOWEST_S)
     assert simulated.returncode == 0, simulated.stderr
     rows = json.loads(simulated.stdout)
     assert [row["requests"] for row in rows] == 2 * [len(traffic.requests)]

@@ -9,7 +9,7 @@ import pytest
 
 from proxyserver.gguf import Setting, estimate, read_model
 from proxyserver.runtime._protocol import ContainerSpec, LiveProbe, Mount, Probe, ProcessSpec
-from proxyserver.templates import TEMPLATES, Draft, Need
+from proxyserver.templates import Draft, Need
 from proxyserver.templates.llamacpp import FAILURES, LlamaCpp, LlamaCppOptions
 from tests.gguf.writing import dense, dense_tensors, words, write
 
@@ -317,12 +317,3 @@ def test_need_of_what_is_no_model(file: MakeFile) -> None:
     assert found.doubts == (
         f"its memory cannot be estimated: {model}: is no GGUF: it starts with {bytes(4)!r}",
     )
-
-
-def test_registry_knows_templates_by_their_names() -> None:
-    """What users write as `type` is the name of the template."""
-    assert {name: template.name for name, template in TEMPLATES.items()} == {
-        "custom": "custom",
-        "llamacpp": "llamacpp",
-        "llamacpp-router": "llamacpp-router",
-    }

@@ -1,0 +1,163 @@
+"""Templates before fakes of their servers: from three lines to an answer, and to a reason."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.daemon.rig import Daemon, wait_until
+
+NewDaemon = Callable[..., Daemon]
+ROOT = Path(__file__).parents[2]
+RUN = f'PYTHONPATH="{ROOT}" exec "{sys.executable}" -m tests.rig.backends'
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[[str], str]:
+    """Make the program of a fake, called as the real one is."""
+
+    def make(name: str) -> str:
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'#!/bin/sh\n{RUN}.{name} "$@"\n')
+        path.chmod(0o755)
+        return str(path)
+
+    return make
+
+
+def service(type: str, binary: str, **options: Any) -> dict[str, Any]:
+    return {"type": type, "runtime": "process", "binary": binary, **options}
+
+
+def test_infinity(new_daemon: NewDaemon, program: Callable[[str], str]) -> None:
+    """It is waited for while it refuses connections, and any name of ours will do."""
+    binary = program("infinity")
+    options = {"model": "BAAI/bge-small-en-v1.5", "aliases": ["text-embedding-3-small"]}
+    slow = {"process": {"environment": {"FAKE_LOAD_S": "0.5"}}}
+    daemon = new_daemon({"bge": service("infinity", binary, **options, **slow)})
+    body = {"model": "text-embedding-3-small", "input": ["a", "b"]}
+    answer = daemon.request("POST", "/v1/embeddings", json=body)
+    assert [len(one["embedding"]) for one in answer.json()["data"]] == [4, 4]
+    assert daemon.state("bge") == "ready"
+
+
+def test_several_models_of_one_infinity(
+    new_daemon: NewDaemon, program: Callable[[str], str]
+) -> None:
+    """Their names at the hub are aliases of the service, and each answers for itself."""
+    names = ["BAAI/bge-small-en-v1.5", "mixedbread-ai/mxbai-rerank-xsmall-v1"]
+    written = service("infinity", program("infinity"), model=names, aliases=names)
+    daemon = new_daemon({"both": written})
+    for name in names:
+        answer = daemon.request("POST", "/v1/embeddings", json={"model": name, "input": "x"})
+        assert (answer.status_code, answer.json()["model"]) == (200, name)
+
+
+@pytest.fixture
+def tabby_model(tmp_path: Path) -> Path:
+    """A folder like that of a model."""
+    folder = tmp_path / "models/mine"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    return folder
+
+
+def tabby(binary: str, checkout: Path, model: Path, **options: Any) -> dict[str, Any]:
+    """Return a tabbyAPI from a checkout, whose main.py the interpreter `binary` is given."""
+    (checkout / "main.py").write_text("")
+    return service("tabby", binary, model=str(model), folder=str(checkout), **options)
+
+
+@pytest.fixture
+def interpreter(tmp_path: Path) -> str:
+    """A `python3` that runs the fake when it is told to run main.py."""
+    path = tmp_path / "python3"
+    path.write_text(
+        f'#!/bin/sh\n[ "$1" = main.py ] && [ -e main.py ] || exit 9\nshift\n{RUN}.tabby "$@"\n'
+    )
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_tabby(new_daemon: NewDaemon, tmp_path: Path, interpreter: str, tabby_model: Path) -> None:
+    """It is ready when its model is loaded, and serves by any name."""
+    written = tabby(interpreter, tmp_path, tabby_model, max_seq_len=4096, cache_mode="Q8")
+    daemon = new_daemon({"chat": written})
+    assert daemon.chat("chat").json()["model"] == "mine"
+
+
+def test_tabby_without_a_model_is_not_ready(
+    new_daemon: NewDaemon, tmp_path: Path, interpreter: str, tabby_model: Path
+) -> None:
+    """Live is not ready: /health says yes, /v1/model says 503, and that one counts."""
+    written = tabby(interpreter, tmp_path, tabby_model, wait_s=60)
+    # As if nobody had told it a model; the first is loaded by hand.
+    bare = (
+        f"{interpreter} main.py --host 127.0.0.1 --port ${{PORT}} --model-dir {tabby_model.parent}"
+    )
+    written["process"] = {"command": bare, "working_dir": str(tmp_path)}
+    daemon = new_daemon({"chat": written})
+    daemon.request("POST", "/api/v1/service/chat/start?wait=false")
+
+    def log() -> str:
+        return daemon.get("/api/v1/service/chat/logs").text
+
+    wait_until("a probe", lambda: "GET /v1/model HTTP" in log())
+    [url] = re.findall(r"running on (\S+)", log())
+    assert httpx.get(f"{url}/health").status_code == 200
+    failed = httpx.post(f"{url}/v1/model/load", json={"model_name": "."})
+    assert failed.status_code == 200
+    assert "error" in json.loads(failed.text.removeprefix("data: "))
+    assert daemon.state("chat") == "starting"
+    httpx.post(f"{url}/v1/model/load", json={"model_name": "mine"})
+    wait_until("the model", lambda: daemon.state("chat") == "ready")
+
+
+def test_tabby_tells_what_is_no_model(
+    new_daemon: NewDaemon, tmp_path: Path, interpreter: str
+) -> None:
+    """A folder that is none of a model is told in words."""
+    (tmp_path / "empty").mkdir()
+    daemon = new_daemon({"chat": tabby(interpreter, tmp_path, tmp_path / "empty")})
+    answer = daemon.chat("chat")
+    assert answer.status_code == 503
+    assert "must be the folder of an EXL3 model" in answer.json()["error"]["message"]
+
+
+def test_vllm(new_daemon: NewDaemon, program: Callable[[str], str]) -> None:
+    """It answers to the id and to every alias of the service, though it refuses other names."""
+    written = service(
+        "vllm", program("vllm"), model="Qwen/Qwen3-8B", aliases=["gpt", "Qwen/Qwen3-8B"]
+    )
+    written["process"] = {"environment": {"FAKE_LOAD_S": "0.5"}}
+    daemon = new_daemon({"qwen": written})
+    for name in ("qwen", "gpt", "Qwen/Qwen3-8B"):
+        assert daemon.chat(name).json()["model"] == "qwen"
+
+
+def test_vllm_that_dies_quietly_has_failed(
+    new_daemon: NewDaemon, program: Callable[[str], str]
+) -> None:
+    """An end with exit code 0 that nobody asked for is a failure, told as one."""
+    written = service("vllm", program("vllm"), model="Qwen/Qwen3-8B")
+    written["process"] = {"environment": {"FAKE_DIES": "1"}}
+    daemon = new_daemon({"qwen": written})
+    assert daemon.chat("qwen").status_code == 200
+    wait_until("the end", lambda: daemon.state("qwen") in ("down", "backoff", "failed"))
+    assert "ended by itself with exit code 0" in daemon.log
+
+
+def test_vllm_that_does_not_fit_says_what_helps(
+    new_daemon: NewDaemon, program: Callable[[str], str]
+) -> None:
+    """The reason is found above the loudest line, and names an option of ours."""
+    daemon = new_daemon({"big": service("vllm", program("vllm"), model="fake/too-large")})
+    answer = daemon.chat("big")
+    assert answer.status_code == 503
+    assert "lower `gpu_memory_utilization`" in answer.json()["error"]["message"]

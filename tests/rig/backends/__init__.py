@@ -1,0 +1,1 @@
+"""Servers that answer as the real ones do, by what is known of them, without any model."""

@@ -1,0 +1,53 @@
+"""vLLM, modelled on the project's notes on 0.33 (its source and documents).
+
+It does not listen before its engine is ready, answers /health with an empty body, knows no model
+but those that it was told to serve, and its engine may die with exit code 0.
+"""
+
+import argparse
+from typing import Any
+
+from tests.rig.backends.serving import Answer, chat, load, serve
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="vllm")
+    commands = parser.add_subparsers(required=True)
+    start = commands.add_parser("serve")
+    start.add_argument("model")
+    start.add_argument("--host")
+    start.add_argument("--port", type=int, default=8000)
+    start.add_argument("--served-model-name", nargs="+")
+    start.add_argument("--gpu-memory-utilization", type=float, default=0.92)
+    start.add_argument("--tensor-parallel-size", type=int, default=1)
+    start.add_argument("--max-model-len", type=int)
+    told = parser.parse_args()
+    load()
+    if told.model == "fake/too-large":
+        print(
+            "ValueError: Free memory on device cuda:0 (3.2/23.6 GiB) on startup is less than"
+            " desired GPU memory utilization (0.9, 21.3 GiB).",
+            flush=True,
+        )
+        raise RuntimeError("Engine core initialization failed. See root cause above.")
+    names = told.served_model_name or [told.model]
+
+    def complete(asked: dict[str, Any]) -> Answer:
+        if asked.get("model") not in names:
+            said = f"The model `{asked.get('model')}` does not exist."
+            return 404, {"error": {"message": said, "type": "NotFoundError", "code": 404}}
+        return chat(names[0])
+
+    serve(
+        told.host or "0.0.0.0",
+        told.port,
+        {
+            ("GET", "/health"): lambda _: (200, None),
+            ("GET", "/v1/models"): lambda _: (200, {"data": [{"id": name} for name in names]}),
+            ("POST", "/v1/chat/completions"): complete,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

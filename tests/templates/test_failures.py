@@ -1,0 +1,72 @@
+"""Each kind of server is understood when it fails: lines as they write them."""
+
+import importlib
+
+import pytest
+
+from proxyserver.runtime._exits import explain
+from proxyserver.runtime._protocol import FailurePattern
+from proxyserver.templates import TEMPLATES
+from proxyserver.templates.infinity import FAILURES as INFINITY
+from proxyserver.templates.tabby import FAILURES as TABBY
+from proxyserver.templates.vllm import FAILURES as VLLM
+
+LINES = [
+    # infinity 0.0.78 itself, run without torch and with a flag that it does not know.
+    (INFINITY, "ImportError: torch.nn is not available. install via `pip install ",
+     "engine_missing"),
+    (INFINITY, "│ No such option: --bogus Did you mean --host?", "bad_flag"),
+    (INFINITY, "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB.",
+     "gpu_oom"),
+    (INFINITY, "OSError: x/y is not a local folder and is not a valid model identifier",
+     "model_missing"),
+    # By tabbyAPI's source of August 2026, and exllamav3's.
+    (TABBY, "ValueError: Failed to load config.json from /app/models/x", "model_missing"),
+    (TABBY, "Port 5000 is currently in use. Switching to 5001.", "port_in_use"),
+    (TABBY, "Ports 5000 and 5001 are in use by different services.", "port_in_use"),
+    (TABBY, "ValueError: Models quantized with 'exl2' require the exllamav2 backend",
+     "unsupported"),
+    (TABBY, "RuntimeError: Insufficient VRAM in split for model and cache",
+     "gpu_oom"),
+    (TABBY, "ERROR: Inference dependencies for TabbyAPI are not installed.",
+     "bad_install"),
+    # By the project's notes on vLLM 0.33.
+    (VLLM, ("ValueError: Free memory on device cuda:0 (3.2/23.6 GiB) on startup is less than"
+            " desired GPU memory utilization (0.9, 21.3 GiB)."), "vllm_precheck"),
+    (VLLM, "ValueError: No available memory for the cache blocks.", "vllm_no_kv"),
+    (VLLM, "the estimated maximum model length is 4096.", "vllm_kv_small"),
+    (VLLM, "OSError: You are trying to access a gated repo.", "hf_auth"),
+    (VLLM, "ValueError: Model architectures ['X'] are not supported for now.",
+     "unsupported"),
+    (VLLM, "vllm: error: unrecognized arguments: --bogus", "bad_flag"),
+    (VLLM, "RuntimeError: Engine core initialization failed. See root cause above.",
+     "engine_dead"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("patterns", "line", "kind"), LINES, ids=lambda value: str(value)[:40])
+def test_lines_are_understood(patterns: tuple[FailurePattern, ...], line: str, kind: str) -> None:
+    """A line of the log is told apart, with what would help."""
+    cause = explain([line], patterns)
+    assert cause is not None
+    assert cause.kind == kind
+    assert len(cause.message) > len(line)
+
+
+def test_the_reason_wins_over_the_loudest_line() -> None:
+    """The last line of vLLM says nothing, and the reason stands above it."""
+    log = [
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.00 GiB.",
+        "RuntimeError: Engine core initialization failed. See root cause above.",
+    ]
+    cause = explain(log, VLLM)
+    assert cause is not None
+    assert (cause.kind, cause.out_of_memory) == ("gpu_oom", True)
+    assert "gpu_memory_utilization" in cause.message
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_advice_is_given(name: str) -> None:
+    """No pattern without what would help."""
+    module = importlib.import_module(f"proxyserver.templates.{name.replace('-', '_')}")
+    assert [one for one in getattr(module, "FAILURES", ()) if not one.advice] == []

@@ -1,0 +1,63 @@
+"""Each template has a page that is true: an example that works, and how it was verified."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from proxycore import DeviceId
+from proxycore.config import GIB
+from proxyserver.templates import TEMPLATES
+from tests.settings.writing import Folder
+
+DOCS = Path(__file__).parents[2] / "docs/reference"
+NAMES = [name for name in TEMPLATES if name != "custom"]
+
+
+def page(name: str) -> str:
+    return (DOCS / f"templates/{name}.md").read_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_example_works(name: str, tmp_path: Path) -> None:
+    """The first configuration of the page is accepted, with the models in place."""
+    example = re.findall(r"((?:^    .*\n)+)", page(name), re.M)[0]
+    assert f"type: {name}\n" in example
+    for path in re.findall(r"\./(\S+)", example):
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch() if file.suffix else file.mkdir()
+    gpus = {DeviceId("gpu0"): 24 * GIB}
+    folder = Folder(tmp_path, find_gpus=lambda: gpus)
+    text = "server: {runtime: docker, ram: 64GiB}\n" + re.sub(r"^    ", "", example, flags=re.M)
+    services = folder.load(text).services.values()
+    assert services
+    assert {service.type for service in services} == {name}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_says_how_it_was_verified(name: str) -> None:
+    """A reader knows what was seen with a real server, and what was only read of."""
+    assert "## Verified" in page(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_listed(name: str) -> None:
+    """Whoever looks for the types of services finds it."""
+    assert f"(templates/{name}.md)" in (DOCS / "configuration.md").read_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_failures_are_told(name: str) -> None:
+    """Each kind of failure that it knows stands on its page."""
+    module = importlib.import_module(f"proxyserver.templates.{name.replace('-', '_')}")
+    kinds = {failure.kind for failure in getattr(module, "FAILURES", ())}
+    # The router is the same program.
+    told = page(name) + page("llamacpp") if name == "llamacpp-router" else page(name)
+    assert {kind for kind in kinds if f"`{kind}`" not in told} == set()
+
+
+def test_registry_knows_templates_by_their_names() -> None:
+    """What users write as `type` is the name of the template."""
+    assert [template.name for template in TEMPLATES.values()] == list(TEMPLATES)
