@@ -18,6 +18,7 @@ from ._compose_command import import_compose
 from ._console import is_rich
 from ._daemon_commands import explain, logs, restart, sleep, start, status, stop
 from ._lab_commands import replay, simulate
+from ._plugins_command import plugins
 from .shapes import CacheType
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ app = App(
 config_app = App(name="config", help="Look at the configuration.")
 app.command(config_app)
 config_app.command(import_compose)
-for command in (status, start, stop, sleep, restart, logs, explain, simulate, replay):
+for command in (status, start, stop, sleep, restart, logs, explain, simulate, replay, plugins):
     app.command(command)
 
 

@@ -17,7 +17,7 @@ from proxyserver.settings._model import ContainerEntry
 from proxyserver.settings._shapes import make_converter, structure
 from proxyserver.settings._yaml import parse
 
-from ._images import Known, known, llamacpp, value_of
+from ._images import Known, known, llamacpp, value_of, vllm
 from ._values import References, host_name, ports_of, volumes_of
 from ._write import configuration
 
@@ -162,19 +162,22 @@ class _Conversion:
             self.tell(at, f"has no image: {container['image']} is what compose calls what it built")
         words = _words(said.get("command"))
         self.port(said, words, kind, container, at)
-        options = None
-        if isinstance(image, str) and "entrypoint" not in container:
-            options = llamacpp(image, words, dict(_folders(container.get("volumes", ()))))
         head: dict[str, Any] = {}
-        if options is not None:
-            head = {"type": "llamacpp", **options}
-            self.tell((*at, "command"), "is said by the options of `type: llamacpp` now")
-            del container["command"], container["port"]
-        elif "ready" not in service and kind is not None:
+        if isinstance(image, str) and "entrypoint" not in container:
+            folders = dict(_folders(container.get("volumes", ())))
+            for type_, options_of in (("llamacpp", llamacpp), ("vllm", vllm)):
+                if (options := options_of(image, words, folders)) is not None:
+                    head = {"type": type_, **options}
+                    self.tell((*at, "command"), f"is said by the options of `type: {type_}` now")
+                    container.pop("command", None)
+                    container.pop("port", None)
+        if not head and "ready" not in service and kind is not None:
             service["ready"] = {"path": kind.ready}
+        if head.get("type") == "vllm" and not words[0].startswith("-"):
+            words = ["--model", *words]  # It may stand first, without a flag.
         if aliases := list(self.aliases(words, kind, at)):
             service["aliases"] = aliases
-        if options is None and container.get("gpus"):
+        if not head and container.get("gpus"):
             claim = "write `memory: {vram: 8GiB}` with what it takes beside `container`"
             self.tell(at, f"claims no memory of a GPU yet, so that nobody makes room: {claim}")
         return {**head, "container": container, **service}

@@ -69,6 +69,24 @@ _LLAMA_FLAGS: Mapping[str, str] = {
 }
 _SWITCHES = {"--embedding": "embedding", "--embeddings": "embedding"}
 _SWITCHES |= {"--rerank": "rerank", "--reranking": "rerank"}
+_VLLM = re.compile(r"(?:docker\.io/)?vllm/vllm-openai(?::.*)?")
+_VLLM_FLAGS: Mapping[str, str] = {
+    "--model": "model",
+    "--max-model-len": "max_model_len",
+    "--gpu-memory-utilization": "gpu_memory_utilization",
+    "--dtype": "dtype",
+    "-q": "quantization",
+    "--quantization": "quantization",
+    "--kv-cache-dtype": "kv_cache_dtype",
+    "-tp": "tensor_parallel_size",
+    "--tensor-parallel-size": "tensor_parallel_size",
+    "--max-num-seqs": "max_num_seqs",
+    "--max-num-batched-tokens": "max_num_batched_tokens",
+    "--tool-call-parser": "tool_call_parser",
+    "--reasoning-parser": "reasoning_parser",
+}
+_VLLM_SWITCHES = {"--enforce-eager": "enforce_eager", "--trust-remote-code": "trust_remote_code"}
+_NAMES = ("--served-model-name",)
 _TOLD = frozenset({"--host", "--port"})
 """The template says these itself."""
 _FILES = ("model", "mmproj")
@@ -106,7 +124,7 @@ def llamacpp(image: str, words: list[str], folders: Mapping[str, str]) -> dict[s
         return None
     options: dict[str, Any] = {"variant": variant}
     rest: list[str] = []
-    pending = [part for word in words for part in _parted(word)]
+    pending = [part for word in words for part in _parted(word, _LLAMA_FLAGS)]
     while pending:
         word = pending.pop(0)
         if word in _SWITCHES:
@@ -133,9 +151,51 @@ def llamacpp(image: str, words: list[str], folders: Mapping[str, str]) -> dict[s
     return options
 
 
-def _parted(word: str) -> list[str]:
+def vllm(image: str, words: list[str], folders: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return vLLM's command as options of the type `vllm`; None: they do not say it.
+
+    What is served by what name is said by the service's own names then.
+    """
+    if not _VLLM.fullmatch(image):
+        return None
+    options: dict[str, Any] = {}
+    rest: list[str] = []
+    pending = [part for word in words for part in _parted(word, _VLLM_FLAGS)]
+    if pending and not _is_flag(pending[0]):
+        options["model"] = pending.pop(0)
+    while pending:
+        word = pending.pop(0)
+        value = pending[0] if pending and not _is_flag(pending[0]) else None
+        if word in _VLLM_SWITCHES and value is None:
+            options[_VLLM_SWITCHES[word]] = True
+        elif word in (*_TOLD, "--served-model-name") and value is not None:
+            pending.pop(0)
+            if pending and not _is_flag(pending[0]):
+                return None  # Several names; only the whole command says that.
+        elif word in _VLLM_FLAGS and value is not None:
+            options[_VLLM_FLAGS[word]] = _amount(pending.pop(0))
+        else:
+            rest.append(word)
+    if "tool_call_parser" in options and "--enable-auto-tool-choice" in rest:
+        rest.remove("--enable-auto-tool-choice")  # The template says so.
+    model = options.get("model")
+    if not isinstance(model, str) or "${env:" in model:
+        return None
+    if model.startswith(("/", ".")):
+        model = _on_host(model, folders)
+        if model is None:
+            return None
+    options = {"model": model, **{key: one for key, one in options.items() if key != "model"}}
+    return options | ({"args": rest} if rest else {})
+
+
+def _amount(text: str) -> Any:
+    return float(text) if re.fullmatch(r"\d?\.\d+", text) else _typed(text)
+
+
+def _parted(word: str, flags: Mapping[str, str]) -> list[str]:
     name, separator, value = word.partition("=")
-    return [name, value] if separator and name in _LLAMA_FLAGS else [word]
+    return [name, value] if separator and name in (*flags, *_TOLD, *_NAMES) else [word]
 
 
 def _is_flag(word: str) -> bool:

@@ -14,7 +14,7 @@ from proxyserver.gauges import GaugeFault
 from proxyserver.gauges.host import ram_total
 from proxyserver.policies import UnknownPolicy, names, policy_named
 from proxyserver.runtime._protocol import ContainerSpec, ExternalSpec, ProcessSpec
-from proxyserver.templates import TEMPLATES, Draft, Template
+from proxyserver.templates import Draft, Template, Templates, WatchedTemplate, find_templates
 
 from ._claims import Claim, claim_by_estimate, doubts_of_claim, placements, residues
 from ._errors import Problem, Problems, Steps, near
@@ -52,8 +52,12 @@ class Builder:
     find_gpus: FindGpus
     gpus_missing: str = attrs.field(default="`server.devices` names none", init=False)
     """Why there is no GPU, if there is none."""
+    templates: Templates = attrs.field(init=False)
     entries: dict[ServiceId, ServiceEntry] = attrs.field(factory=dict, init=False)
     remarks: list[Problem] = attrs.field(factory=list, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.templates = find_templates([field.name for field in attrs.fields(ServiceEntry)])
 
     def build(self, data: Any) -> Settings:
         """Build everything that can be built, then complain or return it.
@@ -205,7 +209,7 @@ class Builder:
             self.found.add(at, "expected a mapping with a `type`, a `container` or a `process`")
             return None
         type_ = self.type_of(written, at)
-        template = TEMPLATES.get(type_)
+        template = self.templates.usable.get(type_)
         common, special = self.sorted_keys(written, template, at)
         entry, wrong = self.entry(common, ServiceEntry, at)
         self.entries[service_id] = entry
@@ -289,10 +293,14 @@ class Builder:
             if not how:
                 self.found.add(at, "needs a `type`, a `container` or a `process`", at_key=True)
             return "custom"
-        if isinstance(type_, str) and type_ in TEMPLATES:
+        there = self.templates.usable
+        if isinstance(type_, str) and type_ in there:
             return type_
-        hint = near(type_, TEMPLATES) if isinstance(type_, str) else ""
-        known = ", ".join(TEMPLATES)
+        if isinstance(type_, str) and type_ in self.templates.broken:
+            self.found.add((*at, "type"), f"cannot be used: {self.templates.broken[type_]}")
+            return ""
+        hint = near(type_, there) if isinstance(type_, str) else ""
+        known = ", ".join(there)
         self.found.add((*at, "type"), f"unknown type {type_!r} (there are {known}){hint}")
         return ""
 
@@ -332,7 +340,13 @@ class Builder:
         return "docker" if there else "process"
 
     def draft(self, template: Template, written: Mapping[str, Any], at: Steps) -> Draft | None:
-        options = structure(self.converter, written, template.options, at, self.found)
+        try:
+            options = structure(self.converter, written, template.options, at, self.found)
+        except Exception as error:
+            if not isinstance(template, WatchedTemplate):
+                raise  # our own mistake
+            self.found.add(at, f"the options of this type cannot be read: {error!r}", at_key=True)
+            return None
         if options is None:
             return None
         try:

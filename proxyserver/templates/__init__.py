@@ -1,5 +1,11 @@
 """Templates: what is needed to start one kind of inference server, from a few typed options."""
 
+from ._plugins import GROUP as GROUP
+from ._plugins import BrokenTemplate as BrokenTemplate
+from ._plugins import Templates as Templates
+from ._plugins import WatchedTemplate as WatchedTemplate
+from ._plugins import find_templates as find_templates
+from ._plugins import load_template as load_template
 from ._protocol import Draft as Draft
 from ._protocol import ModelServer as ModelServer
 from ._protocol import ModelState as ModelState

@@ -97,9 +97,13 @@ class Draft:
 class Template(Protocol):
     """One kind of inference server."""
 
-    name: str
-    options: type[Any]
-    """An attrs class: the keys that a service of this type may have, with their defaults."""
+    @property
+    def name(self) -> str:
+        """What users write as `type`."""
+
+    @property
+    def options(self) -> type[Any]:
+        """An attrs class: the keys that a service of this type may have, with their defaults."""
 
     def draft(self, options: Any) -> Draft:
         """Make a proposal from the options.

@@ -100,14 +100,59 @@ def test_llamacpp(folder: Folder) -> None:
 def test_vllm(folder: Folder) -> None:
     """References to the environment are ours, and the model's name is an alias."""
     service, container = one(folder, file_of("vllm"), "vllm")
-    assert service.spec.aliases == ("Qwen/Qwen3-8B",)
+    assert (service.type, service.spec.aliases) == ("vllm", ("Qwen/Qwen3-8B",))
     assert (container.port, container.ipc, container.runtime) == (8000, "host", "nvidia")
-    assert dict(container.environment) == {"HUGGING_FACE_HUB_TOKEN": "secret"}
+    assert dict(container.environment)["HUGGING_FACE_HUB_TOKEN"] == "secret"
+    assert container.command is not None
+    assert (container.command[0], "8192" in container.command) == ("Qwen/Qwen3-8B", True)
+    assert [mount.target for mount in container.mounts].count("/root/.cache/huggingface") == 1
     assert Ulimit("stack", 67108864, 67108864) in container.ulimits
     assert service.launch.ready == Probe("/health")
     without = {key: value for key, value in ENVIRON_OF_THEIRS.items() if key != "HF_TOKEN"}
     text = GPUS + converted(folder, file_of("vllm")).text
     assert any("HF_TOKEN is not set" in said for said in folder.problems(text, without))
+
+
+@pytest.mark.parametrize(
+    ("command", "ours"),
+    [
+        (
+            "org/m --dtype=half -tp 2 --enforce-eager --foo bar --port 8000",
+            {
+                "type": "vllm",
+                "model": "org/m",
+                "dtype": "half",
+                "tensor_parallel_size": 2,
+                "enforce_eager": True,
+                "args": ["--foo", "bar"],
+                "aliases": ["org/m"],
+            },
+        ),
+        (
+            "--model /models/x --served-model-name n --gpu-memory-utilization 0.5",
+            {
+                "type": "vllm",
+                "model": "./models/x",
+                "gpu_memory_utilization": 0.5,
+                "aliases": ["n"],
+            },
+        ),
+        (
+            "--model org/m --served-model-name=n",
+            {"type": "vllm", "model": "org/m", "aliases": ["n"]},
+        ),
+        ("--model /elsewhere/x", {"ready": {"path": "/health"}}),
+        ("--model org/m --served-model-name n m", {"ready": {"path": "/health"}, "aliases": ["n"]}),
+        ("--model ${MODEL}", {"ready": {"path": "/health"}}),
+    ],
+)
+def test_vllm_commands(folder: Folder, command: str, ours: dict[str, Any]) -> None:
+    """What the type has options for becomes options; what it cannot say stays a command."""
+    keys = f"image: vllm/vllm-openai, volumes: ['./models:/models'], command: '{command}'"
+    text = f"services: {{a: {{{keys}}}}}"
+    service = yaml.safe_load(converted(folder, text).text)["services"]["a"]
+    assert ("command" in service.pop("container")) is ("type" not in ours)
+    assert service == ours
 
 
 def test_tei(folder: Folder) -> None:

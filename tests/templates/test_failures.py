@@ -1,7 +1,5 @@
 """Each kind of server is understood when it fails: lines as they write them."""
 
-import importlib
-
 import pytest
 
 from proxyserver.runtime._exits import explain
@@ -10,6 +8,7 @@ from proxyserver.templates import TEMPLATES
 from proxyserver.templates.infinity import FAILURES as INFINITY
 from proxyserver.templates.tabby import FAILURES as TABBY
 from proxyserver.templates.vllm import FAILURES as VLLM
+from tests.templates.known import failures_of
 
 LINES = [
     # infinity 0.0.78 itself, run without torch and with a flag that it does not know.
@@ -68,5 +67,4 @@ def test_the_reason_wins_over_the_loudest_line() -> None:
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_advice_is_given(name: str) -> None:
     """No pattern without what would help."""
-    module = importlib.import_module(f"proxyserver.templates.{name.replace('-', '_')}")
-    assert [one for one in getattr(module, "FAILURES", ()) if not one.advice] == []
+    assert [one for one in failures_of(name) if not one.advice] == []

@@ -1,6 +1,5 @@
 """Each template has a page that is true: an example that works, and how it was verified."""
 
-import importlib
 import re
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from proxycore import DeviceId
 from proxycore.config import GIB
 from proxyserver.templates import TEMPLATES
 from tests.settings.writing import Folder
+from tests.templates.known import failures_of
 
 DOCS = Path(__file__).parents[2] / "docs/reference"
 NAMES = [name for name in TEMPLATES if name != "custom"]
@@ -51,8 +51,7 @@ def test_it_is_listed(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_its_failures_are_told(name: str) -> None:
     """Each kind of failure that it knows stands on its page."""
-    module = importlib.import_module(f"proxyserver.templates.{name.replace('-', '_')}")
-    kinds = {failure.kind for failure in getattr(module, "FAILURES", ())}
+    kinds = {failure.kind for failure in failures_of(name)}
     # The router is the same program.
     told = page(name) + page("llamacpp") if name == "llamacpp-router" else page(name)
     assert {kind for kind in kinds if f"`{kind}`" not in told} == set()
