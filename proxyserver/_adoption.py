@@ -11,6 +11,7 @@ from proxycore import DeviceId
 from ._run import Judge
 from .runtime import FoundProcess, Runtime, RuntimeFault, write_atomically
 from .settings import Service
+from .sleepers import Sleepers
 
 ADOPT_S = 5.0
 """A found run that does not answer within this time is not healthy."""
@@ -25,16 +26,31 @@ async def is_good(
     runtime: Runtime,
     judge: Judge,
     devices: Container[DeviceId],
+    sleepers: Sleepers,
 ) -> bool:
-    """Tell whether a found run is unchanged, on devices that are still known, and answers."""
+    """Tell whether a found run is unchanged, on devices that are still known, and answers.
+
+    Args:
+        service: what it would be a run of.
+        found: what was found.
+        runtime: where.
+        judge: who says whether it answers.
+        devices: those that are known now.
+        sleepers: knows whether it sleeps, and so need not answer.
+    """
+    asleep = sleepers.is_asleep(found.run)
     if (
         not found.alive
         or found.endpoint is None
-        or service.launch.wake is not None  # Whether it sleeps cannot be told from outside.
+        or service.models is not None  # Which models it holds, and for whom, nobody knows.
+        or asleep is None
+        or (asleep and not service.spec.asleep)
         or service.launch.fingerprint != found.fingerprint
         or not all(device in devices for device in found.placement.devices)
     ):
         return False
+    if asleep:
+        return True
     with trio.move_on_after(ADOPT_S):
         await judge.wait_ready(
             service.launch, found.run, found.endpoint, runtime, alive=lambda: None

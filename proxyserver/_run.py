@@ -10,6 +10,7 @@ from loguru import logger
 from proxycore import (
     Cause,
     Event,
+    FoundRun,
     Placement,
     RunAlive,
     RunId,
@@ -29,6 +30,7 @@ from .runtime import (
     RuntimeUnreachable,
 )
 from .settings import Service
+from .sleepers import Sleepers
 
 REPORT_S = 10.0
 """How long the exit report of a run that is gone may take (the engine reads its log)."""
@@ -77,6 +79,7 @@ class Run(Generic[C]):
     runtime: Runtime
     _connect: Callable[[Endpoint], C]
     _judge: Judge
+    _sleepers: Sleepers = attrs.field(factory=lambda: Sleepers(None))
     connections: C | None = None
     """Set before the run can be ready."""
     report: ExitReport | None = None
@@ -86,7 +89,6 @@ class Run(Generic[C]):
     _endpoint: Endpoint | None = None
     _adopted: bool = False
     _asleep: bool = False
-    """It sleeps, or was last asked to."""
     _turned: trio.Event = attrs.field(factory=trio.Event)
     """Set when it shall sleep or wake."""
     _probing: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -107,16 +109,24 @@ class Run(Generic[C]):
         Raises:
             RuntimeFault: it cannot be done now.
         """
+        self._sleepers.forget(self.id)
         await self.runtime.forget(self.service.spec.id, self.id)
 
+    @property
+    def found(self) -> FoundRun:
+        """What the core is told of a run that was adopted."""
+        return FoundRun(self.service.spec.id, self.id, self.placement, self._asleep)
+
     def adopt(self, endpoint: Endpoint) -> None:
-        """Be a run that lives already, and is ready."""
+        """Be a run that lives already, and is ready, or sleeps."""
         self._adopted = True
+        self._asleep = self._sleepers.is_asleep(self.id) is True
         self._be_at(endpoint)
 
     def turn(self, *, asleep: bool) -> None:
         """Let `live` put the run to sleep, or wake it; it is ready, and done with the last turn."""
         self._asleep = asleep
+        self._sleepers.turning(self.id)
         self._turned.set()
         self._probing.cancel()
 
@@ -209,8 +219,10 @@ class Run(Generic[C]):
             kind = "sleep_failed" if self._asleep else "wake_failed"
             return RunStuck(service, self.id, Cause(kind, fault))
         if self._asleep:
+            self._sleepers.asleep(self.id)
             return RunSlept(service, self.id)
         await self._wait_ready(endpoint, tell)
+        self._sleepers.forget(self.id)
         return RunWoke(service, self.id)
 
     async def _await_end(self, lose: Callable[[str], None]) -> None:

@@ -32,6 +32,7 @@ from .runtime import (
     instance_id,
 )
 from .settings import Settings
+from .sleepers import Sleepers
 from .telemetry import log_fact, log_request
 
 STOP_S = 30.0
@@ -87,6 +88,7 @@ async def serve(
             policy=policy,
             decisions=decisions,
             measure=measure,
+            sleepers=Sleepers(server.state_dir / "sleepers.json"),
         )
         gauges = _gauges(settings, runtimes, conductor)
         experience = ExperienceStore(

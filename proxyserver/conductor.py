@@ -19,11 +19,11 @@ from proxycore import (
     ExperienceFound,
     Explained,
     Fact,
-    FoundRun,
     KillRun,
     MeasureMemory,
     MemoryMeasured,
     MemoryUnknown,
+    Placement,
     Refuse,
     RequestArrived,
     RequestFinished,
@@ -54,7 +54,7 @@ from . import readiness
 from ._adoption import is_good, remove
 from ._answer import Answer
 from ._model_run import ModelRun
-from ._run import C, Judge, Run
+from ._run import UNREACHABLE_RETRY_S, C, Judge, Run
 from ._slot import RuntimeState as RuntimeState
 from ._slot import Slot as Slot
 from .decisions import Decisions
@@ -69,8 +69,7 @@ from .runtime import (
     no_lines,
 )
 from .settings import Service
-
-UNREACHABLE_RETRY_S = 1.0
+from .sleepers import Sleepers
 
 
 class Conductor(Generic[C]):
@@ -90,6 +89,7 @@ class Conductor(Generic[C]):
         decisions: where what the core decides is remembered, with why.
         measure: is told that the memory of a run that is gone is awaited; it returns at once, and
             `note` is told what was measured.
+        sleepers: remembers who sleeps; None: nobody does.
         judge: who says whether a server answers.
     """
 
@@ -105,6 +105,7 @@ class Conductor(Generic[C]):
         policy: EvictionPolicy | None = None,
         decisions: Decisions | None = None,
         measure: Callable[[], None] = lambda: None,
+        sleepers: Sleepers | None = None,
         judge: Judge = readiness,
     ) -> None:
         self._core = Core(config, now=trio.current_time(), policy=policy)
@@ -115,6 +116,7 @@ class Conductor(Generic[C]):
         self._judge = judge
         self._tell = tell
         self._measure = measure
+        self._sleepers = sleepers or Sleepers(None)
         self._journal = journal_file
         self._runs: dict[RunId, Run[C] | ModelRun[C]] = {}
         self._answers: dict[TicketId, Answer[C]] = {}
@@ -239,10 +241,9 @@ class Conductor(Generic[C]):
         """Describe the living run of a service; None: there is none, or it cannot be asked."""
         service = self._services[service].spec.host or service  # A model is part of its host.
         run = self.view().service(service).run
-        if run is None:
-            return None
         with suppress(RuntimeFault):
-            return await self._runtime_of(service).facts(service, run)
+            if run is not None:
+                return await self._runtime_of(service).facts(service, run)
         return None
 
     def log_lines(self, service: ServiceId, *, tail: int, follow: bool) -> AsyncIterator[str]:
@@ -338,8 +339,11 @@ class Conductor(Generic[C]):
         service = self._services[effect.service]
         if effect.host is not None:
             return ModelRun.inside(self._runs[effect.host], service, effect.run)
+        return self._run_of(service, effect.run, effect.placement)
+
+    def _run_of(self, service: Service, run: RunId, where: Placement) -> Run[C]:
         runtime = self._runtimes[service.runtime]
-        return Run(service, effect.run, effect.placement, runtime, self._connect, self._judge)
+        return Run(service, run, where, runtime, self._connect, self._judge, self._sleepers)
 
     def _register(self, run: Run[C] | ModelRun[C]) -> None:
         """Know the run before its task begins: the core may stop it sooner than that."""
@@ -372,6 +376,7 @@ class Conductor(Generic[C]):
         devices = {device.id for device in self._core.config.devices}
         kept: list[Run[C]] = []
         run_max = RunId(0)
+        self._sleepers.load()
         async with trio.open_nursery() as removing:
             for name, runtime in self._runtimes.items():
                 self._states[name] = RuntimeState(True, "not asked yet")
@@ -387,23 +392,21 @@ class Conductor(Generic[C]):
                     service = self._services.get(one.service)
                     if (
                         service is not None
-                        # Which models such a one holds, and for whom, nobody knows any more.
-                        and service.models is None
                         and service.runtime == name
                         and not any(run.service is service for run in kept)
                         and one.endpoint is not None
-                        and await is_good(service, one, runtime, self._judge, devices)
-                    ):
-                        run = Run(
-                            service, one.run, one.placement, runtime, self._connect, self._judge
+                        and await is_good(
+                            service, one, runtime, self._judge, devices, self._sleepers
                         )
+                    ):
+                        run = self._run_of(service, one.run, one.placement)
                         run.adopt(one.endpoint)
                         self._register(run)
                         kept.append(run)
                     else:
                         removing.start_soon(remove, runtime, one)
-        found_runs = tuple(FoundRun(run.service.spec.id, run.id, run.placement) for run in kept)
-        self._handle(RunsFound(found_runs, run_max))
+        self._sleepers.keep_only([run.id for run in kept])
+        self._handle(RunsFound(tuple(run.found for run in kept), run_max))
         for run in kept:
             nursery.start_soon(self._live, run)
 

@@ -68,3 +68,34 @@ def test_who_is_killed_asleep_starts_again(processes: Flavour, new_daemon: NewDa
     wait_until("its end", lambda: daemon.state("a") == "down")
     assert daemon.chat("a").status_code == 200
     assert run_of(daemon, "a") != run
+
+
+def test_who_sleeps_is_adopted_asleep(flavour: Flavour, new_daemon: NewDaemon) -> None:
+    """A daemon that is killed leaves sleepers asleep; the next one knows, and wakes them."""
+    daemon = new_daemon({"a": sleeper(flavour)}, **flavour.server)
+    daemon.chat("a")
+    run = run_of(daemon, "a")
+    sleep(daemon, "a")
+    daemon.kill()
+    daemon.start()
+    assert (daemon.state("a"), run_of(daemon, "a")) == ("asleep", run)
+    assert daemon.chat("a").status_code == 200
+    assert run_of(daemon, "a") == run
+    daemon.kill()
+    daemon.start()
+    assert (daemon.state("a"), run_of(daemon, "a")) == ("ready", run)
+
+
+def test_who_was_about_to_sleep_starts_afresh(processes: Flavour, new_daemon: NewDaemon) -> None:
+    """Nobody can tell whether it does, and to serve by it might hang for ever."""
+    daemon = new_daemon({"a": sleeper(processes)}, **processes.server)
+    daemon.chat("a")
+    run = run_of(daemon, "a")
+    daemon.kill()
+    (daemon.folder / "state" / "sleepers.json").write_text(f'{{"{run}": false}}')
+    daemon.start()
+    assert daemon.state("a") == "down"
+    daemon.kill()
+    (daemon.folder / "state" / "sleepers.json").write_text("neither")
+    daemon.start()
+    assert daemon.chat("a").status_code == 200
