@@ -19,7 +19,7 @@ from proxyserver.templates import Draft, Template, Templates, WatchedTemplate, f
 from ._claims import Claim, claim_by_estimate, doubts_of_claim, placements, residues
 from ._errors import Problem, Problems, Steps, near
 from ._launch import Place, launch_spec
-from ._model import DeviceEntry, MemoryEntry, ServerEntry, ServiceEntry
+from ._model import DeviceEntry, MemoryEntry, ServerEntry, ServiceEntry, VramClaim
 from ._models import idle_s, models_of
 from ._own_templates import OwnTemplates
 from ._settings import RuntimeName, ServerSettings, Service, Settings
@@ -254,8 +254,8 @@ class Builder:
                 pinned = True
                 idle = "never" if entry.idle_s is None else idle
         asleep: tuple[Placement, ...] = ()
-        if entry.sleep is not None:
-            held = entry.asleep or MemoryEntry()
+        if launch.sleep is not None:
+            held = entry.asleep or self.asleep(draft, (*at, "asleep"))
             where, asleep = residues(where, held, (*at, "asleep"), self.found)
         spec = ServiceSpec(
             service_id,
@@ -277,6 +277,16 @@ class Builder:
         )
         shown_type = type_ if own is None else own.name
         return Service(spec, launch, shown_type, runtime, own_or_default("wait_s"), draft.models)
+
+    def asleep(self, draft: Draft, at: Steps) -> MemoryEntry:
+        """Return what is held asleep where nobody says it."""
+        if draft.sleep is None:
+            return MemoryEntry()
+        if draft.asleep is None:
+            said = "is missing: what does it hold asleep? `{vram: 2GiB, ram: 16GiB}`, for instance"
+            self.found.add(at, said)
+            return MemoryEntry()
+        return MemoryEntry(vram=VramClaim(total=draft.asleep.vram), ram=draft.asleep.ram)
 
     def claim(
         self,
