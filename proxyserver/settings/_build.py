@@ -19,8 +19,9 @@ from proxyserver.templates import Draft, Template, Templates, WatchedTemplate, f
 from ._claims import Claim, claim_by_estimate, doubts_of_claim, placements, residues
 from ._errors import Problem, Problems, Steps, near
 from ._launch import Place, launch_spec
-from ._model import DeviceEntry, MemoryEntry, ServerEntry, ServiceEntry
+from ._model import DeviceEntry, MemoryEntry, ServerEntry, ServiceEntry, VramClaim
 from ._models import idle_s, models_of
+from ._own_templates import OwnTemplates
 from ._settings import RuntimeName, ServerSettings, Service, Settings
 from ._shapes import name, structure
 from ._units import shown
@@ -33,7 +34,7 @@ Raises:
     GaugeFault: none can be found, and why.
 """
 
-_TOP = ("server", "services")
+_TOP = ("server", "templates", "services")
 _DOCKER_SOCKET = "unix:///var/run/docker.sock"
 _HOW = ("container", "process", "external")
 ELSEWHERE_START_S = 10.0
@@ -53,11 +54,13 @@ class Builder:
     gpus_missing: str = attrs.field(default="`server.devices` names none", init=False)
     """Why there is no GPU, if there is none."""
     templates: Templates = attrs.field(init=False)
+    own: OwnTemplates = attrs.field(init=False)
     entries: dict[ServiceId, ServiceEntry] = attrs.field(factory=dict, init=False)
     remarks: list[Problem] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.templates = find_templates([field.name for field in attrs.fields(ServiceEntry)])
+        self.own = OwnTemplates(self.converter, self.found)
 
     def build(self, data: Any) -> Settings:
         """Build everything that can be built, then complain or return it.
@@ -72,6 +75,8 @@ class Builder:
             if key not in _TOP and not key.startswith("x-"):
                 self.found.add((key,), f"unknown key{near(key, _TOP)}", at_key=True)
         server, devices = self.devices(data.get("server"))
+        if data.get("templates") is not None:
+            self.own.read(data["templates"], self.templates.usable)
         written = data.get("services")
         if not isinstance(written, dict):
             what = "expected a mapping of services" if "services" in data else "is missing"
@@ -208,12 +213,21 @@ class Builder:
         if not isinstance(written, dict):
             self.found.add(at, "expected a mapping with a `type`, a `container` or a `process`")
             return None
+        said = written.get("type")
+        own = self.own.there.get(said) if isinstance(said, str) else None
+        if own is not None:
+            expanded = self.own.expanded(own, key, written, self.found.marks)
+            if expanded is None:
+                return None
+            written = expanded
         type_ = self.type_of(written, at)
         template = self.templates.usable.get(type_)
         common, special = self.sorted_keys(written, template, at)
         entry, wrong = self.entry(common, ServiceEntry, at)
         self.entries[service_id] = entry
         draft = self.draft(template, special, at) if template else None
+        if draft is not None and own is not None:
+            draft = attrs.evolve(draft, failures=(*own.failures, *draft.failures))
         where: tuple[Placement, ...] = (Placement(),)
         if devices is not None and "memory" not in wrong:
             # What runs elsewhere takes nothing here, unless somebody says so.
@@ -240,8 +254,8 @@ class Builder:
                 pinned = True
                 idle = "never" if entry.idle_s is None else idle
         asleep: tuple[Placement, ...] = ()
-        if entry.sleep is not None:
-            held = entry.asleep or MemoryEntry()
+        if launch.sleep is not None:
+            held = entry.asleep or self.asleep(draft, (*at, "asleep"))
             where, asleep = residues(where, held, (*at, "asleep"), self.found)
         spec = ServiceSpec(
             service_id,
@@ -261,7 +275,18 @@ class Builder:
             drain_cuts=own_or_default("drain_cuts"),
             grace_s=own_or_default("grace_s"),
         )
-        return Service(spec, launch, type_, runtime, own_or_default("wait_s"), draft.models)
+        shown_type = type_ if own is None else own.name
+        return Service(spec, launch, shown_type, runtime, own_or_default("wait_s"), draft.models)
+
+    def asleep(self, draft: Draft, at: Steps) -> MemoryEntry:
+        """Return what is held asleep where nobody says it."""
+        if draft.sleep is None:
+            return MemoryEntry()
+        if draft.asleep is None:
+            said = "is missing: what does it hold asleep? `{vram: 2GiB, ram: 16GiB}`, for instance"
+            self.found.add(at, said)
+            return MemoryEntry()
+        return MemoryEntry(vram=VramClaim(total=draft.asleep.vram), ram=draft.asleep.ram)
 
     def claim(
         self,
@@ -299,8 +324,10 @@ class Builder:
         if isinstance(type_, str) and type_ in self.templates.broken:
             self.found.add((*at, "type"), f"cannot be used: {self.templates.broken[type_]}")
             return ""
-        hint = near(type_, there) if isinstance(type_, str) else ""
-        known = ", ".join(there)
+        if isinstance(type_, str) and type_ in self.own.broken:
+            return ""  # What is wrong with it is told there.
+        known = ", ".join((*there, *self.own.there))
+        hint = near(type_, (*there, *self.own.there)) if isinstance(type_, str) else ""
         self.found.add((*at, "type"), f"unknown type {type_!r} (there are {known}){hint}")
         return ""
 

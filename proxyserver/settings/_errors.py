@@ -51,10 +51,22 @@ class Marks:
     """Where every value of one file stands, and where its key does."""
 
     file: str
-    values: Mapping[Steps, Mark] = attrs.field(factory=dict, repr=False)
-    keys: Mapping[Steps, Mark] = attrs.field(factory=dict, repr=False)
-    filled: Mapping[Steps, Mapping[str, str]] = attrs.field(factory=dict, repr=False)
+    values: dict[Steps, Mark] = attrs.field(factory=dict, repr=False)
+    keys: dict[Steps, Mark] = attrs.field(factory=dict, repr=False)
+    filled: dict[Steps, dict[str, str]] = attrs.field(factory=dict, repr=False)
     """What the environment put into a value, each with the reference that asked for it."""
+
+    def stand_in(self, target: Steps, source: Steps) -> None:
+        """Let what is derived stand where its source was written, unless it was written too."""
+        for marks in (self.values, self.keys):
+            if source in marks:
+                marks.setdefault(target, marks[source])
+        if source in self.filled:
+            self.hide(target, self.filled[source])
+
+    def hide(self, steps: Steps, filled: Mapping[str, str]) -> None:
+        """Do not tell these values of the environment where that place is spoken of."""
+        self.filled.setdefault(steps, {}).update(filled)
 
     def problem(self, steps: Steps, message: str, *, at_key: bool = False) -> Problem:
         """Make a problem with the value at `steps`, or with the key that it is missing under.
@@ -84,6 +96,9 @@ class Problems:
 
     def __bool__(self) -> bool:
         return bool(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
     def add(self, steps: Steps, message: str, *, at_key: bool = False) -> None:
         problem = self.marks.problem(steps, message, at_key=at_key)

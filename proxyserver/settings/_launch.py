@@ -61,11 +61,12 @@ def launch_spec(
     live = live if entry.live is None else entry.live or None
     for key, probe in (("ready", entry.ready), ("live", live)):
         _check_probe(probe, (*place.at, key), place.found)
-    for key, call in (("sleep", entry.sleep), ("wake", entry.wake)):
+    sleep, wake = entry.sleep or draft.sleep, entry.wake or draft.wake
+    for key, call in (("sleep", sleep), ("wake", wake)):
         if call is not None and not _REQUEST_TARGET.fullmatch(call.path):
             path = (*place.at, key, "path")
             place.found.add(path, "expected a path that starts with / and has no spaces")
-        elif call is None and (entry.sleep or entry.wake or entry.asleep):
+        elif call is None and (sleep or wake or entry.asleep):
             place.found.add((*place.at, key), "is missing: who sleeps must be woken", at_key=False)
     return LaunchSpec(
         service=service,
@@ -74,8 +75,8 @@ def launch_spec(
         ready_line=draft.ready_line if entry.ready_line is None else entry.ready_line,
         live=live,
         failures=draft.failures,
-        sleep=entry.sleep,
-        wake=entry.wake,
+        sleep=sleep,
+        wake=wake,
         fingerprint=_fingerprint(what),
     )
 

@@ -33,9 +33,10 @@ def models_of(
         if name in names[:index]:
             found.add((*at, "models", index, "name"), f"{name!r} is named twice")
     counts = []
-    if entry.models_max is not None:
+    limits = [most for most in (entry.models_max, service.models.models_max) if most is not None]
+    if limits:
         device = DeviceId(f"{service.spec.id}:models")
-        counts = [DeviceSpec(device, entry.models_max, headroom=0, unit=Unit.MODELS)]
+        counts = [DeviceSpec(device, min(limits), headroom=0, unit=Unit.MODELS)]
     models = {}
     for index, model in enumerate(entry.models):
         here = (*at, "models", index, "memory")

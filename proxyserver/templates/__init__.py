@@ -6,6 +6,7 @@ from ._plugins import Templates as Templates
 from ._plugins import WatchedTemplate as WatchedTemplate
 from ._plugins import find_templates as find_templates
 from ._plugins import load_template as load_template
+from ._protocol import Asleep as Asleep
 from ._protocol import Draft as Draft
 from ._protocol import ModelServer as ModelServer
 from ._protocol import ModelState as ModelState

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import attrs
 
 from proxyserver.runtime._protocol import (
+    Call,
     ContainerSpec,
     Endpoint,
     FailurePattern,
@@ -30,6 +31,14 @@ class Need:
     `vram` is 0."""
     gpus: int = 1
     """With a `share`: how many GPUs it takes at once."""
+
+
+@attrs.frozen
+class Asleep:
+    """The memory that a sleeping server holds, in bytes."""
+
+    vram: int
+    ram: int
 
 
 class ModelState(enum.Enum):
@@ -58,6 +67,10 @@ class ModelServer(Protocol):
 
     Every question has a deadline of its own, and raises `NoAnswer` where nothing comes of it.
     """
+
+    @property
+    def models_max(self) -> int | None:
+        """How many models it can hold at once, whatever the room; None: any number."""
 
     async def status(self, endpoint: Endpoint, model: str) -> ModelStatus:
         """Tell how a model is; this neither loads it nor keeps it awake."""
@@ -88,6 +101,11 @@ class Draft:
     need: Need | None = None
     """What it takes where there are GPUs; claimed when nobody declares anything."""
     need_without_gpu: Need | None = None
+    sleep: Call | None = None
+    """What lets it sleep; None: it cannot, or was not told to be able to."""
+    wake: Call | None = None
+    asleep: Asleep | None = None
+    """What it holds asleep; None: nobody knows, so that the user must say it."""
     models: ModelServer | None = None
     """How its models are loaded; None: it has none that could be loaded and unloaded."""
     doubts: tuple[str, ...] = ()

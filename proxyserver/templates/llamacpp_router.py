@@ -112,6 +112,7 @@ class RouterModels:
     """Asks a llama-server in router mode: `GET /models`, `POST /models/load`, `/models/unload`."""
 
     api_key: str | None = None
+    models_max: int | None = None
 
     async def status(self, endpoint: Endpoint, model: str) -> ModelStatus:
         """Tell how a model is.

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
@@ -19,6 +19,7 @@ from proxyserver.shapes import Command, Count, ExistingFolder, Word
 
 from ._parts import container, flags, torch_is_full
 from ._protocol import Draft, Need
+from ._tabby_models import TabbyModels
 from ._weights import NotKnown, cache_values, weights
 
 IMAGE = "ghcr.io/theroyallab/tabbyapi"
@@ -34,6 +35,8 @@ DRIVER = 1 << 30
 """An allowance, not measured, for PyTorch, the driver and what a prompt takes while it is read."""
 RAM = 2 << 30
 """An allowance, not measured, for its own process."""
+
+NO_DOUBTS: tuple[str, ...] = ()
 
 _TAGS = {"cuda": "latest", "cuda13": "cu13"}
 _CACHE_MODE = re.compile(r"FP16|Q[468]|[2-8],[2-8]")
@@ -88,7 +91,8 @@ FAILURES = (
 class TabbyOptions:
     """What a service of the type `tabby` may say."""
 
-    model: ExistingFolder
+    model: ExistingFolder | None = None
+    models_dir: ExistingFolder | None = None
     max_seq_len: Count | None = None
     cache_size: Count | None = None
     cache_mode: Word | None = None
@@ -119,7 +123,16 @@ class Tabby:
             ValueError: the options contradict each other.
         """
         _check(options)
-        need, doubts = _need(options)
+        if options.model is None:
+            # Told of no model, it is ready for those that it is asked for.
+            ready, models = Probe("/health", 200), TabbyModels(_parameters(options))
+            need, doubts = None, NO_DOUBTS
+            load_s = LOAD_LEAST_S
+        else:
+            # /health says yes without a model, too.
+            ready, models = Probe("/v1/model", 200), None
+            need, doubts = _need(options, Path(options.model))
+            load_s = LOAD_LEAST_S + _size(options.model) / LOAD_RATE
         return Draft(
             container=container(
                 f"{IMAGE}:{_TAGS[options.variant]}",
@@ -138,18 +151,22 @@ class Tabby:
                 (options.binary, *_arguments(options, {}, "127.0.0.1", "${PORT}")),
                 working_dir=options.folder,
             ),
-            # /health says yes without a model, too.
-            ready=Probe("/v1/model", 200),
+            ready=ready,
             ready_line=r"Uvicorn running on|Application startup complete",
             live=LiveProbe("/health", 200),
             failures=FAILURES,
-            load_s=LOAD_LEAST_S + _size(options.model) / LOAD_RATE,
+            load_s=load_s,
             need=need,
+            models=models,
             doubts=doubts,
         )
 
 
 def _check(options: TabbyOptions) -> None:
+    if (options.model is None) == (options.models_dir is None):
+        raise ValueError("give a `model`, or a `models_dir` for the `models` of the service")
+    if options.models_dir is not None and options.draft_model is not None:
+        raise ValueError("`draft_model` is for one `model`, not for all of a `models_dir`")
     if options.cache_mode is not None and not _CACHE_MODE.fullmatch(options.cache_mode):
         raise ValueError(
             f"`cache_mode` is FP16, Q8, Q6, Q4 or a pair of bits for keys and values from 2 to 8"
@@ -168,7 +185,11 @@ def _check(options: TabbyOptions) -> None:
 
 def _inside(options: TabbyOptions) -> dict[str, str]:
     """Return what folders are called in a container."""
-    names = {options.model: f"/app/models/{Path(options.model).resolve().name}"}
+    names = {}
+    if options.models_dir is not None:
+        names[options.models_dir] = "/app/models"
+    if options.model is not None:
+        names[options.model] = f"/app/models/{Path(options.model).resolve().name}"
     if options.draft_model is not None:
         draft = Path(options.draft_model).resolve().name
         names.setdefault(options.draft_model, f"/app/draft_models/{draft}")
@@ -180,11 +201,14 @@ def _arguments(options: TabbyOptions, names: dict[str, str], host: str, port: st
         named = Path(names.get(path, path))
         return str(named.parent), named.name
 
-    folder, name = place(options.model)
     yield from ("main.py", "--host", host, "--port", port)
     # Its keys would have to be known to our probes; it listens for the proxy alone.
     yield from ("--disable-auth", "true")
-    yield from ("--model-dir", folder, "--model-name", name)
+    if options.models_dir is not None:
+        yield from ("--model-dir", names.get(options.models_dir, options.models_dir))
+    if options.model is not None:
+        folder, name = place(options.model)
+        yield from ("--model-dir", folder, "--model-name", name)
     yield from flags(
         ("--max-seq-len", options.max_seq_len),
         ("--cache-size", options.cache_size),
@@ -212,12 +236,22 @@ def _size(folder: str) -> int:
         return 0
 
 
-def _need(options: TabbyOptions) -> tuple[Need | None, tuple[str, ...]]:
+def _parameters(options: TabbyOptions) -> dict[str, Any]:
+    """Return what every load of a model says; the same as the flags, which hold for one alone."""
+    keys = "max_seq_len cache_size cache_mode chunk_size max_batch_size prompt_template".split()
+    told: dict[str, Any] = {key: getattr(options, key) for key in keys}
+    told |= {key: getattr(options, key) or None for key in ("tensor_parallel", "vision")}
+    if options.gpu_split:
+        told |= {"gpu_split_auto": False, "gpu_split": list(options.gpu_split)}
+    return {key: value for key, value in told.items() if value is not None}
+
+
+def _need(options: TabbyOptions, model: Path) -> tuple[Need | None, tuple[str, ...]]:
     """Estimate the memory: weights, cache and an allowance."""
     tokens = options.cache_size or options.max_seq_len or MAX_SEQ_LEN
     try:
-        certain = weights(Path(options.model))
-        values = cache_values(Path(options.model))
+        certain = weights(model)
+        values = cache_values(model)
         if options.draft_model is not None:
             certain += weights(Path(options.draft_model))
             values += cache_values(Path(options.draft_model))

@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-from proxyserver.runtime._protocol import FailurePattern, LiveProbe, Mount, Probe, ProcessSpec
+from proxyserver.runtime._protocol import Call, FailurePattern, LiveProbe, Mount, Probe, ProcessSpec
 from proxyserver.shapes import Command, Count, ExistingFile, Model, Share, Size, Word
 
 from ._parts import (
@@ -20,7 +20,7 @@ from ._parts import (
     switch,
     torch_is_full,
 )
-from ._protocol import Draft, Need
+from ._protocol import Asleep, Draft, Need
 from ._weights import NotKnown, weights
 
 IMAGES = {
@@ -35,6 +35,10 @@ OWN_RAM = 4 << 30
 """An allowance, not measured, for its own processes."""
 ROOM = 2 << 30
 """An allowance, not measured, for what it takes of a GPU beside weights and cache."""
+SLEEP = Call("/sleep?level=1&mode=wait")
+"""Its default mode, `abort`, would kill what is in flight.  Level 2 keeps no weights: to wake takes
+three calls, and as long as a load from disk."""
+WAKE = Call("/wake_up")
 
 FAILURES = (
     FailurePattern(
@@ -98,6 +102,7 @@ class VllmOptions:
     max_num_batched_tokens: Count | None = None
     cpu_offload: Size | None = None
     enforce_eager: bool = False
+    sleep_mode: bool = False
     prefix_caching: bool | None = None
     trust_remote_code: bool = False
     runner: Literal["generate", "pooling"] | None = None
@@ -161,6 +166,9 @@ class Vllm:
             live=LiveProbe("/health", 200),
             failures=FAILURES,
             load_s=LOAD_S,
+            sleep=SLEEP if options.sleep_mode else None,
+            wake=WAKE if options.sleep_mode else None,
+            asleep=_asleep(options),
             need=need,
             need_without_gpu=without_gpu,
             doubts=doubts,
@@ -170,6 +178,8 @@ class Vllm:
 def _check(options: VllmOptions) -> None:
     if options.variant == "cpu" and options.cpu_offload is not None:
         raise ValueError("`cpu_offload` means nothing for the variant `cpu`")
+    if options.variant == "cpu" and options.sleep_mode:
+        raise ValueError("the variant `cpu` cannot sleep: leave out `sleep_mode`")
     if options.variant == "cpu" and options.tensor_parallel_size > 1:
         raise ValueError("the variant `cpu` has no GPUs for `tensor_parallel_size`")
 
@@ -181,6 +191,9 @@ def _environment(options: VllmOptions) -> Iterator[tuple[str, str]]:
     if options.variant == "cpu" and options.kv_cache_memory is not None:
         # In whole GiB, and 0 would mean its own choice.
         yield ("VLLM_CPU_KVCACHE_SPACE", str(max(options.kv_cache_memory >> 30, 1)))
+    if options.sleep_mode:
+        # Without it there are no paths to sleep and to wake.
+        yield ("VLLM_SERVER_DEV_MODE", "1")
     # It reports what it is used for, otherwise.
     yield ("DO_NOT_TRACK", "1")
 
@@ -208,6 +221,7 @@ def _arguments(
         ("--max-num-batched-tokens", options.max_num_batched_tokens),
         ("--cpu-offload-gb", offload),
         ("--enforce-eager", options.enforce_eager),
+        ("--enable-sleep-mode", options.sleep_mode),
         ("--trust-remote-code", options.trust_remote_code),
         ("--runner", options.runner),
         ("--enable-auto-tool-choice", options.tool_call_parser is not None),
@@ -217,6 +231,17 @@ def _arguments(
     )
     yield from switch("enable-prefix-caching", options.prefix_caching)
     yield from options.args
+
+
+def _asleep(options: VllmOptions) -> Asleep | None:
+    """Return what it holds asleep: at level 1 its weights, in main memory."""
+    if not options.sleep_mode or not options.model.startswith("/"):
+        return None
+    try:
+        ram = weights(Path(options.model)) + OWN_RAM
+    except (NotKnown, OSError):
+        return None
+    return Asleep(ROOM * options.tensor_parallel_size, ram)
 
 
 def _needs(options: VllmOptions) -> tuple[Need | None, Need | None, tuple[str, ...]]:

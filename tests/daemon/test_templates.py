@@ -161,3 +161,42 @@ def test_vllm_that_does_not_fit_says_what_helps(
     answer = daemon.chat("big")
     assert answer.status_code == 503
     assert "lower `gpu_memory_utilization`" in answer.json()["error"]["message"]
+
+
+def test_vllm_sleeps_and_wakes(new_daemon: NewDaemon, program: Callable[[str], str]) -> None:
+    """A sleeper would let a request hang, so it is woken before."""
+    options = {"sleep_mode": True, "asleep": {"ram": "100MiB"}, "memory": {"ram": "500MiB"}}
+    daemon = new_daemon({"qwen": service("vllm", program("vllm"), model="x/y", **options)})
+    assert daemon.chat("qwen").status_code == 200
+    assert daemon.request("POST", "/api/v1/service/qwen/sleep").status_code == 200
+    assert daemon.state("qwen") == "asleep"
+    assert daemon.chat("qwen").json()["model"] == "qwen"
+    assert daemon.service("qwen")["run"] == 1
+
+
+def test_tabby_switches_models(
+    new_daemon: NewDaemon, tmp_path: Path, interpreter: str, tabby_model: Path
+) -> None:
+    """One at a time, each answer from the model that was asked for, failures told as such."""
+    for name in ("other", "broken"):
+        (tabby_model.parent / name).mkdir()
+    (tabby_model.parent / "other/config.json").write_text("{}")
+    (tmp_path / "main.py").write_text("")
+    written = service(
+        "tabby",
+        interpreter,
+        models_dir=str(tabby_model.parent),
+        folder=str(tmp_path),
+        cache_mode="Q8",
+        models=[{"name": "mine", "aliases": ["gpt"]}, {"name": "other"}, {"name": "broken"}],
+    )
+    daemon = new_daemon({"tabby": written})
+    for asked, model in (("gpt", "mine"), ("other", "other"), ("mine", "mine")):
+        assert daemon.chat(asked).json()["model"] == model
+    assert (daemon.state("tabby/mine"), daemon.state("tabby/other")) == ("ready", "down")
+    answer = daemon.chat("broken")
+    assert answer.status_code == 503
+    assert "Failed to load config.json" in answer.json()["error"]["message"]
+    assert daemon.chat("mine").status_code == 200
+    log = daemon.get("/api/v1/service/tabby/logs").text
+    assert 'asked to load {"model_name": "mine", "cache_mode": "Q8"}' in log

@@ -19,6 +19,12 @@ from .writing import Folder
         ),
         ("model: x/y, variant: cpu, tensor_parallel_size: 2", "has no GPUs"),
         ("model: x/y, variant: cpu, cpu_offload: 1GiB", "means nothing"),
+        ("model: x/y, variant: cpu, sleep_mode: true", "cannot sleep"),
+        (
+            "model: x/y, sleep_mode: true",
+            "services.a.asleep: is missing: what does it hold asleep?",
+        ),
+        ("model: x/y, models: [{name: z}]", "loads and unloads no models"),
     ],
 )
 def test_what_is_wrong_is_told(folder: Folder, written: str, said: str) -> None:

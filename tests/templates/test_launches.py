@@ -84,6 +84,17 @@ CASES = [
         "{here}/mine:/app/models/mine:ro {here}/small:/app/draft_models/small:ro",
     ),
     Case(
+        "tabby",
+        "models_dir: ., max_seq_len: 2048",
+        "ghcr.io/theroyallab/tabbyapi:latest",
+        "main.py --host 0.0.0.0 --port 5000 --disable-auth true --model-dir /app/models"
+        " --max-seq-len 2048",
+        "python3 main.py --host 127.0.0.1 --port ${PORT} --disable-auth true --model-dir {here}"
+        " --max-seq-len 2048",
+        "",
+        "{here}:/app/models:ro",
+    ),
+    Case(
         "vllm",
         "model: Qwen/Qwen3-8B, aliases: [gpt, Qwen/Qwen3-8B]",
         "vllm/vllm-openai:latest",
@@ -99,25 +110,28 @@ CASES = [
         "model: ./mine, max_model_len: 4096, gpu_memory_utilization: 0.45, dtype: float16,"
         " quantization: awq, kv_cache_dtype: fp8, tensor_parallel_size: 2, max_num_seqs: 16,"
         " max_num_batched_tokens: 2048, cpu_offload: 1536MiB, enforce_eager: true,"
-        " prefix_caching: false, trust_remote_code: true, runner: generate,"
+        " sleep_mode: true, asleep: {ram: 8GiB}, prefix_caching: false,"
+        " trust_remote_code: true, runner: generate,"
         " tool_call_parser: hermes, reasoning_parser: qwen3, chat_template: t.jinja,"
         " hf_token: secret, api_key: key, args: --seed 1, variant: rocm",
         "vllm/vllm-openai-rocm:latest",
         "/models/mine --host 0.0.0.0 --port 8000 --served-model-name a"
         " --gpu-memory-utilization 0.45 --max-model-len 4096 --dtype float16 --quantization awq"
         " --kv-cache-dtype fp8 --tensor-parallel-size 2 --max-num-seqs 16"
-        " --max-num-batched-tokens 2048 --cpu-offload-gb 1.5 --enforce-eager --trust-remote-code"
+        " --max-num-batched-tokens 2048 --cpu-offload-gb 1.5 --enforce-eager --enable-sleep-mode"
+        " --trust-remote-code"
         " --runner generate --enable-auto-tool-choice --tool-call-parser hermes"
         " --reasoning-parser qwen3 --chat-template /models/chat_template.jinja"
         " --no-enable-prefix-caching --seed 1",
         "vllm serve {here}/mine --host 127.0.0.1 --port ${PORT} --served-model-name a"
         " --gpu-memory-utilization 0.45 --max-model-len 4096 --dtype float16 --quantization awq"
         " --kv-cache-dtype fp8 --tensor-parallel-size 2 --max-num-seqs 16"
-        " --max-num-batched-tokens 2048 --cpu-offload-gb 1.5 --enforce-eager --trust-remote-code"
+        " --max-num-batched-tokens 2048 --cpu-offload-gb 1.5 --enforce-eager --enable-sleep-mode"
+        " --trust-remote-code"
         " --runner generate --enable-auto-tool-choice --tool-call-parser hermes"
         " --reasoning-parser qwen3 --chat-template {here}/t.jinja"
         " --no-enable-prefix-caching --seed 1",
-        "DO_NOT_TRACK=1 HF_TOKEN=secret VLLM_API_KEY=key",
+        "DO_NOT_TRACK=1 HF_TOKEN=secret VLLM_API_KEY=key VLLM_SERVER_DEV_MODE=1",
         "huggingface:/root/.cache/huggingface vllm:/root/.cache/vllm"
         " {here}/mine:/models/mine:ro {here}/t.jinja:/models/chat_template.jinja:ro",
     ),

@@ -58,6 +58,7 @@ def main() -> None:
     def load_model(asked: dict[str, Any]) -> Answer:
         nonlocal loaded
         name = asked.get("model_name", "")
+        print(f"asked to load {json.dumps(asked)}", flush=True)
         if not (folder / name).exists():
             return 400, {
                 "detail": {"error": {"message": "Could not find the model path for load."}}
