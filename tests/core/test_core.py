@@ -16,11 +16,14 @@ from proxycore import (
     Reason,
     Refuse,
     RequestFinished,
+    RunAlive,
     RunGone,
     RunId,
     RunReady,
     RunsFound,
+    RunSlept,
     RuntimeLost,
+    RunWoke,
     ServiceId,
     ServiceSpec,
     ShutdownRequested,
@@ -305,3 +308,23 @@ def test_who_was_answered_leaves_no_deadline_behind() -> None:
     core.handle(RequestFinished(TicketId(1)), T0)
     assert core.deadline() == T0 + 300
     assert core.books.deadlines == []
+
+
+@pytest.mark.parametrize("kind", [RunReady, RunSlept, RunWoke, RunAlive])
+def test_what_a_run_says_out_of_turn_changes_nothing(kind: type[RunReady]) -> None:
+    """Ready already, it neither loads, nor sleeps, nor wakes."""
+    core = serving(big())
+    before = core.view(), core.deadline()
+    assert core.handle(kind(CODER, RunId(1)), T0 + 1) == ()
+    assert (core.view(), core.deadline()) == before
+
+
+def test_a_load_that_is_joined_by_hand_is_kept() -> None:
+    """Who needs its room waits, even when whoever wanted it by hand has left."""
+    core = Core(machine(big(), small()), now=T0)
+    core.handle(arrived(1, CODER), T0)
+    core.handle(StartRequested(TicketId(2), CODER, T0 + 600), T0)
+    core.handle(RequestFinished(TicketId(1)), T0)
+    core.handle(RequestFinished(TicketId(2)), T0)
+    core.handle(arrived(3, CHAT), T0)
+    assert core.view().service(CODER).state is State.STARTING
