@@ -148,7 +148,9 @@ class Notes:
             case ev.RunReady() if run.starting:
                 run.ready, run.rested_at = True, self.books.now
                 load_s = self.books.now - run.started_at
-                if load_s > 0:
+                spec = self.books.specs[run.service]
+                known_s = self.books.memory.load_s(run.service, spec.load_s)
+                if load_s > 0 and (run.loads_alone or load_s < known_s):
                     self.books.memory.loads.setdefault(run.service, []).append(load_s)
                 run.batch_max = self.books.last_waiting(run.service)
             case ev.RunSlept() if run.falls_asleep and run.slept_at is None:

@@ -90,6 +90,9 @@ class Inspector(Tickets):
             broken(1, f"run {effect.run} of {effect.service} claims what no placement says")
         self._check_promised(effect.service, effect.placement, free)
         books.reserved.pop(effect.service, None)
+        loading = [run for run in books.current.values() if run.starting]
+        for run in loading:
+            run.loads_alone = False
         books.runs[effect.run] = books.current[effect.service] = Run(
             effect.service,
             effect.run,
@@ -98,6 +101,7 @@ class Inspector(Tickets):
             start_max_at=books.now + spec.start_max_s,
             rested_at=books.now,
             started_at=books.now,
+            loads_alone=not loading,
             kept=any(client.by_hand for client in books.wanted_by(effect.service)),
             residue=spec.residue(effect.placement),
             host=effect.host,

@@ -62,6 +62,8 @@ class Run:
     kept: bool
     """Started by hand: it may not be taken for room before it is ready."""
     started_at: float = 0.0
+    loads_alone: bool = True
+    """No other has loaded beside it: loads share a disk, and one that was slowed teaches less."""
     host: RunId | None = None
     """Of a model: the run inside which it is loaded."""
     lives: bool = True
