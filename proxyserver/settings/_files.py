@@ -11,27 +11,24 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.:-]*(/[\w.:-]+)?", re.ASCII)
 
 
 def existing_file(text: str, base: Path) -> str:
-    path = host_path(text, base)
-    try:
-        if path.is_file():
-            return str(path)
-    except OSError as error:
-        raise ValueError(f"cannot look at {path}: {error.strerror}") from None
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, not a file")
-    raise ValueError(f"no such file: {path}")
+    return _existing(text, base, "file")
 
 
 def existing_folder(text: str, base: Path) -> str:
+    return _existing(text, base, "folder")
+
+
+def _existing(text: str, base: Path, wanted: str) -> str:
     path = host_path(text, base)
     try:
-        if path.is_dir():
-            return str(path)
+        is_wanted = path.is_file() if wanted == "file" else path.is_dir()
     except OSError as error:
         raise ValueError(f"cannot look at {path}: {error.strerror}") from None
+    if is_wanted:
+        return str(path)
     if path.exists():
-        raise ValueError(f"{path} is a file, not a folder")
-    raise ValueError(f"no such folder: {path}")
+        raise ValueError(f"{path} is a {'folder' if wanted == 'file' else 'file'}, not a {wanted}")
+    raise ValueError(f"no such {wanted}: {path}")
 
 
 def model(text: str, base: Path) -> str:
