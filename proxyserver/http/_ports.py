@@ -104,6 +104,9 @@ class Service(Protocol):
     @property
     def runtime(self) -> str: ...
 
+    def closed_by(self, method: str, target: bytes) -> str | None:
+        """Return the pattern that closes a request's way to the service; None: it may pass."""
+
 
 class Settings(Protocol):
     """The part of the configuration that shows in answers."""

@@ -63,7 +63,7 @@ TABLE = (
         "/service/{id}/{path}",
         "Forward any request to a service, starting it when it is not running.",
         "What the service answers, streamed.",
-        ("service_not_found", "upstream_error", "websocket_unsupported", *_PLACE),
+        ("service_not_found", "admin_path", "upstream_error", "websocket_unsupported", *_PLACE),
         media="*/*",
     ),
     Entry(

@@ -25,6 +25,7 @@ CODES = {
     "missing_model": "The body has no `model`, or it is no text.",
     "forbidden_host": "The `Host` is no loopback name: a web page may be behind it.",
     "forbidden_origin": "A web page of another site sent the request.",
+    "admin_path": "The path administers the service; the message says what would open it.",
     "not_found": "There is no such path.",
     "method_not_allowed": "The path is there, the method is not; `Allow` lists what is.",
     "model_not_found": "No service has this model; near names are in the message.",
@@ -99,6 +100,17 @@ def unknown(what: str, name: str, near: tuple[str, ...]) -> ApiError:
     if near:
         message += f"; did you mean {' or '.join(repr(each) for each in near)}?"
     return ApiError(404, f"{what}_not_found", message, param=what)
+
+
+def admin_closed(service: ServiceId, pattern: str) -> ApiError:
+    """Return the 403 for what administers a service, whose settings do not allow it."""
+    return ApiError(
+        403,
+        "admin_path",
+        f"{pattern} administers service {service!r}, which is the proxy's business: it is closed to"
+        f" clients unless the configuration says `allow_admin: [{json.dumps(pattern)}]`, or"
+        " `allow_admin: true`, for that service",
+    )
 
 
 def upstream_failed(service: ServiceId, message: str) -> ApiError:

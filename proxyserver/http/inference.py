@@ -14,7 +14,7 @@ from proxyserver.runtime import ExitReport
 from ._exchange import Exchange, client_address
 from ._headers import Header, Hop, framing, to_upstream, values
 from ._ports import Conductor, Settings
-from .errors import ApiError, unknown, upstream_failed
+from .errors import ApiError, admin_closed, unknown, upstream_failed
 from .forward import forward
 from .upstream import UpstreamConnections, UpstreamFault
 
@@ -38,6 +38,7 @@ class Inference:
             if spec.host is not None
         }
         self._conductor = conductor
+        self._services = settings.services
         self._body_max = settings.server.body_max
         self._held = 0
 
@@ -55,8 +56,21 @@ class Inference:
     async def by_service(self, exchange: Exchange, id: bytes, path: bytes) -> None:
         """Answer `/service/{id}/{path}`; both as the client wrote them."""
         route = self.route("service", unquote_to_bytes(id).decode("utf-8", "replace"))
+        self._check_open(exchange, route.service, path)
         prefix = b"/service/" + id
         await self._serve(exchange, route, path, prefix, framing(exchange.headers), None)
+
+    def _check_open(self, exchange: Exchange, service: ServiceId, path: bytes) -> None:
+        """Refuse what administers a service: the proxy decides what it does, or people do.
+
+        Raises:
+            ApiError: 403, it is closed to clients.
+        """
+        query: bytes = exchange.scope["query_string"]
+        target = path + b"?" + query if query else path
+        closed = self._services[service].closed_by(exchange.method, target)
+        if closed is not None:
+            raise admin_closed(service, closed)
 
     async def by_model(self, exchange: Exchange, path: bytes) -> None:
         """Answer a call of OpenAI's API, by whoever has the model that its body names."""

@@ -276,7 +276,28 @@ class Builder:
             grace_s=own_or_default("grace_s"),
         )
         shown_type = type_ if own is None else own.name
-        return Service(spec, launch, shown_type, runtime, own_or_default("wait_s"), draft.models)
+        return Service(
+            spec,
+            launch,
+            shown_type,
+            runtime,
+            own_or_default("wait_s"),
+            draft.models,
+            closed=self.closed(entry, draft, at),
+        )
+
+    def closed(self, entry: ServiceEntry, draft: Draft, at: Steps) -> tuple[str, ...]:
+        """Return the patterns of what administers a service, less those that are allowed."""
+        known = dict.fromkeys((*draft.admin, *entry.admin_paths))
+        allowed = entry.allow_admin
+        if isinstance(allowed, bool):
+            return () if allowed else tuple(known)
+        for index, pattern in enumerate(allowed):
+            if pattern not in known:
+                there = f"there are {', '.join(known)}" if known else "it has none"
+                said = f"{pattern!r} is none of its paths of administration ({there})"
+                self.found.add((*at, "allow_admin", index), said + near(pattern, known))
+        return tuple(pattern for pattern in known if pattern not in allowed)
 
     def asleep(self, draft: Draft, at: Steps) -> MemoryEntry:
         """Return what is held asleep where nobody says it."""

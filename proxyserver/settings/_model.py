@@ -12,6 +12,7 @@ import attrs
 from proxycore import config as core
 from proxyserver.runtime._protocol import Call, LiveProbe, Mount, PortBinding, Probe, Ulimit
 from proxyserver.shapes import (
+    AdminPath,
     Alias,
     Command,
     Count,
@@ -252,5 +253,7 @@ class ServiceEntry:
     wake: Call | None = None
     asleep: MemoryEntry | None = None
     wake_s: Seconds | None = None
+    admin_paths: tuple[AdminPath, ...] = ()
+    allow_admin: Literal[True, False] | tuple[AdminPath, ...] = False
     models: tuple[ModelEntry, ...] = ()
     models_max: Count | None = None

@@ -8,7 +8,8 @@ import attrs
 
 from proxycore import ServiceId
 from proxycore.config import MIB, CoreConfig, ServiceSpec
-from proxyserver.runtime._protocol import LaunchSpec
+from proxyserver.admin_paths import closed_by
+from proxyserver.runtime._protocol import ExternalSpec, LaunchSpec
 from proxyserver.templates import ModelServer
 
 from ._errors import Marks, Problem, Steps
@@ -51,6 +52,14 @@ class Service:
     """How the models of this server, or of the server of this model, are loaded."""
     model: str = ""
     """Of a model: what its server calls it."""
+    closed: tuple[str, ...] = ()
+    """Patterns of what administers it, and is closed to clients; see `admin_paths`."""
+
+    def closed_by(self, method: str, target: bytes) -> str | None:
+        """Return the pattern that closes a request's way to the service; None: it may pass."""
+        what = self.launch.what
+        prefix = what.endpoint.prefix if isinstance(what, ExternalSpec) else ""
+        return closed_by(self.closed, method, prefix.encode() + target)
 
 
 @attrs.frozen

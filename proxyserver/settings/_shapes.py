@@ -16,6 +16,7 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn
 
 from proxyserver import shapes
+from proxyserver.admin_paths import is_pattern
 from proxyserver.runtime._protocol import Mount, PortBinding, Ulimit
 
 from . import _compose, _units
@@ -164,6 +165,7 @@ def make_converter(base: Path, environ: Mapping[str, str]) -> cattrs.Converter:
     read(shapes.Alias, _alias)
     read(shapes.Word, word)
     read(shapes.Regex, _regex)
+    read(shapes.AdminPath, _admin_path)
     read(shapes.Command, command)
     read(shapes.Environment, lambda value: _compose.environment(value, environ))
     read(shapes.EnvironmentFiles, lambda value: _compose.environment_files(value, base))
@@ -221,6 +223,16 @@ def _regex(value: Any) -> str:
         re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"not a regular expression: {error}") from None
+    return text
+
+
+def _admin_path(value: Any) -> str:
+    text = text_of(value)
+    if not is_pattern(text):
+        raise ValueError(
+            f"{shown(text)} is no path of administration: /sleep, POST /api/pull, /api/admin/*"
+            " or ?autoload, for instance"
+        )
     return text
 
 

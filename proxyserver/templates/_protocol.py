@@ -108,6 +108,9 @@ class Draft:
     """What it holds asleep; None: nobody knows, so that the user must say it."""
     models: ModelServer | None = None
     """How its models are loaded; None: it has none that could be loaded and unloaded."""
+    admin: tuple[str, ...] = ()
+    """Patterns of what administers it, closed to clients unless they are allowed; see
+    `proxyserver.admin_paths`."""
     doubts: tuple[str, ...] = ()
     """What the needs leave out, or why there are none."""
 

@@ -52,6 +52,7 @@ class Simple:
     variables: Variables = no_variables
     mounts: tuple[Mount, ...] = ()
     failures: tuple[FailurePattern, ...] = ()
+    admin: tuple[str, ...] = ()
     load_s: float
     need: Callable[[Any], Need | None] = lambda options: None
     doubts: tuple[str, ...] = (NO_ESTIMATE,)
@@ -99,6 +100,7 @@ class Simple:
             ready_line=self.ready_line,
             live=self.live,
             failures=self.failures,
+            admin=self.admin,
             load_s=self.load_s,
             need=need if variant != "cpu" else None,
             doubts=self.doubts,

@@ -36,6 +36,9 @@ LOAD_LEAST_S = 1.0
 DRIVER = 512 << 20
 """An allowance, not measured, for what a GPU's driver takes beside llama.cpp's own buffers."""
 
+ADMIN = ("POST /props", "POST /lora-adapters", "POST /slots/*")
+"""What holds for all who use it: its own settings, the scales of adapters, saved prompts."""
+
 _IMAGE_TAGS = {"cuda": "server-cuda", "cpu": "server", "rocm": "server-rocm"}
 _IMAGE_TAGS |= {"vulkan": "server-vulkan"}
 
@@ -158,6 +161,7 @@ class LlamaCpp:
             ready_line=r"model loaded|listening on http",
             live=LiveProbe("/health", 200),
             failures=FAILURES,
+            admin=ADMIN,
             load_s=LOAD_LEAST_S + sum(part.stat().st_size for part in parts) / LOAD_RATE,
             need=with_gpu,
             need_without_gpu=without_gpu,

@@ -24,9 +24,13 @@ from proxyserver.shapes import Command, Count, HostPath, Natural, Word
 
 from ._parts import DEVICES
 from ._protocol import Draft, ModelState, ModelStatus
-from .llamacpp import _IMAGE_TAGS, FAILURES, IMAGE, PORT
+from .llamacpp import _IMAGE_TAGS, ADMIN, FAILURES, IMAGE, PORT
 
 FOLDER = "/models"
+_ADMIN = (
+    *("/models/load", "/models/unload", "POST /models", "DELETE /models"),
+    "?autoload",  # It would load a model in spite of `--no-models-autoload`.
+)
 
 
 @attrs.frozen
@@ -85,6 +89,7 @@ class LlamaCppRouter:
             ready_line=r"listening on http",
             live=LiveProbe("/health", 200),
             failures=FAILURES,
+            admin=(*ADMIN, *_ADMIN),
             load_s=1.0,  # It is there at once; its models take the time.
             models=RouterModels(options.api_key),
         )

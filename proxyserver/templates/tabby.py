@@ -36,6 +36,14 @@ DRIVER = 1 << 30
 RAM = 2 << 30
 """An allowance, not measured, for its own process."""
 
+ADMIN = (
+    *("/v1/model/load", "/v1/model/unload", "/v1/model/embedding/load"),
+    *("/v1/model/embedding/unload", "/v1/lora/load", "/v1/lora/unload", "/v1/download"),
+    *("/v1/template/switch", "/v1/template/unload"),
+    *("/v1/sampling/override/switch", "/v1/sampling/override/unload"),
+)
+"""All that its source guards by the key of administration."""
+
 NO_DOUBTS: tuple[str, ...] = ()
 
 _TAGS = {"cuda": "latest", "cuda13": "cu13"}
@@ -155,6 +163,7 @@ class Tabby:
             ready_line=r"Uvicorn running on|Application startup complete",
             live=LiveProbe("/health", 200),
             failures=FAILURES,
+            admin=ADMIN,
             load_s=load_s,
             need=need,
             models=models,

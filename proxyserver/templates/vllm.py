@@ -40,6 +40,17 @@ SLEEP = Call("/sleep?level=1&mode=wait")
 three calls, and as long as a load from disk."""
 WAKE = Call("/wake_up")
 
+ADMIN = (
+    *("/sleep", "/wake_up", "/pause", "/resume", "/abort_requests", "/collective_rpc"),
+    *("/reset_prefix_cache", "/reset_mm_cache", "/reset_encoder_cache", "/server_info"),
+    *("/init_weight_transfer_engine", "/update_weights", "/update_weight_version"),
+    *("/start_*weight_update", "/finish_weight_update", "/weight_checker"),
+    *("/start_profile", "/stop_profile", "/scale_elastic_ep", "/fault_tolerance/*"),
+    *("/v1/load_lora_adapter", "/v1/unload_lora_adapter"),
+)
+"""Its API key guards `/v1` alone, and the mode of developers, without which it cannot sleep, opens
+the others to whoever reaches it."""
+
 FAILURES = (
     FailurePattern(
         "vllm_precheck",
@@ -165,6 +176,7 @@ class Vllm:
             ready_line=r"Application startup complete",
             live=LiveProbe("/health", 200),
             failures=FAILURES,
+            admin=ADMIN,
             load_s=LOAD_S,
             sleep=SLEEP if options.sleep_mode else None,
             wake=WAKE if options.sleep_mode else None,

@@ -21,6 +21,7 @@ from proxycore import (
     ServiceView,
     State,
 )
+from proxyserver.admin_paths import closed_by
 from proxyserver.decisions import Decisions
 from proxyserver.gauges import Health, Measurement
 from proxyserver.http import RequestRecord, UpstreamConnections, make_app, serve
@@ -99,6 +100,10 @@ Script = Callable[[Wire], Awaitable[None]]
 class Kind:
     type: str = "custom"
     runtime: str = "process"
+    closed: tuple[str, ...] = ("/sleep",)
+
+    def closed_by(self, method: str, target: bytes) -> str | None:
+        return closed_by(self.closed, method, target)
 
 
 @attrs.frozen

@@ -151,6 +151,20 @@ async def test_an_unknown_service_is_a_404_with_near_names() -> None:
         assert status == 404
 
 
+@pytest.mark.parametrize("path", ["/sleep", "//%73leep/?level=1", "/sleep/../SLEEP"])
+async def test_what_administers_a_service_is_closed(path: str) -> None:
+    """The answer names the setting that would open it, and nothing is started for it."""
+    async with running() as rig:
+        status, _, error = await post(rig, f"/service/coder{path}", b"")
+        assert rig.conductor.asked == []
+    assert (status, error["error"]["code"], error["error"]["type"]) == (
+        403,
+        "admin_path",
+        "invalid_request_error",
+    )
+    assert '`allow_admin: ["/sleep"]`' in error["error"]["message"]
+
+
 async def test_an_encoded_slash_does_not_end_the_id() -> None:
     """The path is split before it is decoded, and not decoded for the upstream."""
     async with running(echo) as rig:

@@ -7,6 +7,7 @@ import pytest
 
 from proxycore import DeviceId
 from proxycore.config import GIB
+from proxyserver.settings import Service
 from proxyserver.templates import TEMPLATES
 from tests.settings.writing import Folder
 from tests.templates.known import failures_of
@@ -19,21 +20,33 @@ def page(name: str) -> str:
     return (DOCS / f"templates/{name}.md").read_text()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_example_works(name: str, tmp_path: Path) -> None:
-    """The first configuration of the page is accepted, with the models in place."""
-    example = re.findall(r"((?:^    .*\n)+)", page(name), re.M)[0]
-    assert f"type: {name}\n" in example
-    for path in re.findall(r"\./(\S+)", example):
+def example(name: str, tmp_path: Path) -> list[Service]:
+    """Return the services of the first configuration of the page, with the models in place."""
+    written = re.findall(r"((?:^    .*\n)+)", page(name), re.M)[0]
+    assert f"type: {name}\n" in written
+    for path in re.findall(r"\./(\S+)", written):
         file = tmp_path / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch() if file.suffix else file.mkdir()
     gpus = {DeviceId("gpu0"): 24 * GIB}
     folder = Folder(tmp_path, find_gpus=lambda: gpus)
-    text = "server: {runtime: docker, ram: 64GiB}\n" + re.sub(r"^    ", "", example, flags=re.M)
-    services = folder.load(text).services.values()
+    text = "server: {runtime: docker, ram: 64GiB}\n" + re.sub(r"^    ", "", written, flags=re.M)
+    return [*folder.load(text).services.values()]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_example_works(name: str, tmp_path: Path) -> None:
+    """It is accepted, and shows this type."""
+    services = example(name, tmp_path)
     assert services
     assert {service.type for service in services} == {name}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_closed_to_clients_is_told(name: str, tmp_path: Path) -> None:
+    """Each path that administers it stands on its page."""
+    closed = {pattern for service in example(name, tmp_path) for pattern in service.closed}
+    assert {pattern for pattern in closed if f"`{pattern}`" not in page(name)} == set()
 
 
 @pytest.mark.parametrize("name", NAMES)
