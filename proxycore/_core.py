@@ -2,13 +2,14 @@
 
 from typing import assert_never
 
+from . import _explain
 from . import effects as fx
 from . import events as ev
 from ._books import Books, ServiceBook, Ticket
 from ._check import check
 from ._claims import placement_of
-from ._errors import InvariantError
-from ._ids import TicketId
+from ._errors import InvariantError, LocalError
+from ._ids import ServiceId, TicketId
 from ._ledger import Room
 from ._lifecycle import State
 from ._measured import Measured
@@ -108,6 +109,18 @@ class Core:
     def view(self) -> CoreView:
         """Return a picture of everything."""
         return picture(self._verbs)
+
+    def at_most(self, service: ServiceId) -> fx.Want:
+        """Return what a service needs, a model together with its host, and what it could have.
+
+        That is what would be free if all left that ever may: not pinned runs, nor strangers.
+
+        Raises:
+            LocalError: there is no such service.
+        """
+        if service not in self.books.services:
+            raise LocalError(f"unknown service {service!r}")
+        return self._settler.at_most(self.books.services[service])
 
     # Time
 
@@ -290,7 +303,7 @@ class Core:
             return
         empty = Room.of(self.config.devices)
         if not any(map(empty.fits_all, self._verbs.ways(book))):
-            message = f"{book.id} claims more than there is: {self._settler.lack(book)}"
+            message = f"{book.id} claims more than there is: {_explain.excess(self._verbs, book)}"
             self._verbs.refuse_all(book, fx.Reason.NEVER_FITS, message)
 
     def _tell_waiting(self, ticket: TicketId, book: ServiceBook) -> None:

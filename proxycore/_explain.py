@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from . import effects as fx
 from ._books import ServiceBook
 from ._claims import OVERDUE_KILLS
-from ._ids import ServiceId
+from ._ids import DeviceId, ServiceId
 from ._ledger import Candidate, Room
 from ._lifecycle import State
 from ._verbs import Verbs
-from .config import Placement
+from .config import GIB, Placement, Unit
 
 _STAYS = {
     State.RESERVED: fx.Stay.PROMISED,
@@ -64,6 +64,60 @@ def want(
     strangers = verbs.strangers()
     foreign = tuple((one, strangers[one]) for one in placement.devices if strangers.get(one))
     return fx.Want(placement, free, tuple(holders), patient_until, foreign)
+
+
+def at_most(verbs: Verbs, book: ServiceBook, room: Room) -> fx.Want:
+    """Tell what a service needs, a model together with its host, and what it could have.
+
+    Args:
+        verbs: what knows all services.
+        book: which of them.
+        room: what would be free if all left that ever may, its host not among them.
+    """
+    host = verbs.hosts.host_of(book)
+    if host is not None and host.placement is not None:
+        room.give(host.placement)
+    placement = min(_ways(verbs, book), key=lambda one: sum(room.shortfall(one).values()))
+    foreign = verbs.strangers()
+    return fx.Want(
+        placement,
+        free=tuple((device, max(0, room.free[device])) for device in placement.devices),
+        holders=(),
+        patient_until=verbs.books.now,
+        foreign=tuple((one, foreign[one]) for one in placement.devices if foreign.get(one)),
+    )
+
+
+def excess(verbs: Verbs, book: ServiceBook) -> str:
+    """Say what a service lacks even where nothing else runs."""
+    empty = Room.of(verbs.config.devices)
+    lacks = [empty.shortfall(way) for way in _ways(verbs, book)]
+    return short(verbs, min(lacks, key=lambda lack: sum(lack.values())), {})
+
+
+def _ways(verbs: Verbs, book: ServiceBook) -> list[Placement]:
+    """Return what a service could claim; while it runs, what it does claim, alone."""
+    host, ways = verbs.hosts.host_of(book), []
+    lives = [one.home for one in (book, host) if one is not None and one.home is not None]
+    for way in [tuple(lives)] if book.home is not None else verbs.ways(book):
+        amounts: dict[DeviceId, int] = {}
+        for placement in way:
+            for device, amount in placement.amounts:
+                amounts[device] = amounts.get(device, 0) + amount
+        ways.append(Placement.of(amounts.items()))
+    return ways
+
+
+def short(verbs: Verbs, lack: Mapping[DeviceId, int], foreign: Mapping[DeviceId, int]) -> str:
+    """Say what is lacking, and what strangers hold of it."""
+    unit = {device.id: device.unit for device in verbs.config.devices}
+    return ", ".join(
+        f"{amount / GIB:.1f} GiB more needed on {device}"
+        + (f" (others hold {foreign[device] / GIB:.1f} GiB)" if foreign.get(device) else "")
+        if unit[device] is Unit.BYTES
+        else "its host holds as many models at once as it may"
+        for device, amount in lack.items()
+    )
 
 
 def _stay(

@@ -7,14 +7,14 @@ from . import _explain
 from . import effects as fx
 from ._books import ServiceBook
 from ._claims import promised_to
-from ._ids import DeviceId, ServiceId
+from ._ids import ServiceId
 from ._leavers import Leavers, without
 from ._ledger import Candidate, Room, cheapest_victims
 from ._lifecycle import State
 from ._line import Line
 from ._memory import LEAVING, LOW_S, is_verifiable
 from ._verbs import Verbs, run_of
-from .config import GIB, Placement, Unit
+from .config import GIB, Placement
 from .policy import EvictionPolicy
 
 
@@ -28,8 +28,6 @@ class Settler:
         self._hosts = verbs.hosts
         self._line = Line(verbs)
         self._leavers = Leavers(verbs, self._line, policy)
-        self._bytes = {one.id for one in verbs.config.devices if one.unit is Unit.BYTES}
-        """For membership tests only: a set has no order."""
         self._wanting = {
             book.id: book for book in self._services.values() if self._hosts.wants_room(book)
         }
@@ -233,6 +231,11 @@ class Settler:
 
     def _fits_some_day(self, book: ServiceBook) -> bool:
         """Tell whether a service would fit if all left that ever may."""
+        room = self._room_at_most(book)
+        return any(room.fits(placement) for placement in self._verbs.placements(book))
+
+    def _room_at_most(self, book: ServiceBook) -> Room:
+        """Return what a service could have if all left that ever may."""
         room = Room.of(self._verbs.config.devices)
         for other in self._services.values():
             stays = other is not book and self._must_stay(other, book)
@@ -240,7 +243,7 @@ class Settler:
                 room.take(other.placement)
         for device, foreign in self._verbs.strangers().items():
             room.lose(device, foreign)
-        return any(room.fits(placement) for placement in self._verbs.placements(book))
+        return room
 
     def _must_stay(self, other: ServiceBook, book: ServiceBook) -> bool:
         """Tell whether a run, or a model inside it, never leaves for a service."""
@@ -308,6 +311,10 @@ class Settler:
         placement = min(needs, key=lambda one: sum(room.shortfall(one).values()))
         return self._want(book, placement, promisable, candidates)
 
+    def at_most(self, book: ServiceBook) -> fx.Want:
+        """Tell what a service needs, and what it could have if all left that ever may."""
+        return _explain.at_most(self._verbs, book, self._room_at_most(book))
+
     def _want(
         self,
         book: ServiceBook,
@@ -342,17 +349,7 @@ class Settler:
         least = min(lacks, key=lambda lack: sum(lack.values()))
         if not least:
             return "what could leave for it is likely to be wanted in a moment"
-        foreign = self._verbs.strangers()
-        return ", ".join(
-            self._shown(device, amount)
-            + (f" (others hold {foreign[device] / GIB:.1f} GiB)" if foreign.get(device) else "")
-            for device, amount in least.items()
-        )
-
-    def _shown(self, device: DeviceId, amount: int) -> str:
-        if device in self._bytes:
-            return f"{amount / GIB:.1f} GiB more needed on {device}"
-        return "its host holds as many models at once as it may"
+        return _explain.short(self._verbs, least, self._verbs.strangers())
 
 
 def shares(one: Placement, other: Placement) -> bool:

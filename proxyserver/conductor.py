@@ -60,14 +60,8 @@ from ._slot import Slot as Slot
 from .decisions import Decisions
 from .journal_file import JournalFile
 from .refused import Refused
-from .runtime import (
-    Endpoint,
-    ExitReport,
-    RunFacts,
-    Runtime,
-    RuntimeFault,
-    no_lines,
-)
+from .remedies import Remedies
+from .runtime import Endpoint, ExitReport, RunFacts, Runtime, RuntimeFault, no_lines
 from .settings import Service
 from .sleepers import Sleepers
 
@@ -109,6 +103,7 @@ class Conductor(Generic[C]):
         judge: Judge = readiness,
     ) -> None:
         self._core = Core(config, now=trio.current_time(), policy=policy)
+        self._remedies = Remedies(services, config.devices, self._core.at_most)
         self._decisions = decisions or Decisions(self._core.policy.name)
         self._services = services
         self._runtimes = runtimes
@@ -264,6 +259,7 @@ class Conductor(Generic[C]):
         effects = self._core.handle(event, now)
         if self._journal is not None and (line := journal.ordered(effects)) is not None:
             self._journal.add(line)
+        effects = tuple(map(self._remedies.with_words, effects))
         self._decisions.note(effects, now, self._request_of)
         for effect in effects:
             self._do(effect)
@@ -358,6 +354,7 @@ class Conductor(Generic[C]):
             self._reports[service] = run.report
         # Known until the core knows: a kill that came due meanwhile may be asked for just now.
         if cause is not None:
+            cause = self._remedies.of_failure(service, cause)
             self._handle(RunGone(service, run.id, cause))
         if isinstance(run, Run):
             run.over.set()

@@ -15,8 +15,9 @@ from proxycore import EvictionPolicy, LocalError, journal
 from proxycore.sim import Machine, least_load_s, traffic
 from proxycore.sim import simulate as run_simulation
 
+from ._amounts import in_gib
 from .policies import PoliciesByName, UnknownPolicy, names, policy_named
-from .settings._units import in_gib, size
+from .settings._units import size
 
 GZIP = b"\x1f\x8b"
 DIFFERENCES_MAX = 100

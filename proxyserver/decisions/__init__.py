@@ -6,3 +6,4 @@ from ._decision import Kind as Kind
 from ._decision import Room as Room
 from ._ring import DECISIONS_MAX as DECISIONS_MAX
 from ._ring import Decisions as Decisions
+from ._words import needs as needs

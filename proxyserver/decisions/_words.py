@@ -84,7 +84,14 @@ def evicts(
     return f"{_and(parts)} to make room: {needs(service, want, counted)}"
 
 
-def needs(service: ServiceId, want: Want, counted: Collection[DeviceId] = ()) -> str:
+def needs(
+    service: str,
+    want: Want,
+    counted: Collection[DeviceId] = (),
+    *,
+    verb: str = "needs",
+    at_most: str = "",
+) -> str:
     """Tell what a service needs, what there is, and what strangers hold of it."""
     free, foreign = dict(want.free), dict(want.foreign)
     parts = []
@@ -93,11 +100,12 @@ def needs(service: ServiceId, want: Want, counted: Collection[DeviceId] = ()) ->
             if amount > free[device]:
                 parts.append("a place in its host, which holds as many models as it may")
             continue
-        text = f"{amount / GIB:.1f} GiB on {device}, where {free[device] / GIB:.1f} GiB are free"
+        there = f"{free[device] / GIB:.1f} GiB are free{at_most}"
+        text = f"{amount / GIB:.1f} GiB on {device}, where {there}"
         if foreign.get(device):
             text += f" and other programs hold {foreign[device] / GIB:.1f} GiB"
         parts.append(text)
-    return f"{service} needs {'; '.join(parts)}"
+    return f"{service} {verb} {'; '.join(parts)}"
 
 
 def _lacks(service: ServiceId, want: Want, counted: Collection[DeviceId], now: float) -> str:

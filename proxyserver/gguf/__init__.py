@@ -13,4 +13,5 @@ from ._head import HeadIncomplete as HeadIncomplete
 from ._head import parse_head as parse_head
 from ._model import Model as Model
 from ._model import model_of as model_of
+from ._smaller import smaller as smaller
 from ._types import BLOCKS as BLOCKS

@@ -186,7 +186,8 @@ def explain(lines: Sequence[str], patterns: Sequence[FailurePattern] = ()) -> Ca
         for line in reversed(told):
             if re.search(failure.pattern, line):
                 words = line.strip().rstrip(".")
-                message = f"{words}. {failure.advice}" if failure.advice else words
+                advice = failure.advice if isinstance(failure.advice, str) else failure.advice(line)
+                message = f"{words}. {advice}" if advice else words
                 return Cause(failure.kind, message, failure.heals, failure.out_of_memory)
     return None
 

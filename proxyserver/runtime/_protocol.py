@@ -190,8 +190,8 @@ class FailurePattern:
     out_of_memory: bool = False
     """It wanted more memory than was there: a claim that was too small, so it is tried once more
     with a larger one."""
-    advice: str = ""
-    """What would help, for people."""
+    advice: str | Callable[[str], str] = ""
+    """What would help, for people; or what makes that out of the line, where that has figures."""
 
 
 @attrs.frozen

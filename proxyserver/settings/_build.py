@@ -1,6 +1,7 @@
 """From what users wrote to what the program runs on, with the checks that span several keys."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -13,15 +14,16 @@ from proxycore.config import LOAD_S, WAKE_S, CoreConfig, DeviceSpec, Placement, 
 from proxyserver.gauges import GaugeFault
 from proxyserver.gauges.host import ram_total
 from proxyserver.policies import UnknownPolicy, names, policy_named
-from proxyserver.runtime._protocol import ContainerSpec, ExternalSpec, ProcessSpec
+from proxyserver.runtime._protocol import ExternalSpec
 from proxyserver.templates import Draft, Template, Templates, WatchedTemplate, find_templates
 
-from ._claims import Claim, claim_by_estimate, doubts_of_claim, placements, residues
+from ._claims import Claim, advice_of, claim_by_estimate, doubts_of_claim, placements, residues
 from ._errors import Problem, Problems, Steps, near
 from ._launch import Place, launch_spec
 from ._model import DeviceEntry, MemoryEntry, ServerEntry, ServiceEntry, VramClaim
 from ._models import idle_s, models_of
 from ._own_templates import OwnTemplates
+from ._ports import check_ports
 from ._settings import RuntimeName, ServerSettings, Service, Settings
 from ._shapes import name, structure
 from ._units import shown
@@ -39,7 +41,6 @@ _DOCKER_SOCKET = "unix:///var/run/docker.sock"
 _HOW = ("container", "process", "external")
 ELSEWHERE_START_S = 10.0
 """How long a server that nobody starts is waited for: it is there, or it is not."""
-_EVERYWHERE = ("0.0.0.0", "::")
 
 
 @attrs.define
@@ -98,7 +99,7 @@ class Builder:
                 counts += counted
         self.check_policy(server)
         self.check_names()
-        self.check_ports(server, services)
+        check_ports(server, services, self.found)
         self.found.check()
         assert devices is not None
         specs = (*devices.values(), *counts)
@@ -284,6 +285,7 @@ class Builder:
             own_or_default("wait_s"),
             draft.models,
             closed=self.closed(entry, draft, at),
+            remedy=draft.remedy,
         )
 
     def closed(self, entry: ServiceEntry, draft: Draft, at: Steps) -> tuple[str, ...]:
@@ -320,8 +322,10 @@ class Builder:
         """Return where the service may live: as declared, else as the template estimates."""
         here = (*at, "memory")
         if is_declared or draft is None:
-            where = placements(entry.memory, devices, self.gpus_missing, here, self.found)
-            claim = Claim(where)
+            advice = partial(advice_of, draft, devices, with_gpu=entry.memory.vram is not None)
+            claim = Claim(
+                placements(entry.memory, devices, self.gpus_missing, here, self.found, advice)
+            )
             if draft is not None:
                 claim = attrs.evolve(claim, remarks=doubts_of_claim(entry.memory, draft, devices))
         else:
@@ -417,32 +421,3 @@ class Builder:
                     at: Steps = ("services", service, "aliases", index)
                     self.found.add(at, f"{alias!r} is {owners[alias]} already")
                 owners.setdefault(alias, f"an alias of service {service!r}")
-
-    def check_ports(self, server: ServerEntry, services: Mapping[ServiceId, Service]) -> None:
-        """Refuse two on one port of the host, even if they would never run at once."""
-        taken = [(server.host, server.port, "tcp", "the proxy itself")]
-        for service in services.values():
-            for address, port, protocol, at in _host_ports(service):
-                for other_address, other_port, other_protocol, owner in taken:
-                    if (port, protocol) == (other_port, other_protocol) and (
-                        address == other_address
-                        or address in _EVERYWHERE
-                        or other_address in _EVERYWHERE
-                    ):
-                        self.found.add(at, f"port {port} of this host is taken by {owner}")
-                        break
-                taken.append((address, port, protocol, f"service {service.spec.id!r}"))
-
-
-def _host_ports(service: Service) -> Iterator[tuple[str, int, str, Steps]]:
-    """Yield address, port and protocol of every fixed port, and where it is written."""
-    at: Steps = ("services", service.spec.id)
-    what = service.launch.what
-    if not isinstance(what, ContainerSpec):
-        if isinstance(what, ProcessSpec) and what.port is not None:
-            yield _EVERYWHERE[0], what.port, "tcp", (*at, "process", "port")
-        return
-    for index, port in enumerate(what.ports):
-        yield port.host_ip, port.host, port.protocol, (*at, "container", "ports", index)
-    if what.network_mode == "host":
-        yield _EVERYWHERE[0], what.port, "tcp", (*at, "container", "port")

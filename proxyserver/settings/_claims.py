@@ -1,17 +1,20 @@
 """From `memory:` to the placements that would do, with the claims that cannot be met refused."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
+from typing import TypeAlias
 
 import attrs
 
 from proxycore import RAM, DeviceId
 from proxycore.config import DeviceSpec, Placement
-from proxyserver.templates import Draft, Need
+from proxyserver._amounts import in_gib
+from proxyserver.templates import Draft, Need, Room
 
 from ._errors import Problems, Steps, near
 from ._model import MemoryEntry
-from ._units import in_gib
+
+Advice: TypeAlias = Callable[[], str]
 
 MUCH_TOO_SMALL = 0.8
 """Of what is certain; a claim below this is told, as a mistake that it may be."""
@@ -23,6 +26,7 @@ def placements(
     gpus_missing: str,
     at: Steps,
     found: Problems,
+    advice: Advice = lambda: "",
 ) -> tuple[Placement, ...]:
     """Return every placement that the claim allows, in the order of the devices.
 
@@ -32,13 +36,14 @@ def placements(
         gpus_missing: why there is no GPU among them, if there is none.
         at: where the claim is written.
         found: where problems go.
+        advice: tells what would help where more is claimed than there is.
     """
     ram = memory.ram or 0
     if ram:
-        _check_fits(ram, [devices[RAM]], (*at, "ram"), found)
+        _check_fits(ram, [devices[RAM]], (*at, "ram"), found, advice)
     return tuple(
         Placement.of([*amounts, (RAM, ram)])
-        for amounts in _on_gpus(memory, devices, gpus_missing, at, found)
+        for amounts in _on_gpus(memory, devices, gpus_missing, at, found, advice)
     ) or (Placement(),)
 
 
@@ -99,8 +104,26 @@ def claim_by_estimate(draft: Draft, devices: Mapping[DeviceId, DeviceSpec]) -> C
     remarks = [f"none is declared; claims {claimed} by estimate{doubts}"]
     if (vram, ram) != (need.vram, need.ram):
         needed = f"{in_gib(need.vram)} of vram and {in_gib(need.ram)} of ram"
-        remarks.append(f"it needs {needed} by estimate, which no device here can give")
+        told = f"it needs {needed} by estimate, which no device here can give"
+        if draft.remedy is not None:
+            advice = advice_of(draft, devices, with_gpu=vram > 0)
+            told = f"it needs more than any device here can give: {advice}"
+        remarks.append(told)
     return Claim(tuple(Placement.of([*amounts, (RAM, ram)]) for amounts in where), tuple(remarks))
+
+
+def advice_of(
+    draft: Draft | None, devices: Mapping[DeviceId, DeviceSpec], *, with_gpu: bool
+) -> str:
+    """Tell what would make a service fit into the machine, on one GPU at most."""
+    if draft is None or draft.remedy is None:
+        return ""
+    gpus = [spec for device, spec in devices.items() if device != RAM and with_gpu]
+    largest = max(gpus, key=lambda spec: spec.usable, default=None)
+    room = Room(0, devices[RAM].usable)
+    if largest is not None:
+        room = attrs.evolve(room, vram=largest.usable, vram_total=largest.capacity)
+    return draft.remedy(room)
 
 
 def _claim_by_share(
@@ -154,6 +177,7 @@ def _on_gpus(
     gpus_missing: str,
     at: Steps,
     found: Problems,
+    advice: Advice,
 ) -> Sequence[Sequence[tuple[DeviceId, int]]]:
     gpus = {device: spec for device, spec in devices.items() if device != RAM}
     vram = memory.vram
@@ -170,13 +194,13 @@ def _on_gpus(
             found.add((*at, "devices"), "`vram` names its devices already")
         for device, amount in vram.by_device.items():
             if _known(device, gpus, (*here, device), found):
-                _check_fits(amount, [gpus[DeviceId(device)]], (*here, device), found)
+                _check_fits(amount, [gpus[DeviceId(device)]], (*here, device), found, advice)
         return [[(DeviceId(device), amount) for device, amount in vram.by_device.items()]]
     total = vram.total or 0
     if memory.devices is not None:
-        return _together(total, memory.devices, gpus, at, found)
+        return _together(total, memory.devices, gpus, at, found, advice)
     fitting = [spec for spec in gpus.values() if total <= spec.usable]
-    if not fitting and _check_fits(total, list(gpus.values()), here, found):
+    if not fitting and _check_fits(total, list(gpus.values()), here, found, advice):
         names = ", ".join(gpus)
         found.add(
             here,
@@ -192,6 +216,7 @@ def _together(
     gpus: Mapping[DeviceId, DeviceSpec],
     at: Steps,
     found: Problems,
+    advice: Advice,
 ) -> Sequence[Sequence[tuple[DeviceId, int]]]:
     """Split a total over devices in proportion to what each can give."""
     here = (*at, "devices")
@@ -204,7 +229,7 @@ def _together(
         elif not _known(name, gpus, (*here, index), found):
             continue
     specs = [gpus[DeviceId(name)] for name in dict.fromkeys(names) if name in gpus]
-    if len(specs) < len(names) or not _check_fits(total, specs, (*at, "vram"), found):
+    if len(specs) < len(names) or not _check_fits(total, specs, (*at, "vram"), found, advice):
         return []
     rest_claim, rest_usable = total, sum(spec.usable for spec in specs)
     amounts = []
@@ -225,12 +250,15 @@ def _known(name: str, gpus: Mapping[DeviceId, DeviceSpec], at: Steps, found: Pro
     return False
 
 
-def _check_fits(amount: int, devices: Sequence[DeviceSpec], at: Steps, found: Problems) -> bool:
+def _check_fits(
+    amount: int, devices: Sequence[DeviceSpec], at: Steps, found: Problems, advice: Advice
+) -> bool:
     if amount <= sum(device.usable for device in devices):
         return True
     given = " and ".join(
         f"{device.id} ({in_gib(device.capacity)} less {in_gib(device.headroom)} headroom)"
         for device in devices
     )
-    found.add(at, f"can never be met: {in_gib(amount)} is more than there is on {given}")
+    said = f"can never be met: {in_gib(amount)} is more than there is on {given}"
+    found.add(at, "; ".join(filter(None, (said, advice()))))
     return False

@@ -64,7 +64,7 @@ def _model(service: Service, entry: ModelEntry, where: tuple[Placement, ...]) ->
         queue_max=entry.queue_max or host.queue_max,
     )
     wait_s = entry.wait_s or service.wait_s
-    return attrs.evolve(service, spec=spec, wait_s=wait_s, model=entry.name)
+    return attrs.evolve(service, spec=spec, wait_s=wait_s, model=entry.name, remedy=None)
 
 
 def idle_s(idle: float | str, load_s: float) -> float | None:

@@ -1,6 +1,6 @@
 """What the rest of the program gets to see of the configuration: complete, checked, immutable."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -10,7 +10,7 @@ from proxycore import ServiceId
 from proxycore.config import MIB, CoreConfig, ServiceSpec
 from proxyserver.admin_paths import closed_by
 from proxyserver.runtime._protocol import ExternalSpec, LaunchSpec
-from proxyserver.templates import ModelServer
+from proxyserver.templates import ModelServer, Room
 
 from ._errors import Marks, Problem, Steps
 
@@ -52,6 +52,8 @@ class Service:
     """How the models of this server, or of the server of this model, are loaded."""
     model: str = ""
     """Of a model: what its server calls it."""
+    remedy: Callable[[Room], str] | None = None
+    """Tells which of its options would make it fit into so much memory; None: nobody knows."""
     closed: tuple[str, ...] = ()
     """Patterns of what administers it, and is closed to clients; see `admin_paths`."""
 

@@ -55,14 +55,6 @@ def seconds(value: object) -> float:
     return result
 
 
-def in_gib(amount: int) -> str:
-    """Write an amount of memory for people: `23.5 GiB`, `512 MiB`."""
-    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if amount >= factor:
-            return f"{amount / factor:.2f}".rstrip("0").rstrip(".") + f" {unit}"
-    return f"{amount} B"
-
-
 def shown(value: object) -> str:
     """Write a value as the file has it, shortened, for a message."""
     match value:

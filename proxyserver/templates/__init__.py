@@ -13,5 +13,6 @@ from ._protocol import ModelState as ModelState
 from ._protocol import ModelStatus as ModelStatus
 from ._protocol import Need as Need
 from ._protocol import Registry as Registry
+from ._protocol import Room as Room
 from ._protocol import Template as Template
 from ._registry import TEMPLATES as TEMPLATES

@@ -1,13 +1,14 @@
 """Templates of other packages: found by entry points, watched, and never trusted."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Any
 
 import attrs
 
-from ._protocol import Draft, Template
+from ._protocol import Draft, Room, Template
 from ._registry import TEMPLATES
 
 GROUP = "aiproxy.templates"
@@ -41,7 +42,16 @@ class WatchedTemplate:
             raise ValueError(f"the template {self.name!r} failed: {error!r}") from error
         if not isinstance(draft, Draft):
             raise ValueError(f"the template {self.name!r} returned no Draft")
-        return draft
+        remedy = draft.remedy
+        return draft if remedy is None else attrs.evolve(draft, remedy=partial(_careful, remedy))
+
+
+def _careful(remedy: Callable[[Room], str], room: Room) -> str:
+    """Ask for what would help; that nobody knows it is no reason to fail."""
+    try:
+        return str(remedy(room))
+    except Exception as error:  # Anybody's code.
+        return f"what would help cannot be told ({error!r})"
 
 
 @attrs.frozen

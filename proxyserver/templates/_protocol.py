@@ -1,7 +1,7 @@
 """What a template is: it turns a few typed options into all that is needed to start a server."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -39,6 +39,20 @@ class Asleep:
 
     vram: int
     ram: int
+
+
+@attrs.frozen
+class Room:
+    """The memory that a service can have at most, in bytes."""
+
+    vram: int
+    """Over all GPUs that it uses; 0: it uses none."""
+    ram: int
+    vram_total: int = 0
+    """What these GPUs have in all, somebody's or free."""
+    wanted_vram: int = 0
+    """It had so much, and it was too little; 0: nothing of that kind was seen."""
+    wanted_ram: int = 0
 
 
 class ModelState(enum.Enum):
@@ -113,6 +127,8 @@ class Draft:
     `proxyserver.admin_paths`."""
     doubts: tuple[str, ...] = ()
     """What the needs leave out, or why there are none."""
+    remedy: Callable[[Room], str] | None = None
+    """Tells for people what it takes and which options would make it fit; None: nobody knows."""
 
 
 class Template(Protocol):

@@ -1,6 +1,7 @@
 """llama.cpp's llama-server with one GGUF model (docs/reference/templates/llamacpp.md)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -25,8 +26,9 @@ from proxyserver.runtime._protocol import (
 )
 from proxyserver.shapes import CacheType, Command, Count, ExistingFile, Natural, Size, Word
 
+from ._llama_remedy import SMALLER, remedy
 from ._parts import DEVICES
-from ._protocol import Draft, Need
+from ._protocol import Draft, Need, Room
 
 IMAGE = "ghcr.io/ggml-org/llama.cpp"
 PORT = 8080
@@ -51,10 +53,6 @@ _MEMORY_FLAGS = frozenset(
 )
 _SWITCH = {True: "on", False: "off", "auto": "auto", None: None}
 
-_SMALLER = (
-    "Lower `ctx` or `gpu_layers`, take a smaller `cache_type_k` and `cache_type_v`, or claim more "
-    "memory so that others make room."
-)
 FAILURES = (
     FailurePattern(
         "gpu_oom",
@@ -62,7 +60,7 @@ FAILURES = (
         r"|ErrorOutOfDeviceMemory|VK_ERROR_OUT_OF_DEVICE_MEMORY",
         heals=True,
         out_of_memory=True,
-        advice=f"The GPU was full. {_SMALLER}",
+        advice="The GPU was full.",
     ),
     FailurePattern(
         "alloc",
@@ -70,7 +68,7 @@ FAILURES = (
         r"|failed to allocate buffer for kv cache|failed to allocate compute (pp|tg) buffers",
         heals=True,
         out_of_memory=True,
-        advice=_SMALLER,
+        advice="There was not so much memory.",
     ),
     FailurePattern(
         "model_missing",
@@ -100,7 +98,9 @@ FAILURES = (
         "image or binary.",
     ),
 )
-"""Only those where llama.cpp's own options are the remedy; the rest is said for all servers."""
+"""Only those where llama.cpp's own options are the remedy; the rest is said for all servers.
+
+What would help where memory lacks is computed: `Draft.remedy`."""
 
 
 @attrs.frozen
@@ -150,7 +150,7 @@ class LlamaCpp:
         _check(options)
         parts = list(parts_of(Path(options.model)))
         environment = (("LLAMA_API_KEY", options.api_key),) if options.api_key is not None else ()
-        with_gpu, without_gpu, doubts = _needs(options)
+        memory = _memory(options)
         return Draft(
             container=_container(options, parts, environment),
             process=ProcessSpec(
@@ -163,9 +163,10 @@ class LlamaCpp:
             failures=FAILURES,
             admin=ADMIN,
             load_s=LOAD_LEAST_S + sum(part.stat().st_size for part in parts) / LOAD_RATE,
-            need=with_gpu,
-            need_without_gpu=without_gpu,
-            doubts=doubts,
+            need=memory.with_gpu,
+            need_without_gpu=memory.without_gpu,
+            doubts=memory.doubts,
+            remedy=memory.remedy,
         )
 
 
@@ -180,26 +181,41 @@ def _check(options: LlamaCppOptions) -> None:
         raise ValueError("the variant `cpu` cannot take `gpu_layers`; set them to 0")
 
 
-def _needs(options: LlamaCppOptions) -> tuple[Need | None, Need | None, tuple[str, ...]]:
-    """Estimate the memory with GPUs and without, and tell what that leaves out."""
+@attrs.frozen
+class _Memory:
+    """What a service takes, what that leaves out, and what would make it take less."""
+
+    doubts: tuple[str, ...]
+    with_gpu: Need | None = None
+    without_gpu: Need | None = None
+    remedy: Callable[[Room], str] = lambda room: SMALLER
+
+
+def _memory(options: LlamaCppOptions) -> _Memory:
     hidden = next((word for word in options.args if word.split("=")[0] in _MEMORY_FLAGS), None)
     if hidden is not None:
-        return None, None, (f"its memory is not estimated, since `args` has {hidden}",)
+        return _Memory((f"its memory is not estimated, since `args` has {hidden}",))
     try:
         model = read_model(Path(options.model))
         with_gpu = estimate(model, _setting(options, _gpu_layers(options)))
         without_gpu = estimate(model, _setting(options, 0))
     except NotModelled as error:
-        return None, None, (str(error),)
+        return _Memory((str(error),))
     except (GgufError, OSError) as error:
-        return None, None, (f"its memory cannot be estimated: {error}",)
+        return _Memory((f"its memory cannot be estimated: {error}",))
     doubts = [*with_gpu.at_most, *with_gpu.approximate]
     beside = [name for name in ("mmproj", "draft_model") if getattr(options, name) is not None]
     if beside:
         doubts.append(f"of {' and '.join(beside)} the weights alone are counted")
     if options.cache_ram is None:
         doubts.append("up to 8 GiB of main memory for prompts is not counted: set `cache_ram`")
-    return _need(options, with_gpu), _need(options, without_gpu), tuple(doubts)
+
+    def smaller(room: Room) -> str:
+        setting = _setting(options, _gpu_layers(options) if room.vram else 0)
+        need_of = partial(_need, options)
+        return remedy(model, setting, need_of, room, cache_ram=options.cache_ram or 0)
+
+    return _Memory(tuple(doubts), _need(options, with_gpu), _need(options, without_gpu), smaller)
 
 
 def _gpu_layers(options: LlamaCppOptions) -> int | None:

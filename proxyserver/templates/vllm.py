@@ -1,6 +1,7 @@
 """vLLM with one model of the hub or of a folder (docs/reference/templates/vllm.md)."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +21,15 @@ from ._parts import (
     switch,
     torch_is_full,
 )
-from ._protocol import Asleep, Draft, Need
+from ._protocol import Asleep, Draft, Need, Room
+from ._vllm_figures import (
+    LACKING,
+    give_more,
+    make_room,
+    shorten,
+    smaller_cache,
+    smaller_share,
+)
 from ._weights import NotKnown, weights
 
 IMAGES = {
@@ -57,22 +66,20 @@ FAILURES = (
         r"Free memory on device .* on startup is less than desired GPU memory utilization",
         heals=True,
         out_of_memory=True,
-        advice="Others held the GPU: lower `gpu_memory_utilization`, or claim more memory so that "
-        "they make room.",
+        advice=make_room,
     ),
+    FailurePattern("vllm_no_kv", LACKING, heals=False, advice=give_more),
     FailurePattern(
         "vllm_no_kv",
         r"No available memory for the cache blocks",
         heals=False,
-        advice="The weights leave no room for a cache: raise `gpu_memory_utilization`, or take a "
-        "smaller model or `quantization`.",
+        advice=give_more,
     ),
     FailurePattern(
         "vllm_kv_small",
         r"estimated maximum model length is \d+",
         heals=False,
-        advice="Lower `max_model_len` to what the line says, raise `gpu_memory_utilization`, or "
-        "set `kv_cache_dtype: fp8`.",
+        advice=shorten,
     ),
     torch_is_full(
         "Lower `gpu_memory_utilization`, `max_num_seqs` or `max_model_len`, or set "
@@ -184,7 +191,16 @@ class Vllm:
             need=need,
             need_without_gpu=without_gpu,
             doubts=doubts,
+            remedy=partial(_remedy, options, need or without_gpu),
         )
+
+
+def _remedy(options: VllmOptions, need: Need | None, room: Room) -> str:
+    if need is not None and need.share:
+        return smaller_share(need, room)
+    if need is not None and options.kv_cache_memory is not None:
+        return smaller_cache(need, options.kv_cache_memory, room)
+    return ""
 
 
 def _check(options: VllmOptions) -> None:

@@ -1,16 +1,21 @@
 """Who wants room is told what it lacks and what keeps each holder where it is."""
 
+import pytest
+
 from proxycore import (
+    RAM,
     Core,
     Effect,
     Explained,
     Holder,
+    LocalError,
     MemoryMeasured,
     Refuse,
     RequestFinished,
     RunId,
     RunReady,
     RuntimeLost,
+    ServiceId,
     ServiceSpec,
     Stay,
     StopRequested,
@@ -151,3 +156,42 @@ def test_strangers_are_told_of_where_they_are_in_the_way() -> None:
         measured = MemoryMeasured(GPU0, total=total, free=total - 19, by_run=((RUN1, 16),))
         core.handle(measured, T0)
         assert wanted(core.handle(arrived(2, CHAT), T0)).foreign == told
+
+
+def test_what_a_service_could_have_at_most() -> None:
+    """All who may leave count as gone; who is pinned stays, and what strangers hold."""
+    pinned = ServiceSpec(EMBED, (on(gpu0=2),), pinned=True)
+    core = serving(pinned, big(), small(), serves=EMBED)
+    core.handle(arrived(2, CODER), T0)
+    assert core.at_most(CHAT) == Want(on(gpu0=14), ((GPU0, 21),), (), T0)
+    by_run = tuple((run, size) for run, size in ((RUN1, 2), (RunId(2), 16)))
+    core.handle(MemoryMeasured(GPU0, 24, 1, by_run), T0)
+    assert core.at_most(CHAT) == Want(on(gpu0=14), ((GPU0, 16),), (), T0, ((GPU0, 5),))
+
+
+def test_what_a_run_claims_counts_while_it_lives() -> None:
+    """At the place where it is, though it may have another where it lacks less."""
+    two = ServiceSpec(CODER, (on(gpu0=22), on(gpu1=4)))
+    core = serving(two)
+    assert core.at_most(CODER) == Want(on(gpu0=22), ((GPU0, 23),), (), T0)
+    assert Core(machine(two), now=T0).at_most(CODER).placement == on(gpu0=22)
+
+
+def test_a_model_needs_its_server_too() -> None:
+    """What it needs is told together with its host, running or not."""
+    host = ServiceSpec(CODER, (on(gpu0=10, ram=4),))
+    model = ServiceSpec(CHAT, (on(gpu0=14),), host=CODER)
+    core = Core(machine(host, model), now=T0)
+    want = Want(on(gpu0=24, ram=4), ((GPU0, 23), (RAM, 32)), (), T0)
+    assert core.at_most(CHAT) == want
+    [refused] = core.handle(arrived(1, CHAT), T0)
+    assert isinstance(refused, Refuse)
+    assert refused.message == "chat claims more than there is: 0.0 GiB more needed on gpu0"
+    core.handle(arrived(2, CODER), T0)
+    core.handle(RunReady(CODER, RUN1), T0)
+    assert core.at_most(CHAT) == want
+
+
+def test_an_unknown_service_could_have_nothing() -> None:
+    with pytest.raises(LocalError, match="unknown service 'nobody'"):
+        Core(machine(big()), now=T0).at_most(ServiceId("nobody"))

@@ -4,7 +4,7 @@ import pytest
 
 from proxycore import RAM, DeviceId
 from proxycore.config import Placement
-from proxyserver.settings._units import in_gib
+from proxyserver._amounts import in_gib
 from proxyserver.templates.llamacpp import LlamaCpp, LlamaCppOptions
 from tests.gguf.writing import dense, dense_tensors, words, write
 
@@ -62,7 +62,37 @@ def test_more_than_there_is(folder: Folder, model: str) -> None:
     usable = (4 << 30) - (512 << 20)
     assert where == (Placement(((GPU0, usable), (RAM, (8 << 30) - (512 << 20)))),)
     assert said[0].startswith("none is declared; claims 3.5 GiB of vram and 7.5 GiB of ram by")
-    assert "which no device here can give" in said[1]
+    assert said[1].startswith(
+        "it needs more than any device here can give: by estimate it takes 24.47 GiB of vram"
+    )
+
+
+SMALLER_CTX = "lower `ctx` from 200000 to 119808"
+SMALLER_CACHE = "set `cache_type_k` and `cache_type_v` to q8_0"
+FEWER_LAYERS = "set `gpu_layers` to 4 (of 7)"
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        ("ctx: 200000", f"{SMALLER_CTX}, or {SMALLER_CACHE}, or {FEWER_LAYERS}"),
+        ("ctx: 4096, cache_ram: 8GiB", "lower `cache_ram` from 8 GiB to 7673MiB"),
+    ],
+)
+def test_what_would_fit_is_computed(folder: Folder, model: str, options: str, remedy: str) -> None:
+    """The smallest change of each kind; what it says does fit."""
+    _, said = read(folder, GPUS, options)
+    assert said[1].endswith(f": {remedy}")
+
+
+def test_a_claim_that_can_never_be_met_says_what_would_do(folder: Folder, model: str) -> None:
+    """The place, the figures, and what the model takes or which option makes it fit."""
+    service = "type: llamacpp, model: x.gguf, cache_ram: 0, memory: {vram: 9GiB}"
+    said = "services.a.memory.vram: can never be met: 9 GiB is more than there is on gpu0"
+    for ctx, advice in ((4096, "which there is"), (200000, FEWER_LAYERS)):
+        (problem,) = folder.problems(f"{GPUS}services: {{a: {{{service}, ctx: {ctx}}}}}")
+        assert said in problem
+        assert problem.endswith(advice)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxycore.config import GIB, MIB
+from proxyserver._amounts import in_gib
 from proxyserver.settings import _units
 
 ANYTHING = st.one_of(
@@ -76,4 +77,4 @@ def test_units_read_or_refuse(value: Any) -> None:
 @given(st.integers(0, 1 << 60))
 def test_amounts_are_told_nearly(amount: int) -> None:
     """What a message says of an amount reads back as about that amount."""
-    assert _units.size(_units.in_gib(amount)) == pytest.approx(amount, rel=0.01, abs=1)
+    assert _units.size(in_gib(amount)) == pytest.approx(amount, rel=0.01, abs=1)
