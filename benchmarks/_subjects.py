@@ -62,18 +62,19 @@ def subjects() -> Iterator[Sequence[Subject]]:
     binary = build_mock(cache_folder())
     llama = find_llama(cache_folder())
     with contextlib.ExitStack() as stack:
-        found = [*_mocks(process_flavour(binary)), _llama_process(llama)]
+        found = [*mocks(process_flavour(binary)), _llama_process(llama)]
         try:
             engine = stack.enter_context(private_engine())
         except EngineMissing as error:
             print(f"nothing is measured in containers: {error}", file=sys.stderr)
         else:
             import_mock(engine.host, binary)
-            found += [*_mocks(docker_flavour(engine.host)), _llama_docker(llama, engine)]
+            found += [*mocks(docker_flavour(engine.host)), _llama_docker(llama, engine)]
         yield found
 
 
-def _mocks(flavour: Flavour) -> Iterator[Subject]:
+def mocks(flavour: Flavour) -> Iterator[Subject]:
+    """Yield the scripted server, which answers 503 while it loads, or does not listen yet."""
     for mode in ("503", "refuse"):
 
         def service(number: int, mode: str = mode) -> dict[str, Any]:

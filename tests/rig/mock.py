@@ -30,17 +30,18 @@ def build_mock(cache: Path) -> Path:
     return build(cache, "mockserver.c", ["-static", "-pthread"])
 
 
-def build(cache: Path, source: str, more_flags: list[str]) -> Path:
-    """Compile a source of this folder, unless it and its header were compiled so before.
+def build(cache: Path, source: str | Path, more_flags: list[str]) -> Path:
+    """Compile a source of this folder, unless it and the headers beside it were compiled so before.
 
     Raises:
         CompilerMissing: there is no C compiler.
     """
     flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-s", *more_flags]
     seen = hashlib.sha256(" ".join(flags).encode())
-    for path in (FOLDER / source, FOLDER / "fake_gpu.h"):
+    file = FOLDER / source
+    for path in (file, *sorted(file.parent.glob("*.h"))):
         seen.update(path.read_bytes())
-    binary = cache / f"{Path(source).stem}-{seen.hexdigest()[:12]}"
+    binary = cache / f"{file.stem}-{seen.hexdigest()[:12]}"
     if binary.exists():
         return binary
     compiler = shutil.which("gcc") or shutil.which("cc")
@@ -48,7 +49,7 @@ def build(cache: Path, source: str, more_flags: list[str]) -> Path:
         raise CompilerMissing("no C compiler: apt-get install -y gcc libc6-dev")
     cache.mkdir(parents=True, exist_ok=True)
     half_made = binary.with_suffix(f".{os.getpid()}")
-    subprocess.run([compiler, *flags, "-o", half_made, FOLDER / source], check=True)
+    subprocess.run([compiler, *flags, "-o", half_made, file], check=True)
     half_made.rename(binary)  # At once: another test session may be looking.
     return binary
 
