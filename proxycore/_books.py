@@ -71,6 +71,12 @@ class ServiceBook:
     """What the present run was seen to hold at most."""
     served: bool = False
     """Whether the present run has finished a request: before that it may not have grown."""
+    proved: dict[DeviceId, int] = attrs.field(factory=dict)
+    """The same as `seen`, as it was when it was last measured after it had served.
+
+    Before, it may have been seen in the middle of its load, and its end may come before the next
+    measurement: such a figure teaches nothing.
+    """
     lost: str | None = None
     waiting: OrderedDict[TicketId, Ticket] = attrs.field(factory=OrderedDict)
     """In order of arrival.  To find the first of a plain `dict` takes the longer the more have

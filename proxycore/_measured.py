@@ -42,6 +42,8 @@ class Measured:
         for book in self._books.services.values():
             if book.run is not None and book.run in measured.by_run:
                 book.seen[device] = max(book.seen.get(device, 0), measured.by_run[book.run])
+                if book.served:
+                    book.proved[device] = book.seen[device]
         self._end_waits()
 
     def forget(self, device: DeviceId) -> None:
@@ -84,9 +86,9 @@ class Measured:
             return  # What is measured of a server with models is not its own alone.
         if cause.out_of_memory and book.state is not State.STOPPING:
             book.learnt.note_out_of_memory(declared, claimed)
-        elif book.served:
+        elif book.proved:
             # Who declares nothing is asked for no main memory: every process takes some.
-            seen = {one: n for one, n in book.seen.items() if declared.amounts or one != RAM}
+            seen = {one: n for one, n in book.proved.items() if declared.amounts or one != RAM}
             book.learnt.note_peak(declared, seen)
 
     def _declared(self, book: ServiceBook, claimed: Placement) -> Placement | None:

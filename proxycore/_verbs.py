@@ -233,6 +233,7 @@ class Verbs(Claims):
             book.kills = 0
             book.leaves_for_good = False
             book.served = False
+            book.proved.clear()
         if book.state in (State.DOWN, State.BACKOFF, State.FAILED):
             book.placement = book.home = None
             book.fails = False

@@ -76,6 +76,8 @@ class Notes:
                     run = books.runs[number]
                     if not run.told_gone:
                         run.seen[event.device] = max(run.seen.get(event.device, 0), amount)
+                        if run.served:
+                            run.proved[event.device] = run.seen[event.device]
             case ev.MemoryUnknown():
                 for device in event.devices:
                     books.memory.forget(device)
@@ -182,6 +184,6 @@ class Notes:
             return
         declared = self.books.declared(run)
         out_of_memory = cause.out_of_memory and run.stop_at is None
-        if declared is not None and (out_of_memory or run.served):
+        if declared is not None and (out_of_memory or run.proved):
             lives = self.books.memory.lives.setdefault(run.service, [])
-            lives.append((declared, run.placement, run.seen, out_of_memory))
+            lives.append((declared, run.placement, run.proved, out_of_memory))

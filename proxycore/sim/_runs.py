@@ -73,6 +73,8 @@ class Run:
     """What the core was told at most that it uses."""
     served: bool = False
     """It has finished a request."""
+    proved: dict[DeviceId, int] = attrs.field(factory=dict)
+    """What the core was told at most that it uses, by the last that it was told since then."""
     gone_at: float | None = None
     """When its end was told."""
     hangs: bool = False

@@ -25,6 +25,13 @@ MUTANTS = (
     ),
     Mutant(
         1,
+        "what was seen in the middle of a load teaches",
+        "_measured.py",
+        "                if book.served:\n",
+        "                if book.run is not None:\n",
+    ),
+    Mutant(
+        1,
         "a claim is given back when the run is told to stop",
         "_claims.py",
         "                now_free.take(book.placement)\n",
