@@ -21,6 +21,8 @@ SLOTS = 4
 INPUTS = 10
 """Numbers of 32 bits for each token of a batch beside its vectors: positions, indices."""
 F32, F16 = 4, 2
+_PLAIN = ("f16", "bf16", "f32")
+"""Types of cache that are computed with as they are."""
 
 
 @attrs.frozen
@@ -102,7 +104,7 @@ def estimate(model: Model, setting: Setting) -> Estimate:
         weights=sum(model.layer_sizes[on_gpu])
         + (model.output_size + model.input_size * model.is_tied if has_output else 0),
         cache=sum(each[on_gpu]),
-        compute=compute if has_output else 0,
+        compute=max(compute, _unpacked(model, setting, cells * streams)) if has_output else 0,
     )
     ram = Share(
         weights=model.input_size
@@ -154,6 +156,19 @@ def _compute(model: Model, setting: Setting, cells: int) -> int:
         scores = (6 * width + INPUTS + 2 * max(model.kv_heads) * model.key_length) * F32
         each = max(each + mask * F16, scores + cells * heads * F32 + mask * F32)
     return BATCH * each
+
+
+def _unpacked(model: Model, setting: Setting, cells: int) -> int:
+    """Return what a GPU computes attention in where the cache is packed: it unpacks a layer's.
+
+    Measured on CUDA with flash attention; cells are those of all slots.
+    """
+    kinds = ((setting.cache_type_k, model.key_length), (setting.cache_type_v, model.value_length))
+    numbers = sum(length for kind, length in kinds if kind not in _PLAIN)
+    if not numbers:
+        return 0
+    each = (6 * model.embedding + INPUTS) * F32 + _mask(model, cells) * F16
+    return cells * max(model.kv_heads) * numbers * F16 + BATCH * each
 
 
 def _approximate(model: Model, setting: Setting) -> list[str]:

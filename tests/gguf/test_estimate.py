@@ -136,6 +136,23 @@ def test_context_and_slots(ctx: int | None, parallel: int | None, cells: int, ma
     assert one.ram.output == one.slots * 512 * 4
 
 
+@pytest.mark.parametrize(
+    ("ctx", "cache", "mib"),
+    [
+        (4096, "f16", 30.01),
+        (16384, "f16", 42.01),
+        (32768, "f16", 58.01),
+        (4096, "q8_0", 32.09),
+        (16384, "q8_0", 92.09),
+        (32768, "q8_0", 172.09),
+    ],
+)
+def test_a_gpu_unpacks_its_cache(ctx: int, cache: str, mib: float) -> None:
+    """What llama-server reserved on an H200 (docs/reference/memory.md), or a little more."""
+    vram = found(ctx=ctx, cache_type_k=cache, cache_type_v=cache).vram
+    assert vram.compute / 2**20 == pytest.approx(mib, rel=0.07)
+
+
 def test_kv_heads_by_layer() -> None:
     """A model may have another number of them in each layer, none included."""
     own = model(dense(LAYERS, kv_heads=[8, 0, 4, 4, 2, 0]))
