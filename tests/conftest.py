@@ -13,6 +13,7 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
 
 REMEDIES = {
+    "gpu": "an NVIDIA GPU with its driver: ./run test --gpu tests/daemon/test_real_gpu.py",
     "engine": "a container engine of their own, so root: sudo ./run test",
     "mock_binary": "a C compiler for the scripted server: sudo apt install gcc libc6-dev",
 }
@@ -25,9 +26,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--without",
         action="append",
         default=[],
-        choices=sorted(REMEDIES),
+        choices=sorted(set(REMEDIES) - {"gpu"}),
         help="leave out the tests that need this fixture, and say so at the end",
     )
+    # What no machine can install: CI does without, everybody else too unless they ask for it.
+    parser.addoption("--gpu", action="store_true", help="run the tests of a real NVIDIA GPU")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -36,6 +39,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     A test that finds its fixture only when it runs says so by a marker of the same name.
     """
     left_out = config.stash[LEFT_OUT] = dict.fromkeys(config.getoption("--without"), 0)
+    if not config.getoption("--gpu"):
+        left_out["gpu"] = 0
     kept, dropped = [], []
     for item in items:
         wants = {*getattr(item, "fixturenames", ()), *(mark.name for mark in item.iter_markers())}
