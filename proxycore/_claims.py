@@ -127,7 +127,10 @@ class Claims:
 
     def residue(self, book: ServiceBook) -> Placement | None:
         """Return what the run of a service claims asleep; None: it cannot sleep."""
-        return None if book.home is None else self.specs[book.id].residue(book.home)
+        declared = None if book.home is None else self.specs[book.id].residue(book.home)
+        if declared is None or book.home is None:
+            return None
+        return book.learnt.residue(declared, book.home)
 
     def needs(self, book: ServiceBook) -> tuple[Placement, ...]:
         """Return the rooms of which a service that waits for room needs one.

@@ -384,7 +384,7 @@ class Core:
             case ev.RunReady() if book.state is State.STARTING:
                 self._verbs.ready(book)
             case ev.RunSlept() if book.state is State.SLEEPING and not book.slept:
-                self._measured.slept(book)
+                self._measured.slept(book, event.holds)
             case ev.RunWoke() if book.state is State.WAKING:
                 self._verbs.woke(book)
             case ev.RunStuck() if book.state in STUCK:

@@ -4,7 +4,7 @@ import math
 
 import attrs
 
-from ._ids import DeviceId
+from ._ids import RAM, DeviceId
 from .config import Placement
 
 HALF_LIFE_S = 1800.0
@@ -43,6 +43,8 @@ class Experience:
     load_s: float | None = None
     return_gap_s: float | None = None
     peaks: tuple[Peak, ...] = ()
+    asleep: int | None = None
+    """Bytes that a sleeping run holds of each of its GPUs at most; None: nobody has said."""
 
 
 @attrs.define
@@ -66,6 +68,8 @@ class Learnt:
     rent: float = 0.0
     """`Books.rent` at the last request."""
     peaks: dict[tuple[int, ...], Peak] = attrs.field(factory=dict)
+    asleep: int | None = None
+    """What a sleeping run holds of each of its GPUs at most; None: no run has said."""
 
     def note_request(self, now: float, rent: float) -> None:
         self.count = self.requests(now) + 1.0
@@ -90,6 +94,23 @@ class Learnt:
     def note_wake(self, wake_s: float) -> None:
         if wake_s > 0:
             self.wake_s = _average(self.wake_s, wake_s)
+
+    def note_asleep(self, holds: int) -> None:
+        """Learn what a run holds asleep: the least of what was said, since each is an upper bound.
+
+        A server knows what is in use on its GPU, which may be others' as well.
+        """
+        self.asleep = holds if self.asleep is None else min(self.asleep, holds)
+
+    def residue(self, declared: Placement, home: Placement) -> Placement:
+        """Return what a run that lives at `home` is expected to hold asleep.
+
+        Of GPUs as it was said, which may be more than was declared; of main memory as declared.
+        """
+        if self.asleep is None:
+            return declared
+        gpus = ((device, min(n, self.asleep)) for device, n in home.amounts if device != RAM)
+        return Placement.of([*gpus, (RAM, declared.on(RAM))])
 
     def requests(self, now: float) -> float:
         """Return the number of requests so far, each halved for every half-life since."""
@@ -145,7 +166,12 @@ class Learnt:
     @property
     def experience(self) -> Experience:
         return Experience(
-            self.count, self.as_of, self.load_s, self.return_gap_s, tuple(self.peaks.values())
+            self.count,
+            self.as_of,
+            self.load_s,
+            self.return_gap_s,
+            tuple(self.peaks.values()),
+            self.asleep,
         )
 
     def recall(self, experience: Experience) -> None:
@@ -154,6 +180,7 @@ class Learnt:
         self.load_s = experience.load_s
         self.return_gap_s = experience.return_gap_s
         self.peaks = {peak.declared: peak for peak in experience.peaks}
+        self.asleep = experience.asleep
 
 
 def _shape(placement: Placement) -> tuple[int, ...]:

@@ -54,9 +54,11 @@ class Measured:
 
     # Sleep
 
-    def slept(self, book: ServiceBook) -> None:
+    def slept(self, book: ServiceBook, holds: int | None) -> None:
         """Take note that a run sleeps; wait for its memory to be seen free, if it was seen."""
         book.slept = True
+        if holds is not None:
+            book.learnt.note_asleep(holds)
         if self._has_let_go(book):
             self._verbs.slept(book)
             return

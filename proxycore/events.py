@@ -108,6 +108,8 @@ class RunSlept:
 
     service: ServiceId
     run: RunId
+    holds: int | None = None
+    """Bytes that it holds of each of its GPUs at most, as it says itself; None: it does not say."""
 
 
 @attrs.frozen

@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS experience (
     load_s REAL,
     return_gap_s REAL,
     peaks TEXT NOT NULL,
+    asleep INTEGER,
     PRIMARY KEY (service, fingerprint)
 )
 """
@@ -102,6 +103,7 @@ class ExperienceStore:
                 one.load_s,
                 one.return_gap_s,
                 json.dumps([_plain(peak) for peak in one.peaks]),
+                one.asleep,
             )
             for service, one in news.items()
         ]
@@ -117,25 +119,26 @@ class ExperienceStore:
         with closing(self._open()) as database:
             for service, fingerprint in self._fingerprints.items():
                 row = database.execute(
-                    "SELECT requests, requested_at, load_s, return_gap_s, peaks FROM experience"
+                    "SELECT requests, requested_at, load_s, return_gap_s, peaks, asleep FROM experience"
                     " WHERE service = ? AND fingerprint = ?",
                     (service, fingerprint),
                 ).fetchone()
                 if row is not None:
-                    requests, requested_at, load_s, return_gap_s, peaks = row
+                    requests, requested_at, load_s, return_gap_s, peaks, asleep = row
                     found[service] = Experience(
                         _number(requests),
                         now - max(0.0, time.time() - _number(requested_at)),
                         None if load_s is None else _number(load_s),
                         None if return_gap_s is None else _number(return_gap_s),
                         tuple(_peak(peak) for peak in json.loads(peaks)),
+                        None if asleep is None else _bytes(asleep),
                     )
         return found
 
     def _write(self, rows: list[tuple[object, ...]]) -> None:
         with closing(self._open()) as database, database:
             database.executemany(
-                "INSERT OR REPLACE INTO experience VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows
+                "INSERT OR REPLACE INTO experience VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
             )
             database.execute(
                 "DELETE FROM experience WHERE rowid NOT IN"
@@ -146,6 +149,8 @@ class ExperienceStore:
     def _open(self) -> sqlite3.Connection:
         database = sqlite3.connect(self._file)
         database.execute(_SCHEMA)
+        with suppress(sqlite3.OperationalError):  # It has the column already.
+            database.execute("ALTER TABLE experience ADD COLUMN asleep INTEGER")
         return database
 
 

@@ -8,7 +8,7 @@ import attrs
 from .. import events as ev
 from .._ids import RAM, DeviceId, RunId, ServiceId
 from .._learn import OOM_MARGIN, PEAK_MARGIN, WEIGHT
-from ..config import CoreConfig, Placement
+from ..config import CoreConfig, Placement, ServiceSpec
 
 
 @attrs.frozen
@@ -39,6 +39,8 @@ class Memory:
     low_from: dict[DeviceId, float] = attrs.field(factory=dict)
     loads: dict[ServiceId, list[float]] = attrs.field(factory=dict)
     """How long each load took."""
+    asleep: dict[ServiceId, list[int]] = attrs.field(factory=dict)
+    """What runs said that they hold asleep of a GPU at most."""
     lives: dict[ServiceId, list[tuple[Placement, Placement, dict[DeviceId, int], bool]]] = (
         attrs.field(factory=dict)
     )
@@ -109,6 +111,17 @@ class Memory:
         return lacks
 
     # What is learnt
+
+    def residue(self, spec: ServiceSpec, home: Placement) -> Placement | None:
+        """Return what a run at this place holds asleep, by all that was said; None: it cannot."""
+        declared, said = spec.residue(home), self.asleep.get(spec.id)
+        if declared is None or said is None:
+            return declared
+        amounts = dict(declared.amounts)
+        for device, claim in home.amounts:
+            if device != RAM:
+                amounts[device] = min(claim, *said)
+        return Placement.of(amounts.items())
 
     def load_s(self, service: ServiceId, declared_s: float) -> float:
         mean: float | None = None

@@ -56,7 +56,9 @@ class Notes:
                         host=None if host is None else host.id,
                         ready=True,
                         sleep=Sleep.ASLEEP if found.asleep else Sleep.AWAKE,
-                        residue=books.specs[found.service].residue(found.placement),
+                        residue=books.memory.residue(
+                            books.specs[found.service], found.placement
+                        ),
                         dozes=found.asleep,
                     )
                     books.runs[run.id] = books.current[run.service] = run
@@ -157,6 +159,10 @@ class Notes:
                 run.batch_max = self.books.last_waiting(run.service)
             case ev.RunSlept() if run.falls_asleep and run.slept_at is None:
                 run.slept_at = self.books.now
+                if event.holds is not None:
+                    memory = self.books.memory
+                    memory.asleep.setdefault(run.service, []).append(event.holds)
+                    run.residue = memory.residue(self.books.specs[run.service], run.placement)
             case ev.RunWoke() if run.waking:
                 run.sleep, run.rested_at = Sleep.AWAKE, self.books.now
                 run.batch_max = self.books.last_waiting(run.service)

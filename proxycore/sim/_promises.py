@@ -103,7 +103,7 @@ class Inspector(Tickets):
             started_at=books.now,
             loads_alone=not loading,
             kept=any(client.by_hand for client in books.wanted_by(effect.service)),
-            residue=spec.residue(effect.placement),
+            residue=books.memory.residue(spec, effect.placement),
             host=effect.host,
             lives=effect.host is None or books.runs[effect.host].lives,
         )

@@ -183,7 +183,7 @@ def _sleep(world: World, random: Random) -> None:
 def _slept(world: World, run: Run, random: Random) -> None:
     world.doze(run)
     if random.random() < 0.8:
-        world.tell_slept(run)
+        world.tell_slept(run, random.choice((None, None, 0, 1, 2, 5)))
 
 
 def _shut_down(world: World, random: Random) -> None:

@@ -6,7 +6,7 @@ from .. import effects as fx
 from .. import events as ev
 from .. import journal
 from .._core import Core
-from .._ids import DeviceId, RunId, ServiceId, TicketId
+from .._ids import RAM, DeviceId, RunId, ServiceId, TicketId
 from ..config import CoreConfig
 from ..policy import EvictionPolicy
 from ._books import Books, Client, Run, Stage, less
@@ -98,8 +98,11 @@ class World:
         run.dozes = True
         run.uses = dict(run.may_use.amounts)
 
-    def tell_slept(self, run: Run) -> None:
-        self._tell(ev.RunSlept(run.service, run.id))
+    def tell_slept(self, run: Run, holds: int | None = None) -> None:
+        """Tell that a run sleeps, and perhaps how much it holds of a GPU at most, which is true."""
+        if holds is not None and run.dozes:
+            run.uses = {d: n if d == RAM else min(n, holds) for d, n in run.uses.items()}
+        self._tell(ev.RunSlept(run.service, run.id, holds))
 
     def tell_woke(self, run: Run) -> None:
         self._tell(ev.RunWoke(run.service, run.id))
@@ -180,6 +183,7 @@ class World:
         self._boot(self.now, max(self.books.runs, default=self.run_max))
         if remembers:
             self.books.memory.loads, self.books.memory.lives = memory.loads, memory.lives
+            self.books.memory.asleep = memory.asleep
             self.books.gap_max = gap_max
             self._tell(ev.ExperienceFound(learnt))
         self._tell(

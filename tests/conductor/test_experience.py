@@ -122,7 +122,7 @@ async def test_it_is_bounded(tmp_path: Path) -> None:
     await store(file).save(view(chat=LEARNT))
     with closing(sqlite3.connect(file)) as database, database:
         database.executemany(
-            "INSERT INTO experience VALUES (?, '', ?, 0, 0, 0, 0, '[]')",
+            "INSERT INTO experience VALUES (?, '', ?, 0, 0, 0, 0, '[]', NULL)",
             [(str(number), float(number)) for number in range(ROWS_MAX + 10)],
         )
     await store(file).save(view(coder=LEARNT))

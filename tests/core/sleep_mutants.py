@@ -4,6 +4,20 @@ from .mutant import Mutant
 
 SLEEP_MUTANTS = (
     Mutant(
+        15,
+        "what a sleeper says that it holds is not believed if it is more than was declared",
+        "_learn.py",
+        "gpus = ((device, min(n, self.asleep)) for device, n in home.amounts if device != RAM)",
+        "gpus = ((device, min(n, self.asleep)) for device, n in declared.amounts if device != RAM)",
+    ),
+    Mutant(
+        15,
+        "what a sleeper says that it holds is not believed",
+        "_measured.py",
+        "        if holds is not None:\n",
+        "        if holds is not None and book.run is None:\n",
+    ),
+    Mutant(
         1,
         "who is told to sleep claims no more at once than when it sleeps",
         "_verbs.py",

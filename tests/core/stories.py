@@ -148,8 +148,9 @@ def _event(words: list[str], now: float) -> ev.Event:
             return RunAlive(ServiceId(service), RunId(int(run)))
         case ["ready", service, run]:
             return RunReady(ServiceId(service), RunId(int(run)))
-        case ["slept", service, run]:
-            return RunSlept(ServiceId(service), RunId(int(run)))
+        case ["slept", service, run, *holds]:
+            said = int(holds[1]) * GIB if holds else None
+            return RunSlept(ServiceId(service), RunId(int(run)), said)
         case ["woke", service, run]:
             return RunWoke(ServiceId(service), RunId(int(run)))
         case ["stuck", service, run]:

@@ -90,3 +90,23 @@ def test_a_load_that_others_slowed_down_teaches_nothing() -> None:
     assert learnt.load_s is None
     learnt.note_load(10.0, most_s=20.0)
     assert learnt.load_s == 10.0
+
+
+def test_what_is_held_asleep_is_as_it_was_said() -> None:
+    """Of each GPU of its place, and never more than it claims awake; main memory as declared."""
+    learnt, declared, home = Learnt(), on(gpu0=2, ram=9), on(gpu0=8, ram=9)
+    assert learnt.residue(declared, home) == declared
+    learnt.note_asleep(5)
+    assert learnt.residue(declared, home) == on(gpu0=5, ram=9)
+    assert learnt.residue(declared, on(gpu0=3, gpu1=8, ram=9)) == on(gpu0=3, gpu1=5, ram=9)
+
+
+def test_the_least_that_was_said_counts() -> None:
+    """Each is what is in use on a GPU, perhaps by others too."""
+    learnt = Learnt()
+    for holds in (5, 2, 7):
+        learnt.note_asleep(holds)
+    assert learnt.residue(on(gpu0=1), on(gpu0=8)) == on(gpu0=2)
+    kept = Learnt()
+    kept.recall(learnt.experience)
+    assert kept.residue(on(gpu0=1), on(gpu0=8)) == on(gpu0=2)
