@@ -8,6 +8,7 @@ import trio
 from loguru import logger
 
 from proxycore import (
+    RAM,
     Cause,
     Event,
     FoundRun,
@@ -20,6 +21,7 @@ from proxycore import (
     RunWoke,
 )
 
+from ._held import held_asleep
 from .runtime import (
     Call,
     Endpoint,
@@ -35,6 +37,8 @@ from .sleepers import Sleepers
 REPORT_S = 10.0
 """How long the exit report of a run that is gone may take (the engine reads its log)."""
 UNREACHABLE_RETRY_S = 1.0
+HELD_S = 1.0
+"""How long a line of the log may take to come that was written before the answer."""
 
 
 class Connections(Protocol):
@@ -212,18 +216,39 @@ class Run(Generic[C]):
     async def _turn_now(self, endpoint: Endpoint, tell: Callable[[Event], None]) -> Event:
         """Put the run to sleep, or wake it; return what the core shall be told of that."""
         service, launch = self.service.spec.id, self.service.launch
-        call = launch.sleep if self._asleep else launch.wake
-        assert call is not None, f"{service} cannot sleep"
-        fault = await self._judge.ask(call, endpoint)
-        if fault is not None:
-            kind = "sleep_failed" if self._asleep else "wake_failed"
-            return RunStuck(service, self.id, Cause(kind, fault))
+        calls = launch.sleep if self._asleep else launch.wake
+        assert calls, f"{service} cannot sleep"
+        for call in calls:
+            fault = await self._judge.ask(call, endpoint)
+            if fault is not None:
+                kind = "sleep_failed" if self._asleep else "wake_failed"
+                return RunStuck(service, self.id, Cause(kind, fault))
+            tell(RunAlive(service, self.id))
         if self._asleep:
             self._sleepers.asleep(self.id)
-            return RunSlept(service, self.id)
+            return RunSlept(service, self.id, await self._held())
         await self._wait_ready(endpoint, tell)
         self._sleepers.forget(self.id)
         return RunWoke(service, self.id)
+
+    async def _held(self) -> int | None:
+        """Return what the run says that it holds of each of its GPUs asleep; None: nothing."""
+        launch = self.service.launch
+        if launch.asleep_line is None:
+            return None
+        claims = [amount for device, amount in self.placement.amounts if device != RAM]
+        with trio.move_on_after(HELD_S):
+            while True:
+                lines = self.runtime.log_lines(launch.service, self.id, tail=200, follow=False)
+                try:
+                    said = [line async for line in lines]
+                except RuntimeFault:
+                    return None
+                held = held_asleep(launch.asleep_line, said, claims)
+                if held is not None:
+                    return held
+                await trio.sleep(HELD_S / 10)
+        return None
 
     async def _await_end(self, lose: Callable[[str], None]) -> None:
         """Wait until the run has ended, and keep the report; a lost runtime is waited for."""

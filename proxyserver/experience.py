@@ -119,8 +119,8 @@ class ExperienceStore:
         with closing(self._open()) as database:
             for service, fingerprint in self._fingerprints.items():
                 row = database.execute(
-                    "SELECT requests, requested_at, load_s, return_gap_s, peaks, asleep FROM experience"
-                    " WHERE service = ? AND fingerprint = ?",
+                    "SELECT requests, requested_at, load_s, return_gap_s, peaks, asleep"
+                    " FROM experience WHERE service = ? AND fingerprint = ?",
                     (service, fingerprint),
                 ).fetchone()
                 if row is not None:

@@ -141,7 +141,7 @@ async def ask(call: Call, endpoint: Endpoint) -> str | None:
     Who asks bounds the time, by cancelling.
     """
     try:
-        status = await _status(call.path, endpoint, call.method)
+        status = await _status(call.path, endpoint, call.method, (call.body or "").encode())
     except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError) as error:
         return f"{call.method} {call.path}: {error}"
     if status is not None and status < 300:
@@ -162,7 +162,9 @@ async def _says_yes(probe: Probe, endpoint: Endpoint, timeout_s: float) -> bool:
     return status < 500 if probe.status is None else status == probe.status
 
 
-async def _status(path: str, endpoint: Endpoint, method: str = "GET") -> int | None:
+async def _status(
+    path: str, endpoint: Endpoint, method: str = "GET", body: bytes = b""
+) -> int | None:
     """Ask, and return the status of the answer; None when the server hangs up instead."""
     stream = await dial(endpoint, local_address=_LOCAL_ADDRESS.get(endpoint.host))
     # h11 bounds what it keeps of an unfinished head (16 KiB).
@@ -170,11 +172,14 @@ async def _status(path: str, endpoint: Endpoint, method: str = "GET") -> int | N
     headers = [("Host", endpoint.authority), ("Connection", "close")]
     if endpoint.authorization is not None:
         headers.append(("Authorization", endpoint.authorization))
-    if method != "GET":
-        headers.append(("Content-Length", "0"))
+    if method != "GET" or body:
+        headers.append(("Content-Length", str(len(body))))
+    if body:
+        headers.append(("Content-Type", "application/json"))
     request = h11.Request(method=method, target=endpoint.prefix + path, headers=headers)
     with socket_of(stream):
-        await stream.send_all(connection.send(request) + connection.send(h11.EndOfMessage()))
+        said = connection.send(request) + connection.send(h11.Data(data=body))
+        await stream.send_all(said + connection.send(h11.EndOfMessage()))
         while True:
             match connection.next_event():
                 case h11.NEED_DATA:

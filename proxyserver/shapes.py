@@ -27,6 +27,8 @@ Alias: TypeAlias = Annotated[str, "alias"]
 Word: TypeAlias = Annotated[str, "word"]
 """A text; a number stands for the text that it was written with."""
 Regex: TypeAlias = Annotated[str, "regex"]
+Json: TypeAlias = Annotated[str, "json"]
+"""JSON as text; written as YAML."""
 AdminPath: TypeAlias = Annotated[str, "admin path"]
 """A pattern of `proxyserver.admin_paths`, such as `POST /api/pull`."""
 HostPath: TypeAlias = Annotated[str, "path"]

@@ -56,9 +56,7 @@ class Notes:
                         host=None if host is None else host.id,
                         ready=True,
                         sleep=Sleep.ASLEEP if found.asleep else Sleep.AWAKE,
-                        residue=books.memory.residue(
-                            books.specs[found.service], found.placement
-                        ),
+                        residue=books.memory.residue(books.specs[found.service], found.placement),
                         dozes=found.asleep,
                     )
                     books.runs[run.id] = books.current[run.service] = run

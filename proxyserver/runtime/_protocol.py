@@ -6,7 +6,7 @@ from typing import Literal, Protocol, TypeAlias
 import attrs
 
 from proxycore import Cause, Placement, RunId, ServiceId
-from proxyserver.shapes import Seconds
+from proxyserver.shapes import Json, Seconds
 
 LOG_TAIL_LINES = 50
 """Enough for a Python traceback; what an exit report keeps of a log."""
@@ -200,6 +200,8 @@ class Call:
 
     path: str
     method: Literal["POST", "PUT", "GET"] = "POST"
+    body: Json | None = None
+    """JSON as text."""
 
 
 @attrs.frozen
@@ -214,9 +216,12 @@ class LaunchSpec:
     live: LiveProbe | None = None
     """Asked of a ready run now and then; None: a living process is enough."""
     failures: tuple[FailurePattern, ...] = ()
-    sleep: Call | None = None
-    """Lets it sleep; answered once it sleeps.  None: it cannot."""
-    wake: Call | None = None
+    sleep: tuple[Call, ...] = ()
+    """Let it sleep, one after the other; the last is answered once it sleeps.  (): it cannot."""
+    wake: tuple[Call, ...] = ()
+    asleep_line: str | None = None
+    """A regular expression: a line of its log that tells, in GiB, what its going to sleep `freed`
+    of a GPU, and what is `used` of that one still; each may be missing."""
     fingerprint: str = ""
     """A hash of the configuration: a found run with another one is not adopted."""
 

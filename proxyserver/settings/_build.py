@@ -237,7 +237,7 @@ class Builder:
         if draft is None or not written.keys() & {"type", *_HOW} or wrong & {"runtime", *_HOW}:
             return None
         runtime = self.runtime_of(entry, server, at)
-        place = Place(at, self.path.absolute().parent, self.environ, self.found)
+        place = Place(at, self.path.absolute().parent, self.environ, self.found, wrong)
         launch = launch_spec(service_id, entry, draft, runtime, place)
 
         def own_or_default(key: str) -> Any:
@@ -255,7 +255,7 @@ class Builder:
                 pinned = True
                 idle = "never" if entry.idle_s is None else idle
         asleep: tuple[Placement, ...] = ()
-        if launch.sleep is not None:
+        if launch.sleep:
             held = entry.asleep or self.asleep(draft, (*at, "asleep"))
             where, asleep = residues(where, held, (*at, "asleep"), self.found)
         spec = ServiceSpec(
@@ -264,7 +264,7 @@ class Builder:
             aliases=entry.aliases,
             asleep=asleep,
             load_s=load_s,
-            wake_s=entry.wake_s or min(load_s, WAKE_S),
+            wake_s=entry.wake_s or draft.wake_s or min(load_s, WAKE_S),
             concurrent_max=entry.concurrency,
             priority=entry.priority,
             pinned=pinned,
@@ -303,7 +303,7 @@ class Builder:
 
     def asleep(self, draft: Draft, at: Steps) -> MemoryEntry:
         """Return what is held asleep where nobody says it."""
-        if draft.sleep is None:
+        if not draft.sleep:
             return MemoryEntry()
         if draft.asleep is None:
             said = "is missing: what does it hold asleep? `{vram: 2GiB, ram: 16GiB}`, for instance"

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -62,11 +62,12 @@ def launch_spec(
     for key, probe in (("ready", entry.ready), ("live", live)):
         _check_probe(probe, (*place.at, key), place.found)
     sleep, wake = entry.sleep or draft.sleep, entry.wake or draft.wake
-    for key, call in (("sleep", sleep), ("wake", wake)):
-        if call is not None and not _REQUEST_TARGET.fullmatch(call.path):
-            path = (*place.at, key, "path")
-            place.found.add(path, "expected a path that starts with / and has no spaces")
-        elif call is None and (sleep or wake or entry.asleep):
+    for key, calls in (("sleep", sleep), ("wake", wake)):
+        for index, call in enumerate(calls):
+            if not _REQUEST_TARGET.fullmatch(call.path):
+                path = (*place.at, key, *((index,) if len(calls) > 1 else ()), "path")
+                place.found.add(path, "expected a path that starts with / and has no spaces")
+        if not calls and key not in place.wrong and (sleep or wake or entry.asleep):
             place.found.add((*place.at, key), "is missing: who sleeps must be woken", at_key=False)
     return LaunchSpec(
         service=service,
@@ -77,6 +78,7 @@ def launch_spec(
         failures=draft.failures,
         sleep=sleep,
         wake=wake,
+        asleep_line=draft.asleep_line,
         fingerprint=_fingerprint(what),
     )
 
@@ -89,6 +91,8 @@ class Place:
     base: Path
     environ: Mapping[str, str]
     found: Problems
+    wrong: Container[str] = ()
+    """Keys that could not be read, which was told."""
 
 
 def _named(draft: Draft, service: ServiceId, aliases: Iterable[str]) -> Draft:

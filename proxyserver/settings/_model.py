@@ -249,8 +249,8 @@ class ServiceEntry:
     ready: Probe | None = None
     ready_line: Regex | None = None
     live: Live | None = None
-    sleep: Call | None = None
-    wake: Call | None = None
+    sleep: tuple[Call, ...] = ()
+    wake: tuple[Call, ...] = ()
     asleep: MemoryEntry | None = None
     wake_s: Seconds | None = None
     admin_paths: tuple[AdminPath, ...] = ()

@@ -76,7 +76,9 @@ def number(value: Any) -> float:
 
 def one_of(value: Any, choices: tuple[Any, ...]) -> Any:
     for choice in choices:
-        if type(value) is type(choice) and value == choice:
+        # A flag is no number, though Python thinks so; a number of a file knows its text.
+        alike = isinstance(value, bool) == isinstance(choice, bool)
+        if alike and isinstance(value, type(choice)) and value == choice:
             return choice
     words = [shown(choice) if isinstance(choice, bool) else str(choice) for choice in choices]
     hint = near(value, words) if isinstance(value, str) else ""

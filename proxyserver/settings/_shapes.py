@@ -5,6 +5,7 @@ letters of a word.  Here a value is what it says it is, or a problem.
 """
 
 import ipaddress
+import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from cattrs.gen import make_dict_structure_fn
 
 from proxyserver import shapes
 from proxyserver.admin_paths import is_pattern
-from proxyserver.runtime._protocol import Mount, PortBinding, Ulimit
+from proxyserver.runtime._protocol import Call, Mount, PortBinding, Ulimit
 
 from . import _compose, _units
 from ._compose_keys import WHY_NOT
@@ -146,6 +147,12 @@ def make_converter(base: Path, environ: Mapping[str, str]) -> cattrs.Converter:
         result: HealthcheckEntry = entry_of_healthcheck(fields, HealthcheckEntry)
         return result
 
+    def calls(value: Any) -> tuple[Call, ...]:
+        if isinstance(value, dict):
+            return (one_call(value, Call),)
+        result: tuple[Call, ...] = list_of_calls(value, tuple[Call, ...])
+        return result
+
     read(VramClaim, vram)
     read(Mount, mount)
     read(PortBinding, _compose.binding)
@@ -166,6 +173,7 @@ def make_converter(base: Path, environ: Mapping[str, str]) -> cattrs.Converter:
     read(shapes.Word, word)
     read(shapes.Regex, _regex)
     read(shapes.AdminPath, _admin_path)
+    read(shapes.Json, _json)
     read(shapes.Command, command)
     read(shapes.Environment, lambda value: _compose.environment(value, environ))
     read(shapes.EnvironmentFiles, lambda value: _compose.environment_files(value, base))
@@ -185,6 +193,9 @@ def make_converter(base: Path, environ: Mapping[str, str]) -> cattrs.Converter:
     # Last: what is made for a class fixes the readers of its fields.
     entry_of_device = converter.get_structure_hook(DeviceEntry)
     entry_of_healthcheck = converter.get_structure_hook(HealthcheckEntry)
+    one_call = converter.get_structure_hook(Call)
+    list_of_calls = converter.get_structure_hook(tuple[Call, ...])
+    read(tuple[Call, ...], calls)
     read(DeviceEntry, device)
     read(HealthcheckEntry, healthcheck)
     return converter
@@ -224,6 +235,15 @@ def _regex(value: Any) -> str:
     except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"not a regular expression: {error}") from None
     return text
+
+
+def _json(value: Any) -> str:
+    if not isinstance(value, dict | list):
+        raise ValueError(f"expected a mapping or a list, not {shown(value)}")
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"cannot be said as JSON: {error}") from None
 
 
 def _admin_path(value: Any) -> str:

@@ -84,6 +84,13 @@ def flags(*pairs: tuple[str, object]) -> Iterator[str]:
             yield from (flag, str(value))
 
 
+def same(options: Any, names: str) -> Iterator[str]:
+    """Yield the flags of options that are called as their flags are: `max_len` is `--max-len`."""
+    return flags(
+        *((f"--{name.replace('_', '-')}", getattr(options, name)) for name in names.split())
+    )
+
+
 def switch(flag: str, value: bool | None) -> tuple[str, ...]:
     """Return `--flag` or `--no-flag`; None: neither."""
     if value is None:

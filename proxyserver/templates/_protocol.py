@@ -115,9 +115,13 @@ class Draft:
     need: Need | None = None
     """What it takes where there are GPUs; claimed when nobody declares anything."""
     need_without_gpu: Need | None = None
-    sleep: Call | None = None
-    """What lets it sleep; None: it cannot, or was not told to be able to."""
-    wake: Call | None = None
+    sleep: tuple[Call, ...] = ()
+    """What lets it sleep; (): it cannot, or was not told to be able to."""
+    wake: tuple[Call, ...] = ()
+    asleep_line: str | None = None
+    """How its log tells what it holds asleep; see `LaunchSpec`."""
+    wake_s: float | None = None
+    """A guess at the time to wake, where the template knows better than the general default."""
     asleep: Asleep | None = None
     """What it holds asleep; None: nobody knows, so that the user must say it."""
     models: ModelServer | None = None

@@ -7,10 +7,17 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from proxyserver.runtime._protocol import FailurePattern, LiveProbe, Mount, Probe, ProcessSpec
+from proxyserver.runtime._protocol import (
+    Call,
+    FailurePattern,
+    LiveProbe,
+    Mount,
+    Probe,
+    ProcessSpec,
+)
 
 from ._parts import NO_ESTIMATE, container, hub_environment, mounted
-from ._protocol import Draft, Need
+from ._protocol import Asleep, Draft, Need
 
 Arguments: TypeAlias = Callable[[Any, str, str, str], Iterable[str]]
 """From options, what the model is called where it runs, host and port to words."""
@@ -33,7 +40,7 @@ class Simple:
     """A kind of server whose launch follows from a few facts.
 
     Options of these names mean the same everywhere: `model`, `hf_token`, `variant`, `binary`,
-    `folder`, `args`.
+    `folder`, `args`, `sleep_mode`.
     """
 
     name: str
@@ -55,6 +62,10 @@ class Simple:
     admin: tuple[str, ...] = ()
     load_s: float
     need: Callable[[Any], Need | None] = lambda options: None
+    sleep: tuple[Call, ...] = ()
+    """How it is put to sleep, where `sleep_mode` is among its options and set."""
+    wake: tuple[Call, ...] = ()
+    asleep: Callable[[Any], Asleep | None] = lambda options: None
     doubts: tuple[str, ...] = (NO_ESTIMATE,)
     more: Mapping[str, Any] = MappingProxyType({})
     """Further keys of the container."""
@@ -76,6 +87,7 @@ class Simple:
             command = (" ".join(map(_quoted, command)),)
         variant = getattr(options, "variant", next(iter(self.images)))
         need = self.need(options)
+        sleeps = getattr(options, "sleep_mode", False)
         return Draft(
             container=container(
                 self.images[variant],
@@ -102,6 +114,9 @@ class Simple:
             failures=self.failures,
             admin=self.admin,
             load_s=self.load_s,
+            sleep=self.sleep if sleeps else (),
+            wake=self.wake if sleeps else (),
+            asleep=self.asleep(options) if sleeps else None,
             need=need if variant != "cpu" else None,
             doubts=self.doubts,
         )

@@ -54,3 +54,13 @@ def cache_values(folder: Path) -> int:
 def _number(config: dict[str, Any], key: str, default: int = 0) -> int:
     value = config.get(key)
     return value if isinstance(value, int) and value > 0 else default
+
+
+def weights_of(model: str) -> int | None:
+    """Return the bytes of the weights of a model; None: it is a name at the hub, or unreadable."""
+    if not model.startswith("/"):
+        return None
+    try:
+        return weights(Path(model))
+    except (NotKnown, OSError):
+        return None

@@ -5,7 +5,7 @@ from typing import Literal
 
 import attrs
 
-from proxyserver.runtime._protocol import FailurePattern, LiveProbe, Mount, Probe, Ulimit
+from proxyserver.runtime._protocol import Call, FailurePattern, LiveProbe, Mount, Probe, Ulimit
 from proxyserver.shapes import (
     Command,
     Count,
@@ -16,15 +16,28 @@ from proxyserver.shapes import (
     Word,
 )
 
-from ._parts import HUB_REFUSES, HUB_VOLUME, MODEL_MISSING, flags, torch_is_full
-from ._protocol import Need
+from ._parts import HUB_REFUSES, HUB_VOLUME, MODEL_MISSING, flags, same, torch_is_full
+from ._protocol import Asleep, Need
 from ._simple import Simple
+from ._weights import weights_of
 
 _HUB = Mount(HUB_VOLUME, "/root/.cache/huggingface")
 _SHARED = {
     "ipc": "host",
     "ulimits": (Ulimit("memlock", -1, -1), Ulimit("stack", 64 << 20, 64 << 20)),
 }
+ROOM = 2 << 30
+"""An allowance, not measured, for what a sleeper holds of a GPU."""
+OWN_RAM = 4 << 30
+"""An allowance, not measured, for the processes of a server."""
+
+
+def _weights_in_ram(model: str, gpus: int) -> Asleep | None:
+    """Return what a server holds asleep that keeps its weights in main memory."""
+    kept = weights_of(model)
+    return None if kept is None else Asleep(ROOM * gpus, kept + OWN_RAM)
+
+
 BAD_FLAG = FailurePattern(
     "bad_flag",
     r"error: unrecognized arguments:|error: argument --\S+: |error: unexpected argument",
@@ -53,14 +66,10 @@ class TeiOptions:
 
 def _tei(options: TeiOptions, model: str, host: str, port: str) -> Iterator[str]:
     yield from ("--model-id", model, "--hostname", host, "--port", port)
-    yield from flags(
-        ("--revision", options.revision),
-        ("--dtype", options.dtype),
-        ("--pooling", options.pooling),
-        ("--max-concurrent-requests", options.max_concurrent_requests),
-        ("--max-batch-tokens", options.max_batch_tokens),
-        ("--max-client-batch-size", options.max_client_batch_size),
-        ("--auto-truncate", options.auto_truncate),
+    yield from same(
+        options,
+        "revision dtype pooling max_concurrent_requests max_batch_tokens"
+        " max_client_batch_size auto_truncate",
     )
 
 
@@ -109,6 +118,7 @@ class SglangOptions:
     tool_call_parser: Word | None = None
     reasoning_parser: Word | None = None
     is_embedding: bool = False
+    sleep_mode: bool = False
     hf_token: Word | None = None
     args: Command = ()
     binary: str = "python3"
@@ -119,17 +129,15 @@ def _sglang(options: SglangOptions, model: str, host: str, port: str) -> Iterato
     yield from ("--host", host, "--port", port, "--served-model-name", "${SERVICE}")
     # Said even where it is the default, since the claim rests on it.
     yield from ("--mem-fraction-static", f"{options.mem_fraction_static:g}")
+    yield from same(
+        options,
+        "context_length dtype quantization kv_cache_dtype tp_size max_running_requests"
+        " trust_remote_code tool_call_parser reasoning_parser is_embedding",
+    )
     yield from flags(
-        ("--context-length", options.context_length),
-        ("--dtype", options.dtype),
-        ("--quantization", options.quantization),
-        ("--kv-cache-dtype", options.kv_cache_dtype),
-        ("--tp-size", options.tp_size),
-        ("--max-running-requests", options.max_running_requests),
-        ("--trust-remote-code", options.trust_remote_code),
-        ("--tool-call-parser", options.tool_call_parser),
-        ("--reasoning-parser", options.reasoning_parser),
-        ("--is-embedding", options.is_embedding),
+        ("--enable-memory-saver", options.sleep_mode),
+        # Else what it gives back is lost, and it wakes with weights that are none.
+        ("--enable-weights-cpu-backup", options.sleep_mode),
     )
 
 
@@ -166,8 +174,11 @@ SGLANG = Simple(
     ),
     load_s=60.0,
     need=lambda options: Need(
-        0, 4 << 30, 0, share=options.mem_fraction_static, gpus=options.tp_size
+        0, OWN_RAM, 0, share=options.mem_fraction_static, gpus=options.tp_size
     ),
+    sleep=(Call("/release_memory_occupation", body="{}"),),
+    wake=(Call("/resume_memory_occupation", body="{}"),),
+    asleep=lambda options: _weights_in_ram(options.model, options.tp_size),
     doubts=("what it takes beside weights and cache is not counted",),
     more=_SHARED,
 )
@@ -184,6 +195,7 @@ class LmdeployOptions:
     quant_policy: Natural | None = None
     tp: Count | None = None
     max_batch_size: Count | None = None
+    sleep_mode: bool = False
     hf_token: Word | None = None
     args: Command = ()
     binary: str = "lmdeploy"
@@ -192,13 +204,9 @@ class LmdeployOptions:
 def _lmdeploy(options: LmdeployOptions, model: str, host: str, port: str) -> Iterator[str]:
     yield from ("serve", "api_server", model, "--server-name", host, "--server-port", port)
     yield from ("--model-name", "${SERVICE}")
-    yield from flags(
-        ("--backend", options.backend),
-        ("--session-len", options.session_len),
-        ("--cache-max-entry-count", options.cache_max_entry_count),
-        ("--quant-policy", options.quant_policy),
-        ("--tp", options.tp),
-        ("--max-batch-size", options.max_batch_size),
+    yield from same(
+        options,
+        "backend session_len cache_max_entry_count quant_policy tp max_batch_size",
     )
 
 
@@ -224,6 +232,11 @@ LMDEPLOY = Simple(
         BAD_FLAG,
     ),
     load_s=60.0,
+    # It wants its questions to be JSON.  At level 2 it would keep no weights, and has no way to
+    # read them anew.
+    sleep=(Call("/sleep?level=1", body="{}"),),
+    wake=(Call("/wakeup", body="{}"),),
+    asleep=lambda options: _weights_in_ram(options.model, options.tp or 1),
     more={"ipc": "host"},
 )
 
@@ -295,12 +308,7 @@ class KoboldcppOptions:
 
 def _koboldcpp(options: KoboldcppOptions, model: str, host: str, port: str) -> Iterator[str]:
     yield from ("--model", model, "--host", host, "--port", port, "--quiet", "--skiplauncher")
-    yield from flags(
-        ("--contextsize", options.contextsize),
-        ("--gpulayers", options.gpulayers),
-        ("--threads", options.threads),
-        ("--flashattention", options.flashattention),
-    )
+    yield from same(options, "contextsize gpulayers threads flashattention")
 
 
 KOBOLDCPP = Simple(

@@ -14,9 +14,9 @@ from ._parts import (
     MODEL_MISSING,
     NO_ESTIMATE,
     container,
-    flags,
     hub_environment,
     mounted,
+    same,
     switch,
     torch_is_full,
 )
@@ -111,13 +111,7 @@ def _arguments(
     # Without the prefix its paths are not those of OpenAI's API; /health has none all the same.
     yield from ("--host", host, "--port", port, "--url-prefix", "/v1")
     # One value holds for all models.
-    yield from flags(
-        ("--engine", options.engine),
-        ("--dtype", options.dtype),
-        ("--embedding-dtype", options.embedding_dtype),
-        ("--batch-size", options.batch_size),
-        ("--revision", options.revision),
-    )
+    yield from same(options, "engine dtype embedding_dtype batch_size revision")
     yield from switch("trust-remote-code", options.trust_remote_code)
     yield from switch("model-warmup", options.model_warmup)
     yield from options.args

@@ -6,10 +6,10 @@ from typing import Literal
 
 import attrs
 
-from proxyserver.runtime._protocol import LiveProbe, Mount, Probe
+from proxyserver.runtime._protocol import Call, LiveProbe, Mount, Probe
 from proxyserver.shapes import Command, Count, ExistingFile, ExistingFolder, Word
 
-from ._parts import flags, torch_is_full
+from ._parts import same, torch_is_full
 from ._simple import Simple
 
 _LESS = torch_is_full("Claim more memory, so that others make room.")
@@ -32,11 +32,7 @@ def _whispercpp(options: WhispercppOptions, model: str, host: str, port: str) ->
     yield from ("--model", model, "--host", host, "--port", port)
     # As in OpenAI's API; its own path is /inference.
     yield from ("--inference-path", "/v1/audio/transcriptions")
-    yield from flags(
-        ("--language", options.language),
-        ("--threads", options.threads),
-        ("--convert", options.convert),
-    )
+    yield from same(options, "language threads convert")
 
 
 WHISPERCPP = Simple(
@@ -117,11 +113,7 @@ class SdcppOptions:
 
 def _sdcpp(options: SdcppOptions, model: str, host: str, port: str) -> Iterator[str]:
     yield from ("--model", model, "--listen-ip", host, "--listen-port", port)
-    yield from flags(
-        ("--threads", options.threads),
-        ("--offload-to-cpu", options.offload_to_cpu),
-        ("--diffusion-fa", options.diffusion_fa),
-    )
+    yield from same(options, "threads offload_to_cpu diffusion_fa")
 
 
 SDCPP = Simple(
@@ -151,7 +143,7 @@ class ComfyuiOptions:
 
 def _comfyui(options: ComfyuiOptions, model: str, host: str, port: str) -> Iterator[str]:
     yield from ("main.py", "--listen", host, "--port", port)
-    yield from flags(("--cpu", options.cpu))
+    yield from same(options, "cpu")
     if options.vram is not None:
         yield f"--{options.vram}vram"
 
@@ -177,10 +169,16 @@ COMFYUI = Simple(
 class KokoroOptions:
     """What a service of the type `kokoro` may say."""
 
+    sleep_mode: bool = False
     variant: Literal["cuda", "cpu"] = "cuda"
     args: Command = ()
     binary: str = "uvicorn"
     folder: ExistingFolder | None = None
+
+
+def _kokoro_variables(options: KokoroOptions, host: str, port: str) -> Iterator[tuple[str, str]]:
+    if options.sleep_mode:
+        yield ("ALLOW_DEV_UNLOAD", "true")
 
 
 def _kokoro(options: KokoroOptions, model: str, host: str, port: str) -> Iterator[str]:
@@ -201,6 +199,10 @@ KOKORO = Simple(
     admin=("/dev/unload", "/debug/*"),
     arguments=_kokoro,
     inside=None,
+    variables=_kokoro_variables,
+    sleep=(Call("/dev/unload"),),
+    # It loads its model again for the next request; there is nothing to ask for.
+    wake=(Call("/health", "GET"),),
     failures=(_LESS,),
     load_s=15.0,
 )
@@ -217,7 +219,7 @@ class DoclingOptions:
 
 def _docling(options: DoclingOptions, model: str, host: str, port: str) -> Iterator[str]:
     yield from ("run", "--host", host, "--port", port)
-    yield from flags(("--enable-ui", options.enable_ui))
+    yield from same(options, "enable_ui")
 
 
 DOCLING = Simple(

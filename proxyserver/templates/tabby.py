@@ -20,7 +20,7 @@ from proxyserver.shapes import Command, Count, ExistingFolder, Word
 from ._parts import container, flags, torch_is_full
 from ._protocol import Draft, Need
 from ._tabby_models import TabbyModels
-from ._weights import NotKnown, cache_values, weights
+from ._weights import NotKnown, cache_values, weights, weights_of
 
 IMAGE = "ghcr.io/theroyallab/tabbyapi"
 PORT = 5000
@@ -140,7 +140,7 @@ class Tabby:
             # /health says yes without a model, too.
             ready, models = Probe("/v1/model", 200), None
             need, doubts = _need(options, Path(options.model))
-            load_s = LOAD_LEAST_S + _size(options.model) / LOAD_RATE
+            load_s = LOAD_LEAST_S + (weights_of(options.model) or 0) / LOAD_RATE
         return Draft(
             container=container(
                 f"{IMAGE}:{_TAGS[options.variant]}",
@@ -236,13 +236,6 @@ def _arguments(options: TabbyOptions, names: dict[str, str], host: str, port: st
         folder, name = place(options.draft_model)
         yield from ("--draft-model-dir", folder, "--draft-model-name", name)
     yield from options.args
-
-
-def _size(folder: str) -> int:
-    try:
-        return weights(Path(folder))
-    except (NotKnown, OSError):
-        return 0
 
 
 def _parameters(options: TabbyOptions) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ._parts import (
     flags,
     hub_environment,
     mounted,
+    same,
     switch,
     torch_is_full,
 )
@@ -30,7 +31,7 @@ from ._vllm_figures import (
     smaller_cache,
     smaller_share,
 )
-from ._weights import NotKnown, weights
+from ._weights import NotKnown, weights, weights_of
 
 IMAGES = {
     "cuda": "vllm/vllm-openai:latest",
@@ -44,10 +45,23 @@ OWN_RAM = 4 << 30
 """An allowance, not measured, for its own processes."""
 ROOM = 2 << 30
 """An allowance, not measured, for what it takes of a GPU beside weights and cache."""
-SLEEP = Call("/sleep?level=1&mode=wait")
-"""Its default mode, `abort`, would kill what is in flight.  Level 2 keeps no weights: to wake takes
-three calls, and as long as a load from disk."""
-WAKE = Call("/wake_up")
+SLEEPS = {level: (Call(f"/sleep?level={level}&mode=wait"),) for level in (1, 2)}
+"""Its default mode, `abort`, would kill what is in flight."""
+WAKES = {
+    1: (Call("/wake_up"),),
+    # At level 2 it keeps no weights: it reads them anew, before it makes a cache of the rest.
+    2: (
+        Call("/wake_up?tags=weights"),
+        Call("/collective_rpc", body='{"method": "reload_weights"}'),
+        Call("/wake_up?tags=kv_cache"),
+    ),
+}
+ASLEEP_LINE = (
+    r"Sleep mode freed (?P<freed>\d+(?:\.\d+)?) GiB memory,"
+    r" (?P<used>\d+(?:\.\d+)?) GiB memory is still in use"
+)
+RELOAD_S = 15.0
+"""A guess at what it takes to read the weights anew."""
 
 ADMIN = (
     *("/sleep", "/wake_up", "/pause", "/resume", "/abort_requests", "/collective_rpc"),
@@ -121,6 +135,7 @@ class VllmOptions:
     cpu_offload: Size | None = None
     enforce_eager: bool = False
     sleep_mode: bool = False
+    sleep_level: Literal[1, 2] = 1
     prefix_caching: bool | None = None
     trust_remote_code: bool = False
     runner: Literal["generate", "pooling"] | None = None
@@ -185,8 +200,10 @@ class Vllm:
             failures=FAILURES,
             admin=ADMIN,
             load_s=LOAD_S,
-            sleep=SLEEP if options.sleep_mode else None,
-            wake=WAKE if options.sleep_mode else None,
+            sleep=SLEEPS[options.sleep_level] if options.sleep_mode else (),
+            wake=WAKES[options.sleep_level] if options.sleep_mode else (),
+            asleep_line=ASLEEP_LINE,
+            wake_s=RELOAD_S if options.sleep_level == 2 else None,
             asleep=_asleep(options),
             need=need,
             need_without_gpu=without_gpu,
@@ -208,6 +225,8 @@ def _check(options: VllmOptions) -> None:
         raise ValueError("`cpu_offload` means nothing for the variant `cpu`")
     if options.variant == "cpu" and options.sleep_mode:
         raise ValueError("the variant `cpu` cannot sleep: leave out `sleep_mode`")
+    if options.sleep_level == 2 and not options.sleep_mode:
+        raise ValueError("`sleep_level` says how deeply it sleeps: set `sleep_mode: true`, too")
     if options.variant == "cpu" and options.tensor_parallel_size > 1:
         raise ValueError("the variant `cpu` has no GPUs for `tensor_parallel_size`")
 
@@ -238,23 +257,17 @@ def _arguments(
         # Said even where it is the default, which differs between versions: the claim rests on it.
         yield from ("--gpu-memory-utilization", f"{options.gpu_memory_utilization:g}")
     offload = None if options.cpu_offload is None else f"{options.cpu_offload / 2**30:g}"
+    yield from same(
+        options,
+        "max_model_len dtype quantization kv_cache_dtype max_num_seqs max_num_batched_tokens"
+        " enforce_eager trust_remote_code runner tool_call_parser reasoning_parser",
+    )
     yield from flags(
         ("--kv-cache-memory-bytes", options.kv_cache_memory if with_gpu else None),
-        ("--max-model-len", options.max_model_len),
-        ("--dtype", options.dtype),
-        ("--quantization", options.quantization),
-        ("--kv-cache-dtype", options.kv_cache_dtype),
         ("--tensor-parallel-size", options.tensor_parallel_size if with_gpu else None),
-        ("--max-num-seqs", options.max_num_seqs),
-        ("--max-num-batched-tokens", options.max_num_batched_tokens),
         ("--cpu-offload-gb", offload),
-        ("--enforce-eager", options.enforce_eager),
         ("--enable-sleep-mode", options.sleep_mode),
-        ("--trust-remote-code", options.trust_remote_code),
-        ("--runner", options.runner),
         ("--enable-auto-tool-choice", options.tool_call_parser is not None),
-        ("--tool-call-parser", options.tool_call_parser),
-        ("--reasoning-parser", options.reasoning_parser),
         ("--chat-template", chat_template),
     )
     yield from switch("enable-prefix-caching", options.prefix_caching)
@@ -262,14 +275,11 @@ def _arguments(
 
 
 def _asleep(options: VllmOptions) -> Asleep | None:
-    """Return what it holds asleep: at level 1 its weights, in main memory."""
-    if not options.sleep_mode or not options.model.startswith("/"):
+    """Return what it holds asleep: at level 1 its weights, in main memory; at level 2 nothing."""
+    kept = 0 if options.sleep_level == 2 else weights_of(options.model)
+    if not options.sleep_mode or kept is None:
         return None
-    try:
-        ram = weights(Path(options.model)) + OWN_RAM
-    except (NotKnown, OSError):
-        return None
-    return Asleep(ROOM * options.tensor_parallel_size, ram)
+    return Asleep(ROOM * options.tensor_parallel_size, kept + OWN_RAM)
 
 
 def _needs(options: VllmOptions) -> tuple[Need | None, Need | None, tuple[str, ...]]:

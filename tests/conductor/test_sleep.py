@@ -19,7 +19,7 @@ SLOW = Script(ready_s=30.0)
 def sleeper(name: ServiceId, residue: int) -> Service:
     """Return a service that holds a residue on the GPU while it sleeps."""
     awake = service(name, asleep=(Placement.of([(GPU, residue)]),))
-    launch = attrs.evolve(awake.launch, sleep=Call("/sleep"), wake=Call("/wake"))
+    launch = attrs.evolve(awake.launch, sleep=(Call("/sleep"),), wake=(Call("/wake"),))
     return attrs.evolve(awake, launch=launch)
 
 
@@ -72,6 +72,42 @@ async def test_who_does_not_wake_is_started_again(autojump_clock: MockClock) -> 
         rig.judge.faults["/wake"] = "no"
         async with rig.conductor.slot(CHAT) as slot:
             assert slot.run == RunId(2)
+
+
+async def test_to_wake_may_take_several_calls(autojump_clock: MockClock) -> None:
+    """One after the other; the first that fails ends the run."""
+    one = sleeper(CHAT, GIB)
+    wake = tuple(map(Call, ("/weights", "/reload", "/cache")))
+    one = attrs.evolve(one, launch=attrs.evolve(one.launch, wake=wake))
+    async with conducting(services=(one,)) as rig:
+        async with rig.conductor.slot(CHAT):
+            pass
+        await rig.conductor.sleep(CHAT)
+        async with rig.conductor.slot(CHAT) as slot:
+            assert slot.run == RunId(1)
+        assert rig.judge.calls == ["/sleep", "/weights", "/reload", "/cache"]
+        rig.judge.faults["/reload"] = "no"
+        rig.judge.calls.clear()
+        await rig.conductor.sleep(CHAT)
+        async with rig.conductor.slot(CHAT) as slot:
+            assert slot.run == RunId(2)
+        assert rig.judge.calls == ["/sleep", "/weights", "/reload"]
+
+
+async def test_what_the_log_says_is_claimed(autojump_clock: MockClock) -> None:
+    """From the first sleep on; a log that says nothing changes nothing, and takes a moment."""
+    one = sleeper(CHAT, GIB)
+    line = r"freed (?P<freed>\S+) GiB, (?P<used>\S+) GiB"
+    one = attrs.evolve(one, launch=attrs.evolve(one.launch, asleep_line=line))
+    async with conducting(services=(one,)) as rig:
+        for said, claimed in ((None, 1.0), ("freed 9.00 GiB, 20.00 GiB", 5.0)):
+            async with rig.conductor.slot(CHAT):
+                pass
+            if said is not None:
+                rig.machine.say(CHAT, said)
+            await rig.conductor.sleep(CHAT)
+            placement = rig.conductor.view().service(CHAT).placement
+            assert placement == Placement.of([(GPU, round(claimed * GIB))])
 
 
 async def test_nothing_is_stuck_while_it_sleeps(autojump_clock: MockClock) -> None:

@@ -174,6 +174,49 @@ def test_vllm_sleeps_and_wakes(new_daemon: NewDaemon, program: Callable[[str], s
     assert daemon.service("qwen")["run"] == 1
 
 
+def test_vllm_wakes_from_a_deep_sleep(new_daemon: NewDaemon, program: Callable[[str], str]) -> None:
+    """It reads its weights anew before it answers, else it would answer nonsense."""
+    options = {"sleep_mode": True, "sleep_level": 2, "memory": {"ram": "5GiB"}}
+    written = service("vllm", program("vllm"), model="x/y", **options, asleep={"ram": "100MiB"})
+    daemon = new_daemon({"qwen": written}, ram={"memory": "8GiB", "headroom": "1MiB"})
+    assert daemon.chat("qwen").json()["model"] == "qwen"
+    assert daemon.request("POST", "/api/v1/service/qwen/sleep").status_code == 200
+    assert daemon.chat("qwen").json()["model"] == "qwen"
+    assert daemon.service("qwen")["run"] == 1
+
+
+def test_vllm_says_what_it_holds_asleep(
+    new_daemon: NewDaemon, program: Callable[[str], str]
+) -> None:
+    """Its log knows better than the configuration, and the next life of the daemon remembers."""
+    written = service("vllm", program("vllm"), model="x/y", sleep_mode=True)
+    written |= {"memory": {"vram": "16GiB"}, "asleep": {"vram": "9GiB"}}
+    written["process"] = {"environment": {"FAKE_FREED": "15.00", "FAKE_USED": "1.50"}}
+    daemon = new_daemon({"qwen": written}, devices={"gpu0": "24GiB"})
+    for _ in range(2):
+        assert daemon.chat("qwen").status_code == 200
+        assert daemon.service("qwen")["placement"] == {"gpu0": 16 << 30}
+        assert daemon.request("POST", "/api/v1/service/qwen/sleep").status_code == 200
+        assert daemon.service("qwen")["placement"] == {"gpu0": 1 << 30}
+        daemon.stop()
+        daemon.start()
+
+
+@pytest.mark.parametrize("type", ["sglang", "lmdeploy"])
+def test_others_sleep_and_wake(
+    new_daemon: NewDaemon, program: Callable[[str], str], type: str
+) -> None:
+    """Each by its own calls, with its model as it was, and nothing asked that would cost it."""
+    options = {"sleep_mode": True, "asleep": {"ram": "100MiB"}, "memory": {"ram": "500MiB"}}
+    daemon = new_daemon({"chat": service(type, program(type), model="x/y", **options)})
+    assert daemon.chat("chat").json()["model"] == "chat"
+    assert daemon.request("POST", "/api/v1/service/chat/sleep").status_code == 200
+    assert daemon.state("chat") == "asleep"
+    assert daemon.chat("chat").json()["model"] == "chat"
+    assert daemon.service("chat")["run"] == 1
+    assert "generate a token" not in daemon.get("/api/v1/service/chat/logs").text
+
+
 def test_tabby_switches_models(
     new_daemon: NewDaemon, tmp_path: Path, interpreter: str, tabby_model: Path
 ) -> None:

@@ -11,8 +11,9 @@ import trio
 
 from proxycore import RunId, ServiceId
 from proxycore.events import Cause
-from proxyserver.readiness import ALIVE_EVERY_S, pause_s, wait_ready, wait_stuck
+from proxyserver.readiness import ALIVE_EVERY_S, ask, pause_s, wait_ready, wait_stuck
 from proxyserver.runtime._protocol import (
+    Call,
     ContainerSpec,
     Endpoint,
     LaunchSpec,
@@ -257,3 +258,26 @@ async def test_without_a_probe_nothing_is_stuck(autojump_clock: trio.testing.Moc
     with trio.move_on_after(1e6) as scope:
         await wait_stuck(attrs.evolve(LAUNCH, live=None), Endpoint("127.0.0.1", 1))
     assert scope.cancelled_caught
+
+
+async def test_a_call_is_sent_as_it_is_said() -> None:
+    """With its body as JSON, where it has one; below 300 it is done."""
+    heard = bytearray()
+
+    async def listen(stream: trio.SocketStream) -> None:
+        while not heard.endswith(b"}") and b"GET" not in heard:
+            heard.extend(await stream.receive_some(4096))
+        await stream.send_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    async with serving(listen) as server:
+        assert await ask(Call("/x?y=1", body='{"a": 1}'), server.endpoint) is None
+        assert heard.startswith(b"POST /x?y=1 HTTP/1.1\r\n")
+        assert b"\r\nContent-Type: application/json\r\n" in heard
+        assert b"\r\nContent-Length: 8\r\n" in heard
+        assert heard.endswith(b'\r\n\r\n{"a": 1}')
+        heard.clear()
+        assert await ask(Call("/x", "GET"), server.endpoint) is None
+        assert b"Content-" not in heard
+        server.handler = answer(LOADING)
+        said = await ask(Call("/x"), server.endpoint)
+        assert said == "the server answered 503 to POST /x"

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 import attrs
 import pytest
 
-from proxyserver.runtime._protocol import LiveProbe, Probe
+from proxyserver.runtime._protocol import Call, LiveProbe, Probe
 from proxyserver.settings import _model
 from proxyserver.settings._shapes import make_converter
 from proxyserver.settings._yaml import parse
@@ -22,6 +22,7 @@ TABLES = [
     (CONFIGURATION, "### server.log", _model.LogEntry),
     (CONFIGURATION, "### server.docker", _model.DockerEntry),
     (CONFIGURATION, "## services", _model.ServiceEntry),
+    (CONFIGURATION, "### sleep and wake", Call),
     (CONFIGURATION, "### memory", _model.MemoryEntry),
     (CONFIGURATION, "### models", _model.ModelEntry),
     (CONFIGURATION, "### container", _model.ContainerEntry),

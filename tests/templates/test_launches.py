@@ -117,19 +117,17 @@ CASES = [
         "vllm/vllm-openai-rocm:latest",
         "/models/mine --host 0.0.0.0 --port 8000 --served-model-name a"
         " --gpu-memory-utilization 0.45 --max-model-len 4096 --dtype float16 --quantization awq"
-        " --kv-cache-dtype fp8 --tensor-parallel-size 2 --max-num-seqs 16"
-        " --max-num-batched-tokens 2048 --cpu-offload-gb 1.5 --enforce-eager --enable-sleep-mode"
-        " --trust-remote-code"
-        " --runner generate --enable-auto-tool-choice --tool-call-parser hermes"
-        " --reasoning-parser qwen3 --chat-template /models/chat_template.jinja"
+        " --kv-cache-dtype fp8 --max-num-seqs 16 --max-num-batched-tokens 2048 --enforce-eager"
+        " --trust-remote-code --runner generate --tool-call-parser hermes"
+        " --reasoning-parser qwen3 --tensor-parallel-size 2 --cpu-offload-gb 1.5"
+        " --enable-sleep-mode --enable-auto-tool-choice --chat-template /models/chat_template.jinja"
         " --no-enable-prefix-caching --seed 1",
         "vllm serve {here}/mine --host 127.0.0.1 --port ${PORT} --served-model-name a"
         " --gpu-memory-utilization 0.45 --max-model-len 4096 --dtype float16 --quantization awq"
-        " --kv-cache-dtype fp8 --tensor-parallel-size 2 --max-num-seqs 16"
-        " --max-num-batched-tokens 2048 --cpu-offload-gb 1.5 --enforce-eager --enable-sleep-mode"
-        " --trust-remote-code"
-        " --runner generate --enable-auto-tool-choice --tool-call-parser hermes"
-        " --reasoning-parser qwen3 --chat-template {here}/t.jinja"
+        " --kv-cache-dtype fp8 --max-num-seqs 16 --max-num-batched-tokens 2048 --enforce-eager"
+        " --trust-remote-code --runner generate --tool-call-parser hermes"
+        " --reasoning-parser qwen3 --tensor-parallel-size 2 --cpu-offload-gb 1.5"
+        " --enable-sleep-mode --enable-auto-tool-choice --chat-template {here}/t.jinja"
         " --no-enable-prefix-caching --seed 1",
         "DO_NOT_TRACK=1 HF_TOKEN=secret VLLM_API_KEY=key VLLM_SERVER_DEV_MODE=1",
         "huggingface:/root/.cache/huggingface vllm:/root/.cache/vllm"

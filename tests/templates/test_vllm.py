@@ -55,12 +55,28 @@ def test_sleep(model: str) -> None:
     """At level 1 the weights stay in main memory; unasked it cannot sleep."""
     found = draft(model, sleep_mode=True)
     assert (found.sleep, found.wake, found.asleep) == (
-        Call("/sleep?level=1&mode=wait"),
-        Call("/wake_up"),
+        (Call("/sleep?level=1&mode=wait"),),
+        (Call("/wake_up"),),
         Asleep(ROOM, GIB + OWN_RAM),
     )
     assert draft("x/y", sleep_mode=True).asleep is None
-    assert draft(model).sleep is None
+    assert draft(model).sleep == ()
+
+
+def test_deep_sleep(model: str) -> None:
+    """At level 2 nothing stays: it is known what it holds, and to wake it reads its weights."""
+    found = draft("x/y", sleep_mode=True, sleep_level=2, tensor_parallel_size=2)
+    assert (found.sleep, found.wake, found.asleep) == (
+        (Call("/sleep?level=2&mode=wait"),),
+        (
+            Call("/wake_up?tags=weights"),
+            Call("/collective_rpc", body='{"method": "reload_weights"}'),
+            Call("/wake_up?tags=kv_cache"),
+        ),
+        Asleep(2 * ROOM, OWN_RAM),
+    )
+    with pytest.raises(ValueError, match="set `sleep_mode: true`"):
+        draft(model, sleep_level=2)
 
 
 PRECHECK = (

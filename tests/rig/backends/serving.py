@@ -8,7 +8,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 
@@ -27,8 +27,8 @@ def load() -> None:
     time.sleep(LOAD_S)
 
 
-def serve(host: str, port: int, routes: Routes) -> None:
-    """Answer until the process ends."""
+def serve(host: str, port: int, routes: Routes, *, wants_json: Container[str] = ()) -> None:
+    """Answer until the process ends; with 400 where JSON is wanted and none comes."""
     left = int(os.environ.get("FAKE_DIES", "-1"))
 
     class Handler(BaseHTTPRequestHandler):
@@ -39,7 +39,13 @@ def serve(host: str, port: int, routes: Routes) -> None:
             length = int(self.headers.get("content-length", 0))
             asked = json.loads(self.rfile.read(length)) if length else {}
             route = routes.get((self.command, self.path))
-            status, said = (404, {"detail": "Not Found"}) if route is None else route(asked)
+            is_json = length and self.headers.get("content-type") == "application/json"
+            answered: Answer = (404, {"detail": "Not Found"})
+            if self.path in wants_json and not is_json:
+                answered = (400, {"detail": "Only 'application/json' is allowed"})
+            elif route is not None:
+                answered = route(asked)
+            status, said = answered
             body = (
                 b""
                 if said is None
