@@ -13,25 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
-from ._command import FAILED, USAGE, CommandFailed, Json, fail, listed, print_json
+from ._command import FAILED, USAGE, CommandFailed, Json, fail, print_json
 from ._compose_command import import_compose
+from ._configuration import Config, config_path, load_settings
 from ._console import is_rich
 from ._daemon_commands import explain, logs, restart, sleep, start, status, stop
 from ._lab_commands import replay, simulate
 from ._plugins_command import plugins
+from ._pull_command import pull
 from .shapes import CacheType
 
 if TYPE_CHECKING:
     from proxyserver.settings import Settings
 
-Config = Annotated[
-    Path | None,
-    Parameter(
-        name="--config",
-        help="The configuration; else ./aiproxy.yaml, else aiproxy/aiproxy.yaml in the folder "
-        "for configurations (XDG).",
-    ),
-]
 PORTS = Number(gte=0, lte=65535)
 AtLeast0 = Annotated[int | None, Parameter(validator=Number(gte=0))]
 AtLeast1 = Annotated[int | None, Parameter(validator=Number(gte=1))]
@@ -52,7 +46,8 @@ app = App(
 config_app = App(name="config", help="Look at the configuration.")
 app.command(config_app)
 config_app.command(import_compose)
-for command in (status, start, stop, sleep, restart, logs, explain, simulate, replay, plugins):
+commands = (status, start, stop, sleep, restart, logs, explain, pull, simulate, replay, plugins)
+for command in commands:
     app.command(command)
 
 
@@ -94,7 +89,13 @@ def serve(
     """Run the daemon in the foreground, until SIGTERM or Ctrl-C."""
     import attrs
 
-    settings = _load(_config_path(config), with_images=True)
+    from proxyserver.settings import SettingsError
+
+    settings = load_settings(config_path(config))
+    try:
+        _check_images(settings)
+    except SettingsError as error:
+        raise CommandFailed(FAILED, str(error)) from None
     if host is not None and not _is_loopback(host):
         fail(f"--host {host}: it listens on loopback only; put a reverse proxy in front", USAGE)
     said = settings.server
@@ -131,19 +132,6 @@ def demo(
         run_demo(once=once, port=port, parts=parts, json=json)
     except DemoFailed as error:
         fail(f"demo: {error}")
-
-
-@app.command
-def pull(*services: str, config: Config = None, json: Json = False) -> None:
-    """Fetch the images of these services, or of all."""
-    settings = _load(_config_path(config))
-    images = _images(settings, services)
-    if not images and not json:
-        print("no service here runs as a container: nothing to pull")
-    for image in images:
-        _pull(settings, image)
-    if json:
-        print_json([{"image": image, "services": used_by} for image, used_by in images.items()])
 
 
 @app.command
@@ -185,7 +173,7 @@ def check(
 
     from ._console import size
 
-    path = _config_path(file)
+    path = config_path(file)
     try:
         settings = load(path, os.environ)
         unasked = _check_images(settings)
@@ -210,34 +198,6 @@ def check(
     print(f"{path}: good; services: {services or 'none'}; devices: {devices}")
     for remark in settings.remarks:
         print(remark)
-
-
-def _config_path(given: Path | None) -> Path:
-    """Return the configuration to use: as given, else the first of the usual ones.
-
-    Raises:
-        CommandFailed: none is given and none is there.
-    """
-    if given is not None:
-        return given
-    base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    usual = (Path("aiproxy.yaml"), base / "aiproxy" / "aiproxy.yaml")
-    found = next((path for path in usual if path.is_file()), None)
-    if found is None:
-        fail(f"no configuration: neither {usual[0]} here nor {usual[1]}; name one by --config")
-    return found
-
-
-def _load(path: Path, *, with_images: bool = False) -> "Settings":
-    from proxyserver.settings import SettingsError, load
-
-    try:
-        settings = load(path, os.environ)
-        if with_images:
-            _check_images(settings)
-    except SettingsError as error:
-        raise CommandFailed(FAILED, str(error)) from None
-    return settings
 
 
 def _check_images(settings: "Settings") -> str | None:
@@ -270,46 +230,6 @@ def _serve(settings: "Settings") -> None:
         run_plainly(serve_app, settings)
     except (AlreadyRunning, ListenError, OSError) as error:
         fail(str(error))
-
-
-def _images(settings: "Settings", services: Sequence[str]) -> dict[str, list[str]]:
-    """Return the images of these services, or of all, each with the services that need it.
-
-    Raises:
-        CommandFailed: a named service is unknown, or runs as a process.
-    """
-    from proxyserver.runtime._protocol import ContainerSpec
-
-    known = {str(name): service.launch.what for name, service in settings.services.items()}
-    images: dict[str, list[str]] = {}
-    for name in services or known:
-        what = known.get(name)
-        if isinstance(what, ContainerSpec):
-            images.setdefault(what.image, []).append(name)
-        elif what is None:
-            fail(f"there is no service {name!r}; there are: {listed(known)}")
-        elif services:
-            fail(f"{name} runs as a process: there is no image to pull")
-    return images
-
-
-def _pull(settings: "Settings", image: str) -> None:
-    import trio
-
-    from proxyserver.runtime._protocol import RuntimeFault
-    from proxyserver.runtime.docker import DockerRuntime
-
-    from ._pull import show
-
-    server = settings.server
-    runtime = DockerRuntime(
-        instance="pull", docker_host=server.docker_host, state_dir=server.state_dir
-    )
-    try:
-        with show(image) as progress:
-            trio.run(runtime.pull, image, progress)
-    except RuntimeFault as fault:
-        fail(fault.cause.message)
 
 
 def _is_loopback(host: str) -> bool:

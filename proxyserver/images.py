@@ -4,7 +4,7 @@ import trio
 
 from proxycore import Cause
 
-from .runtime import ContainerSpec, DockerRuntime, RuntimeFault, RuntimeUnreachable
+from .runtime import ContainerSpec, EngineImages, RuntimeFault, RuntimeUnreachable
 from .settings import Settings, SettingsError
 
 ASK_S = 5.0
@@ -12,25 +12,22 @@ ASK_S = 5.0
 
 
 async def check_images(settings: Settings) -> None:
-    """Ask the engine for the image of every container.
+    """Ask the engine for the image of every container, unless it is fetched when it is missing.
 
     Raises:
         SettingsError: some are not here.
         RuntimeUnreachable: the engine does not answer.  That is no mistake of the configuration:
             a daemon starts all the same, says so, and recovers when the engine does.
     """
-    server = settings.server
-    engine = DockerRuntime(
-        instance="check", docker_host=server.docker_host, state_dir=server.state_dir
-    )
+    engine = EngineImages(settings.server.docker_host)
     problems = []
     with trio.move_on_after(ASK_S):
         for name, service in settings.services.items():
             what = service.launch.what
-            if not isinstance(what, ContainerSpec):
+            if not isinstance(what, ContainerSpec) or service.pull == "missing":
                 continue
             try:
-                await engine.check_image(what.image)
+                await engine.check(what.image)
             except RuntimeUnreachable:
                 raise
             except RuntimeFault as fault:

@@ -30,4 +30,5 @@ from ._state import instance_id as instance_id
 from ._state import write_atomically as write_atomically
 from .docker import DockerRuntime as DockerRuntime
 from .external import ExternalRuntime as ExternalRuntime
+from .images import EngineImages as EngineImages
 from .process import ProcessRuntime as ProcessRuntime

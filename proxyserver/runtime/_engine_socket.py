@@ -3,13 +3,12 @@
 The docker SDK blocks a thread for as long as a call lasts, and a thread cannot be cancelled.
 That is well for calls of milliseconds.  Following a log, waiting for an exit and a stop with its
 grace last for minutes or days, one of each for every service: they would use up the threads and
-outlive their cancellation.  Here each is one connection, closed
-when its task is cancelled.
+outlive their cancellation.  Here each is one connection, closed when its task is cancelled.
 """
 
 import contextlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlencode, urlsplit
 
@@ -23,6 +22,8 @@ READ_BYTES = 64 * 1024
 ERROR_BYTES_MAX = 64 * 1024
 FRAME_HEAD = 8
 CONNECT_S = 10.0
+
+Headers = Sequence[tuple[str, str]]
 
 
 class EngineLost(Exception):
@@ -61,9 +62,11 @@ class EngineSocket:
 
     @asynccontextmanager
     async def stream(
-        self, method: str, path: str, **query: str
+        self, method: str, path: str, more_headers: Headers = (), /, **query: str
     ) -> AsyncGenerator[AsyncIterator[bytes], None]:
         """Make a call and read its answer piece by piece, as it comes.
+
+        Hanging up in the middle ends what the engine does for it.
 
         Raises:
             EngineLost: no answer, or half of one.
@@ -73,6 +76,7 @@ class EngineSocket:
             connection = h11.Connection(h11.CLIENT)
             target = f"/v{self.api_version}{path}" + (f"?{urlencode(query)}" if query else "")
             headers = [("Host", "engine"), ("Connection", "close"), ("Content-Length", "0")]
+            headers += more_headers
             request = connection.send(h11.Request(method=method, target=target, headers=headers))
             ending = connection.send(h11.EndOfMessage())
             assert request is not None

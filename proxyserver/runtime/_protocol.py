@@ -350,10 +350,3 @@ class Runtime(Protocol):
 
         A forgotten run still has its last log.  Lines are clean: bounded, no control characters.
         """
-
-    async def pull(self, image: str, progress: Progress) -> None:
-        """Fetch an image, because a person asked for it.
-
-        Raises:
-            RuntimeFault: it cannot be had, or this runtime has no images.
-        """

@@ -28,7 +28,6 @@ from ._protocol import (
     ExternalSpec,
     FoundProcess,
     LaunchSpec,
-    Progress,
     RunFacts,
     RuntimeFault,
 )
@@ -200,10 +199,6 @@ class ExternalRuntime:
             follow=follow,
             ended=lambda: self._read(service, run) is None,
         )
-
-    async def pull(self, image: str, progress: Progress) -> None:
-        await trio.lowlevel.checkpoint()
-        raise _fault("wrong_runtime", f"{image}: what runs elsewhere has no images to pull")
 
     async def _command(
         self, words: tuple[str, ...], service: ServiceId, run: RunId, kind: str

@@ -41,7 +41,6 @@ from ._protocol import (
     FoundProcess,
     LaunchSpec,
     ProcessSpec,
-    Progress,
     RunFacts,
     RuntimeFault,
 )
@@ -312,10 +311,6 @@ class ProcessRuntime:
             follow=follow,
             ended=lambda: record is None or not _leader_lives(record),
         )
-
-    async def pull(self, image: str, progress: Progress) -> None:
-        await trio.lowlevel.checkpoint()
-        raise _fault("wrong_runtime", f"{image}: processes have no images to pull")
 
     async def _group_gone(self, record: _Record) -> None:
         """Wait until nothing of the run lives, then take its exit code."""

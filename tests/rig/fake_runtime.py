@@ -21,8 +21,6 @@ from proxyserver.runtime import (
     ExitReport,
     FoundProcess,
     LaunchSpec,
-    Progress,
-    PullProgress,
     RunFacts,
     RuntimeFault,
     RuntimeUnreachable,
@@ -294,10 +292,6 @@ class FakeRuntime:
             for line in life.lines()[told:]:
                 told += 1
                 yield line
-
-    async def pull(self, image: str, progress: Progress) -> None:
-        await self._reach()
-        progress(PullProgress("Pull complete", 1, 1))
 
     async def _reach(self) -> None:
         await trio.lowlevel.checkpoint()

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import random
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,12 +16,12 @@ from proxycore import DeviceId, Placement, RunId
 from proxyserver.runtime import (
     ContainerSpec,
     DockerRuntime,
+    EngineImages,
     Healthcheck,
     LaunchSpec,
     Mount,
     PortBinding,
     ProcessSpec,
-    PullProgress,
     RuntimeFault,
     RuntimeUnreachable,
     Ulimit,
@@ -31,7 +30,6 @@ from proxyserver.runtime._containers import Owner, create_arguments
 from proxyserver.runtime._ports import free_port
 from tests.rig.engine import Engine, free_subnets, private_engine
 from tests.rig.mock import MOCK_PORT, import_mock
-from tests.rig.registry import IMAGE, registry
 
 from .benches import DockerBench, cleaned
 from .contract import ALPHA, BETA, PATIENCE_S, PLACEMENT, Behaviour, eventually, start
@@ -344,42 +342,12 @@ async def test_process_spec_is_refused(bench: DockerBench) -> None:
     assert fault.cause.kind == "wrong_runtime"
 
 
-async def test_pull(bench: DockerBench, client: docker.DockerClient) -> None:
-    """A pull fetches the image, and tells how far it is, over all layers."""
-    steps: list[PullProgress] = []
-    with registry(random.Random(1).randbytes(3_000_000)) as name:
-        await bench.runtime.pull(f"{name}/{IMAGE}", steps.append)
-    assert client.images.get(f"{name}/{IMAGE}")
-    assert steps[-1].done == steps[-1].total >= 3_000_000
-    assert [step.done for step in steps] == sorted(step.done for step in steps)
-
-
-async def test_pull_that_fails(bench: DockerBench, client: docker.DockerClient) -> None:
-    """A pull that cannot work says why, and the old image of that name stays."""
-    with registry(b"new", broken=True) as name:
-        client.images.get(bench.image).tag(f"{name}/tiny", "1")
-        with pytest.raises(RuntimeFault) as caught:
-            await bench.runtime.pull(f"{name}/{IMAGE}", lambda step: None)
-    assert caught.value.cause.kind == "pull_failed"
-    assert name in caught.value.cause.message
-    assert client.images.get(f"{name}/{IMAGE}").id == client.images.get(bench.image).id
-
-
-async def test_which_image_is_not_here(bench: DockerBench) -> None:
-    """An image that is here is fine; one that is not, or cannot be, is a fault."""
-    assert isinstance(bench.runtime, DockerRuntime)
-    await bench.runtime.check_image(bench.image)
-    for image in ("nothing-here:1", "Nothing Here"):
-        with pytest.raises(RuntimeFault, match=r"(?i)nothing.here") as caught:
-            await bench.runtime.check_image(image)
-        assert not isinstance(caught.value, RuntimeUnreachable)
-
-
 async def test_no_engine(tmp_path: Path) -> None:
     """Where no engine is, that is said, by every method that needs one."""
     host = f"unix://{tmp_path}/none.sock"
     runtime = DockerRuntime(instance="test", docker_host=host, state_dir=tmp_path)
-    for call in (runtime.check, runtime.found, partial(runtime.check_image, "image")):
+    images = EngineImages(host)
+    for call in (runtime.check, runtime.found, partial(images.check, "image")):
         with pytest.raises(RuntimeUnreachable, match=r"No such file.*Is it running"):
             await call()
 
