@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from math import inf
 from typing import Generic, assert_never
 
 import trio
-from loguru import logger
 
 from proxycore import (
     Admit,
@@ -31,8 +31,6 @@ from proxycore import (
     RunGone,
     RunId,
     RunsFound,
-    RuntimeFound,
-    RuntimeLost,
     ServiceId,
     ShutdownRequested,
     SleepRequested,
@@ -54,14 +52,24 @@ from . import readiness
 from ._adoption import is_good, remove
 from ._answer import Answer
 from ._model_run import ModelRun
-from ._run import UNREACHABLE_RETRY_S, C, Judge, Run
+from ._reach import Reach
+from ._run import C, Judge, Run
 from ._slot import RuntimeState as RuntimeState
 from ._slot import Slot as Slot
 from .decisions import Decisions
+from .image_gate import ImageGate
 from .journal_file import JournalFile
 from .refused import Refused
 from .remedies import Remedies
-from .runtime import Endpoint, ExitReport, RunFacts, Runtime, RuntimeFault, no_lines
+from .runtime import (
+    Endpoint,
+    ExitReport,
+    FoundProcess,
+    RunFacts,
+    Runtime,
+    RuntimeFault,
+    no_lines,
+)
 from .settings import Service
 from .sleepers import Sleepers
 
@@ -84,6 +92,7 @@ class Conductor(Generic[C]):
         measure: is told that the memory of a run that is gone is awaited; it returns at once, and
             `note` is told what was measured.
         sleepers: remembers who sleeps; None: nobody does.
+        gate: who sees to it that an image is here before it is wanted; None: nobody.
         judge: who says whether a server answers.
     """
 
@@ -100,6 +109,7 @@ class Conductor(Generic[C]):
         decisions: Decisions | None = None,
         measure: Callable[[], None] = lambda: None,
         sleepers: Sleepers | None = None,
+        gate: ImageGate | None = None,
         judge: Judge = readiness,
     ) -> None:
         self._core = Core(config, now=trio.current_time(), policy=policy)
@@ -108,6 +118,7 @@ class Conductor(Generic[C]):
         self._services = services
         self._runtimes = runtimes
         self._connect = connect
+        self._gate = gate
         self._judge = judge
         self._tell = tell
         self._measure = measure
@@ -117,7 +128,7 @@ class Conductor(Generic[C]):
         self._answers: dict[TicketId, Answer[C]] = {}
         self._reports: dict[ServiceId, ExitReport] = {}
         self._last_runs: dict[ServiceId, RunId] = {}
-        self._states: dict[str, RuntimeState] = {}
+        self._reach = Reach(runtimes, services, self._handle, self._is_known)
         self._ticket = TicketId(0)
         self._moved = trio.lowlevel.ParkingLot()
         self._tick_at = 0.0
@@ -135,8 +146,7 @@ class Conductor(Generic[C]):
             if self._journal is not None:
                 self._journal.begin(journal.head(self._core))
             await self._adopt(self._nursery)
-            for name, runtime in self._runtimes.items():
-                self._nursery.start_soon(self._watch_runtime, name, runtime)
+            self._nursery.start_soon(self._reach.watch)
             self._nursery.start_soon(self._keep_time)
             task_status.started()
 
@@ -156,7 +166,7 @@ class Conductor(Generic[C]):
         Raises:
             Refused: there is no place, and why.
         """
-        ticket, deadline_at = self._new_ticket(service, wait_s)
+        ticket, deadline_at = await self._numbered(service, wait_s)
         answer = self._answers[ticket] = Answer(request=request)
         self._handle(RequestArrived(ticket, service, deadline_at))
         try:
@@ -172,12 +182,12 @@ class Conductor(Generic[C]):
     async def start(self, service: ServiceId, *, restart: bool = False) -> RunId:
         """Start the service by hand; return its run when it is ready.
 
-        The start goes on when the caller is cancelled.
+        The start goes on when the caller is cancelled; of its image, only the pull does.
 
         Raises:
             Refused: it cannot start, and why.
         """
-        ticket, deadline_at = self._new_ticket(service, None)
+        ticket, deadline_at = await self._numbered(service, None, by_hand=True)
         answer = self._answers[ticket] = Answer()
         request = RestartRequested if restart else StartRequested
         self._handle(request(ticket, service, deadline_at))
@@ -194,6 +204,8 @@ class Conductor(Generic[C]):
             force: cut running requests, instead of letting them finish for up to `drain_s`.
         """
         run = self.view().service(service).run
+        if self._gate is not None:
+            self._gate.stop(service)
         self._handle(StopRequested(service, force))
         await self._wait_gone({run})
 
@@ -226,7 +238,7 @@ class Conductor(Generic[C]):
 
     def runtimes(self) -> Mapping[str, RuntimeState]:
         """Tell of each runtime whether it can be reached."""
-        return dict(self._states)
+        return self._reach.states
 
     def report(self, service: ServiceId) -> ExitReport | None:
         """Return how the last run of the service ended; None: none has ended."""
@@ -309,7 +321,7 @@ class Conductor(Generic[C]):
         """Tick when the core's deadline has come."""
         while True:
             deadline = self._core.deadline()
-            self._tick_at = float("inf") if deadline is None else deadline
+            self._tick_at = inf if deadline is None else deadline
             self._tick_sooner = trio.Event()
             with trio.move_on_at(self._tick_at):
                 await self._tick_sooner.wait()
@@ -317,10 +329,20 @@ class Conductor(Generic[C]):
             if deadline is not None and deadline <= trio.current_time():
                 self._handle(Tick())
 
-    def _new_ticket(self, service: ServiceId, wait_s: float | None) -> tuple[TicketId, float]:
-        self._ticket = TicketId(self._ticket + 1)
+    async def _numbered(
+        self, service: ServiceId, wait_s: float | None, *, by_hand: bool = False
+    ) -> tuple[TicketId, float]:
+        """Return a ticket and its deadline, once the image of the service is here.
+
+        Raises:
+            Refused: it does not come.
+        """
         limit_s = self._services[service].wait_s if wait_s is None else wait_s
-        return self._ticket, trio.current_time() + limit_s
+        until_at = trio.current_time() + limit_s
+        if self._gate is not None and self._last_runs.get(service) not in self._runs:
+            await self._gate.wait(service, inf if by_hand else until_at, by_hand=by_hand)
+        self._ticket = TicketId(self._ticket + 1)
+        return self._ticket, trio.current_time() + limit_s if by_hand else until_at
 
     async def _wait_gone(self, runs: set[RunId | None]) -> None:
         while any(service.run in runs - {None} for service in self.view().services):
@@ -349,7 +371,7 @@ class Conductor(Generic[C]):
     async def _live(self, run: Run[C] | ModelRun[C]) -> None:
         """Let a run live, and tell that it is gone."""
         service = run.service.spec.id
-        cause = await run.live(self._handle, lambda why: self._lose(run.service.runtime, why))
+        cause = await run.live(self._handle, lambda why: self._reach.lose(run.service.runtime, why))
         if run.report is not None:
             self._reports[service] = run.report
         # Known until the core knows: a kill that came due meanwhile may be asked for just now.
@@ -376,13 +398,7 @@ class Conductor(Generic[C]):
         self._sleepers.load()
         async with trio.open_nursery() as removing:
             for name, runtime in self._runtimes.items():
-                self._states[name] = RuntimeState(True, "not asked yet")
-                try:
-                    self._states[name] = RuntimeState(True, await runtime.check())
-                    found = await runtime.found()
-                except RuntimeFault as fault:
-                    self._lose(name, str(fault))
-                    continue
+                found = await self._reach.begin(name, nursery)
                 # The newest run of a service first: of two that live, it is the one that served.
                 for one in sorted(found, key=lambda one: one.run, reverse=True):
                     run_max = max(run_max, one.run)
@@ -407,41 +423,7 @@ class Conductor(Generic[C]):
         for run in kept:
             nursery.start_soon(self._live, run)
 
-    async def _watch_runtime(self, name: str, runtime: Runtime) -> None:
-        def changed(ok: bool, message: str) -> None:
-            if not ok:
-                self._lose(name, message)
-
-        await runtime.watch(changed)
-
-    def _lose(self, name: str, message: str) -> None:
-        """Tell the core that a runtime is out of reach, and begin to wait for it."""
-        if not self._states[name].ok:
-            return
-        logger.warning("{} cannot be reached: {}", name, message)
-        self._states[name] = RuntimeState(False, message)
-        self._handle(RuntimeLost(self._services_on(name), message))
-        assert self._nursery is not None
-        self._nursery.start_soon(self._find_again, name, self._runtimes[name])
-
-    async def _find_again(self, name: str, runtime: Runtime) -> None:
-        """Ask until the runtime answers; then remove what nobody knows, and tell the core."""
-        while True:
-            await trio.sleep(UNREACHABLE_RETRY_S)
-            try:
-                message = await runtime.check()
-                found = await runtime.found()
-            except RuntimeFault:
-                continue
-            break
-        for one in found:
-            # Numbers alone do not tell: a life that could not look begins to count at 1 again.
-            run = self._runs.get(one.run)
-            if run is None or (run.runtime, run.service.spec.id) != (runtime, one.service):
-                await remove(runtime, one)
-        logger.info("{} can be reached again: {}", name, message)
-        self._states[name] = RuntimeState(True, message)
-        self._handle(RuntimeFound(self._services_on(name)))
-
-    def _services_on(self, name: str) -> tuple[ServiceId, ...]:
-        return tuple(key for key, service in self._services.items() if service.runtime == name)
+    def _is_known(self, runtime: Runtime, found: FoundProcess) -> bool:
+        # Numbers alone do not tell: a life that could not look begins to count at 1 again.
+        run = self._runs.get(found.run)
+        return run is not None and (run.runtime, run.service.spec.id) == (runtime, found.service)
