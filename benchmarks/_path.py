@@ -15,8 +15,10 @@ import trio
 from proxycore import CoreConfig, RunId, ServiceId, ServiceSpec
 from proxyserver.decisions import Decisions
 from proxyserver.http import RequestRecord, UpstreamConnections, make_app, serve
+from proxyserver.pulls import Pulls
 from proxyserver.runtime import Endpoint
-from tests.http.rig import FakeConductor, FakeGauges, Kind, Server, Settings, Slot
+from tests.http.rig import FakeConductor, FakeGate, FakeGauges, Kind, Server, Settings, Slot
+from tests.rig.fake_images import FakeImages
 
 MODEL = ServiceId("m")
 BODY_MAX = 64 * 1024 * 1024
@@ -67,6 +69,8 @@ async def _serve(upstream: int) -> None:
             settings,
             FakeGauges(),
             Decisions("cost_rate"),
+            Pulls(FakeImages()),
+            FakeGate(),
             on_request=_tell_nobody,
             nursery=nursery,
         )

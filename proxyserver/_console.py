@@ -46,13 +46,11 @@ def service_rows(services: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]
             for device, held in one["placement"].items()
             if ":" not in device
         )
-        why = one["cause"]["message"] if one["cause"] else one["why"]
-        if one["retry_in_s"] is not None:
-            why = f"{why} (again in {duration(one['retry_in_s'])})"
+        state, why = _state_and_why(one)
         rows.append(
             (
                 one["id"],
-                one["state"],
+                state,
                 "-" if one["run"] is None else str(one["run"]),
                 memory or "-",
                 str(one["in_flight"]),
@@ -63,6 +61,22 @@ def service_rows(services: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]
             )
         )
     return rows
+
+
+def _state_and_why(one: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the state of a service, and why; while its image is fetched, that is its state."""
+    pull = one["pull"]
+    if pull is not None and one["run"] is None:
+        if pull["state"] == "pulling":
+            percent = "" if pull["percent"] is None else f" {pull['percent']:.0f}%"
+            known = f": {size(pull['done'])} of {size(pull['total'])}" if pull["total"] else ""
+            return f"pulling{percent}", f"{pull['image']}: {pull['status']}{known}"
+        if one["state"] == "down":
+            return "down", pull["cause"]["message"]
+    why = one["cause"]["message"] if one["cause"] else one["why"]
+    if one["retry_in_s"] is not None:
+        why = f"{why} (again in {duration(one['retry_in_s'])})"
+    return one["state"], why
 
 
 def device_rows(devices: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:

@@ -21,10 +21,13 @@ from .gauges import Gauges, Report
 from .gauges.gpus import gpu_gauge
 from .gauges.host import HostGauge
 from .http import UpstreamConnections
+from .image_gate import ImageGate
 from .journal_file import JournalFile
 from .policies import policy_named
+from .pulls import Pulls
 from .runtime import (
     DockerRuntime,
+    EngineImages,
     ExternalRuntime,
     ProcessRuntime,
     Runtime,
@@ -78,6 +81,8 @@ async def serve(
         def measure() -> None:
             gauges.measure_now()
 
+        pulls = Pulls(EngineImages(server.docker_host))
+        gate = ImageGate(settings.services, pulls)
         conductor: Conductor[UpstreamConnections] = Conductor(
             settings.core,
             settings.services,
@@ -89,6 +94,7 @@ async def serve(
             decisions=decisions,
             measure=measure,
             sleepers=Sleepers(server.state_dir / "sleepers.json"),
+            gate=gate,
         )
         gauges = _gauges(settings, runtimes, conductor)
         experience = ExperienceStore(
@@ -102,12 +108,20 @@ async def serve(
             patience = trio.CancelScope()
             # Before anything can be started: a signal that came earlier would leave it behind.
             ending = await nursery.start(_wait_signals, patience, nursery.cancel_scope)
+            await nursery.start(pulls.run)
             await nursery.start(conductor.run)
             conductor.note(experience.load(trio.current_time()))
             nursery.start_soon(experience.keep, conductor.view)
             nursery.start_soon(gauges.run)
             app = http.make_app(
-                conductor, settings, gauges, decisions, on_request=log_request, nursery=nursery
+                conductor,
+                settings,
+                gauges,
+                decisions,
+                pulls,
+                gate,
+                on_request=log_request,
+                nursery=nursery,
             )
             with patience:
                 async with trio.open_nursery() as serving:
@@ -123,6 +137,7 @@ async def serve(
                     logger.info("listening on {}", url)
                     task_status.started(url)
                     await ending.wait()
+                    pulls.close()
                     if server.on_shutdown == "stop":
                         await _stop_services(conductor, server.shutdown_s)
             if patience.cancelled_caught and server.on_shutdown == "stop":

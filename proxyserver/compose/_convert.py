@@ -203,6 +203,8 @@ class _Conversion:
                 container.setdefault("tmpfs", []).extend(found.tmpfs)
         elif key == "stop_grace_period":
             service["grace_s"] = value
+        elif key == "pull_policy" and value in ("missing", "if_not_present"):
+            service["pull"] = "missing"
         elif key == "networks" and isinstance(value, list | dict):
             container["networks"] = self.networks(value, at)
         elif key == "deploy":

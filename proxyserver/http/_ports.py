@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from proxycore import CoreConfig, CoreView, DeviceId, RunId, ServiceId
 from proxyserver.gauges import Measurement
@@ -91,6 +91,41 @@ class Gauges(Protocol):
 
     def measurement(self, device: DeviceId) -> Measurement | None:
         """Return the last measurement, unless it is too old to be trusted."""
+
+
+class Pull(Protocol):
+    """An image on its way, or how that ended."""
+
+    @property
+    def state(self) -> str: ...
+    def as_json(self) -> dict[str, Any]: ...
+
+    def steps(self) -> AsyncIterator["Pull"]:
+        """Yield itself now and whenever something has changed, and last when it is over."""
+
+
+class Pulls(Protocol):
+    """Who fetches images."""
+
+    @property
+    def known(self) -> Mapping[str, Pull]: ...
+
+    def begin(self, image: str) -> Pull:
+        """Begin to fetch it, or join who does.
+
+        Raises:
+            RuntimeFault: not now.
+        """
+
+    def cancel(self, image: str) -> bool:
+        """Cancel its pull; return whether there was one."""
+
+
+class Gate(Protocol):
+    """Who knows which image a service needs, and who waits for that."""
+
+    def image_of(self, service: ServiceId) -> str | None: ...
+    def waiting(self, service: ServiceId) -> int: ...
 
 
 class ServerSettings(Protocol):

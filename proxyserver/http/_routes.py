@@ -56,6 +56,9 @@ _MODEL = (
 )
 _WAIT = Query("wait", "boolean", "`false`: answer 202 at once and go on in the background.")
 _DONE = '`{"id", "state", "run"}` when it is done, 202 with the same at once if not waiting.'
+_IMAGE = Query("image", "string", "Its name, such as `name:tag`.")
+_PULL = 'A line of JSON whenever it is farther, the last with its end: `{"image", "state", ...}`.'
+_CANCELLED = '`{"image", "cancelled"}`; false: none was running.'
 
 TABLE = (
     Entry(
@@ -150,6 +153,45 @@ TABLE = (
             Query("follow", "boolean", "`true`: then new lines, until the run ends."),
         ),
         media="text/plain",
+    ),
+    Entry(
+        "POST",
+        "/api/v1/service/{id}/pull",
+        "Fetch the image of a service, or join who does, and tell how far it is.",
+        _PULL,
+        ("service_not_found", "invalid_request", "no_image", "server_busy", "shutting_down"),
+        (_WAIT,),
+        media="application/x-ndjson",
+    ),
+    Entry(
+        "POST",
+        "/api/v1/service/{id}/pull/cancel",
+        "Cancel the pull of the image of a service; whoever waits for it is refused.",
+        _CANCELLED,
+        ("service_not_found", "no_image"),
+    ),
+    Entry(
+        "GET",
+        "/api/v1/pulls",
+        "Show the images that are on their way, and how the last pull of others ended.",
+        '`{"pulls": [...]}`.',
+    ),
+    Entry(
+        "POST",
+        "/api/v1/pull",
+        "Fetch any image, or join who does, and tell how far it is.",
+        _PULL,
+        ("invalid_request", "server_busy", "shutting_down"),
+        (_IMAGE, _WAIT),
+        media="application/x-ndjson",
+    ),
+    Entry(
+        "POST",
+        "/api/v1/pull/cancel",
+        "Cancel the pull of an image; whoever waits for it is refused.",
+        _CANCELLED,
+        ("invalid_request",),
+        (_IMAGE,),
     ),
     Entry(
         "GET",

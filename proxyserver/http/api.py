@@ -1,8 +1,8 @@
 """The management API: what people and programs ask and tell the proxy itself."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import trio
@@ -18,7 +18,10 @@ from proxyserver.refused import Refused
 from proxyserver.runtime import ExitReport
 
 from . import _memory
+from ._lines import Lines
 from ._ports import Conductor, Gauges, Health, RuntimeState, Settings
+from ._pulls import PullApi
+from ._query import flag, parsed
 from ._routes import TABLE, openapi
 from .errors import ApiError, refused
 from .inference import Inference
@@ -27,7 +30,6 @@ TAIL = 100
 TAIL_MAX = 10_000
 LIMIT = 100
 KINDS = [kind.value for kind in Kind]
-CLOSE_S = 1.0
 VERSION = version("ai-inference-proxy")
 HEALTH = {
     State.STARTING: "starting",
@@ -40,8 +42,6 @@ HEALTH = {
 """Docker's words, for those who look for them; None where nothing runs."""
 
 Handler = Callable[[Request], Awaitable[Response]]
-Parsed = TypeVar("Parsed")
-Default = TypeVar("Default")
 
 
 class Api:
@@ -53,6 +53,7 @@ class Api:
         settings: Settings,
         gauges: Gauges,
         decisions: Decisions,
+        pulls: PullApi,
         inference: Inference,
         *,
         nursery: trio.Nursery,
@@ -62,6 +63,7 @@ class Api:
         self._settings = settings
         self._gauges = gauges
         self._why = decisions
+        self._pulls = pulls
         self._inference = inference
         self._nursery = nursery
         self._started_at = started_at
@@ -88,6 +90,11 @@ class Api:
             "/api/v1/service/{id}/restart": self._start,
             "/api/v1/service/{id}/sleep": self._sleep,
             "/api/v1/service/{id}/logs": self._logs,
+            "/api/v1/service/{id}/pull": self._pull,
+            "/api/v1/service/{id}/pull/cancel": self._cancel_pull,
+            "/api/v1/pulls": self._pulls.list,
+            "/api/v1/pull": self._pulls.pull_named,
+            "/api/v1/pull/cancel": self._pulls.cancel_named,
             "/api/v1/decisions": self._decisions,
             "/health": self._health,
             "/openapi.json": self._openapi,
@@ -128,7 +135,7 @@ class Api:
             "version": VERSION,
             "runtimes": runtimes,
         }
-        if _flag(request, "detail"):
+        if flag(request, "detail"):
             health |= {"gauges": _working(self._gauges.health()), **self._overview()}
         return JSONResponse(health)
 
@@ -173,7 +180,7 @@ class Api:
 
     async def _stop(self, request: Request) -> Response:
         service = self._id(request)
-        force = _flag(request, "force")
+        force = flag(request, "force")
 
         async def stop() -> None:
             await self._conductor.stop(service, force=force)
@@ -199,7 +206,7 @@ class Api:
     async def _act(
         self, what: str, id: ServiceId, act: Callable[[], Awaitable[None]], request: Request
     ) -> Response:
-        if _flag(request, "wait", default=True):
+        if flag(request, "wait", default=True):
             try:
                 await act()
             except Refused as no:
@@ -226,19 +233,25 @@ class Api:
 
     async def _logs(self, request: Request) -> Response:
         service = self._id(request)
-        tail = _parsed(request, "tail", TAIL, _tail, f"a number from 0 to {TAIL_MAX}")
-        follow = _flag(request, "follow")
-        return _Lines(self._conductor.log_lines(service, tail=tail, follow=follow))
+        tail = parsed(request, "tail", TAIL, _tail, f"a number from 0 to {TAIL_MAX}")
+        follow = flag(request, "follow")
+        return Lines(self._conductor.log_lines(service, tail=tail, follow=follow))
+
+    async def _pull(self, request: Request) -> Response:
+        return await self._pulls.pull(self._pulls.image_of(self._id(request)), request)
+
+    async def _cancel_pull(self, request: Request) -> Response:
+        return self._pulls.cancel(self._pulls.image_of(self._id(request)))
 
     async def _decisions(self, request: Request) -> Response:
         wanted = request.query_params
         name = wanted.get("service")
         found = self._why.find(
             service=None if name is None else self._inference.route("service", name).service,
-            ticket=_parsed(request, "ticket", None, _ticket, "the number of a ticket"),
+            ticket=parsed(request, "ticket", None, _ticket, "the number of a ticket"),
             request=wanted.get("request"),
-            kind=_parsed(request, "kind", None, Kind, f"one of {', '.join(KINDS)}"),
-            limit=_parsed(request, "limit", LIMIT, _limit, f"a number from 1 to {DECISIONS_MAX}"),
+            kind=parsed(request, "kind", None, Kind, f"one of {', '.join(KINDS)}"),
+            limit=parsed(request, "limit", LIMIT, _limit, f"a number from 1 to {DECISIONS_MAX}"),
         )
         return JSONResponse({"decisions": [one.as_json() for one in found]})
 
@@ -276,7 +289,7 @@ class Api:
             "run": view.run,
             "why": view.lost or view.why,
             "for_s": now - view.since_at,
-            "waiting": view.waiting,
+            "waiting": view.waiting + self._pulls.waiting(view.id),
             "in_flight": view.in_flight,
             "idle_in_s": _until(view.idle_until, now),
             "retry_in_s": _until(view.retry_at, now),
@@ -287,30 +300,8 @@ class Api:
             "aliases": list(spec.aliases),
             "pinned": spec.pinned,
             "cause": view.cause and attrs.asdict(view.cause),
+            "pull": self._pulls.for_service(view.id),
         }
-
-
-class _Lines(Response):
-    """Lines as they come; the source is closed at once when the client leaves."""
-
-    media_type = "text/plain"
-
-    def __init__(self, lines: AsyncIterator[str]) -> None:
-        super().__init__()
-        del self.headers["content-length"]
-        self._lines = lines
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        try:
-            async for line in self._lines:
-                body = f"{line}\n".encode("utf-8", "replace")
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-        finally:
-            if isinstance(self._lines, AsyncGenerator):
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_S):
-                    await self._lines.aclose()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _working(parts: Mapping[str, RuntimeState | Health]) -> dict[str, dict[str, Any]]:
@@ -335,11 +326,6 @@ def _until(at: float | None, now: float) -> float | None:
     return None if at is None else max(0.0, at - now)
 
 
-def _flag(request: Request, name: str, *, default: bool = False) -> bool:
-    flags = {"1": True, "true": True, "0": False, "false": False}
-    return _parsed(request, name, default, flags.__getitem__, "true or false")
-
-
 def _tail(text: str) -> int:
     tail = int(text)
     if not 0 <= tail <= TAIL_MAX:
@@ -356,21 +342,3 @@ def _limit(text: str) -> int:
 
 def _ticket(text: str) -> TicketId:
     return TicketId(int(text))
-
-
-def _parsed(
-    request: Request,
-    name: str,
-    default: Default,
-    parse: Callable[[str], Parsed],
-    wanted: str,
-) -> Parsed | Default:
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    try:
-        return parse(text)
-    except (KeyError, ValueError):
-        raise ApiError(
-            400, "invalid_request", f"`{name}` must be {wanted}, not {text!r}", param=name
-        ) from None

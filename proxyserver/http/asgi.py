@@ -17,7 +17,8 @@ from . import hosts
 from ._connection import CLIENT_GONE
 from ._exchange import Exchange, Outcome, RequestRecord
 from ._headers import Headers, connection_options, framing, values
-from ._ports import Conductor, Gauges, Settings
+from ._ports import Conductor, Gate, Gauges, Pulls, Settings
+from ._pulls import PullApi
 from .api import Api
 from .errors import ApiError, refused
 from .forward import ClientGone
@@ -32,6 +33,8 @@ def make_app(
     settings: Settings,
     gauges: Gauges,
     decisions: Decisions,
+    pulls: Pulls,
+    gate: Gate,
     *,
     on_request: Callable[[RequestRecord], None],
     nursery: trio.Nursery,
@@ -43,6 +46,8 @@ def make_app(
         settings: Names, limits.
         gauges: Who knows the memory.
         decisions: Who knows why.
+        pulls: Who fetches images.
+        gate: Who waits for them.
         on_request: Told about each request when it is over.
         nursery: Where actions run that nobody waits for (`?wait=false`).
     """
@@ -52,6 +57,7 @@ def make_app(
         settings,
         gauges,
         decisions,
+        PullApi(pulls, gate),
         inference,
         nursery=nursery,
         started_at=time.time(),

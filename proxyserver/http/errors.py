@@ -33,6 +33,7 @@ CODES = {
     "request_timeout": "The client stopped sending its body.",
     "request_too_large": "The body is larger than `server.body_max`.",
     "cannot_sleep": "The service cannot be put to sleep (now); the message says why.",
+    "no_image": "The service runs in no container, so there is no image of it.",
     "queue_full": "Too many requests wait for the service already.",
     "internal_error": "A bug of the proxy; its log has the details under the request id.",
     "websocket_unsupported": "WebSocket connections are not forwarded yet.",

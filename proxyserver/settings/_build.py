@@ -24,7 +24,8 @@ from ._model import DeviceEntry, MemoryEntry, ServerEntry, ServiceEntry, VramCla
 from ._models import idle_s, models_of
 from ._own_templates import OwnTemplates
 from ._ports import check_ports
-from ._settings import RuntimeName, ServerSettings, Service, Settings
+from ._runtimes import pull_of, runtime_of
+from ._settings import ServerSettings, Service, Settings
 from ._shapes import name, structure
 from ._units import shown
 
@@ -37,7 +38,6 @@ Raises:
 """
 
 _TOP = ("server", "templates", "services")
-_DOCKER_SOCKET = "unix:///var/run/docker.sock"
 _HOW = ("container", "process", "external")
 ELSEWHERE_START_S = 10.0
 """How long a server that nobody starts is waited for: it is there, or it is not."""
@@ -236,7 +236,7 @@ class Builder:
             where = self.claim(declared, entry, draft, devices, at)
         if draft is None or not written.keys() & {"type", *_HOW} or wrong & {"runtime", *_HOW}:
             return None
-        runtime = self.runtime_of(entry, server, at)
+        runtime = runtime_of(entry, server, self.docker_host(server), at, self.found)
         place = Place(at, self.path.absolute().parent, self.environ, self.found, wrong)
         launch = launch_spec(service_id, entry, draft, runtime, place)
 
@@ -286,6 +286,7 @@ class Builder:
             draft.models,
             closed=self.closed(entry, draft, at),
             remedy=draft.remedy,
+            pull=pull_of(entry, server, at, self.found),
         )
 
     def closed(self, entry: ServiceEntry, draft: Draft, at: Steps) -> tuple[str, ...]:
@@ -370,26 +371,6 @@ class Builder:
             {key: value for key, value in written.items() if key in common},
             {key: value for key, value in written.items() if key in special},
         )
-
-    def runtime_of(self, entry: ServiceEntry, server: ServerEntry, at: Steps) -> RuntimeName:
-        needed: RuntimeName | None = None
-        if entry.container is not None or entry.process is not None:
-            needed = "docker" if entry.container is not None else "process"
-        elif entry.external is not None:
-            needed = "external"
-        asked = entry.runtime
-        if needed is None and asked == "external":
-            self.found.add((*at, "runtime"), "needs `external: {url: ...}`")
-        if needed and asked not in (None, "auto", needed):
-            self.found.add((*at, "runtime"), f"{asked} does not run what is written below")
-        if needed is not None:
-            return needed
-        for choice in (asked, server.runtime):
-            if choice == "docker" or choice == "process":
-                return choice
-        host = self.docker_host(server) or _DOCKER_SOCKET
-        there = not host.startswith("unix://") or Path(host.removeprefix("unix://")).is_socket()
-        return "docker" if there else "process"
 
     def draft(self, template: Template, written: Mapping[str, Any], at: Steps) -> Draft | None:
         try:

@@ -36,7 +36,7 @@ WHY_NOT: Mapping[str, str] = {
     "oom_kill_disable": "a server that cannot be ended cannot be managed",
     "profiles": "a service that nobody asks for does not start",
     "provider": "what is no container is a `process`",
-    "pull_policy": "`aiproxy pull` fetches images",
+    "pull_policy": "write `pull: missing` beside `container`, or use `aiproxy pull`",
     "restart": "the proxy starts a service when it is asked for, and again after a failure",
     "scale": "a service has one run at a time",
     "secrets": "mount the file by `volumes`, or take `${env:NAME}` in `environment`",

@@ -41,6 +41,9 @@ from proxyserver.shapes import (
 Live: TypeAlias = LiveProbe | Literal[False]
 """A probe, or false: a living process is enough."""
 RuntimeChoice: TypeAlias = Literal["auto", "docker", "process"]
+PullPolicy: TypeAlias = Literal["never", "missing"]
+"""Not `always`, as compose has it: a start must not hang on a registry, nor become another server
+behind the back of whoever did not ask for one."""
 
 
 @attrs.frozen
@@ -83,6 +86,7 @@ class ServerEntry:
     log: LogEntry = LogEntry()
     docker: DockerEntry = DockerEntry()
     runtime: RuntimeChoice = "auto"
+    pull: PullPolicy = "never"
     body_max: Size = 64 * core.MIB
     journal: bool = True
     policy: Word = "cost_rate"
@@ -232,6 +236,7 @@ class ServiceEntry:
     container: ContainerEntry | None = None
     process: ProcessEntry | None = None
     external: ExternalEntry | None = None
+    pull: PullPolicy | None = None
     memory: MemoryEntry = MemoryEntry()
     load_s: Seconds | None = None
     aliases: tuple[Alias, ...] = ()

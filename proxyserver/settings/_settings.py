@@ -54,6 +54,8 @@ class Service:
     """Of a model: what its server calls it."""
     remedy: Callable[[Room], str] | None = None
     """Tells which of its options would make it fit into so much memory; None: nobody knows."""
+    pull: Literal["never", "missing"] = "never"
+    """Whether its image is fetched when it is missing."""
     closed: tuple[str, ...] = ()
     """Patterns of what administers it, and is closed to clients; see `admin_paths`."""
 

@@ -32,6 +32,7 @@ CODER = {
     "aliases": ["smart"],
     "pinned": False,
     "cause": None,
+    "pull": None,
 }
 CHAT = CODER | {
     "id": "chat",
@@ -45,6 +46,43 @@ CHAT = CODER | {
     "placement": {},
     "cause": {"kind": "gpu_oom", "message": "the GPU\nwas full", "heals": True},
 }
+FETCHED = CODER | {
+    "id": "fetched",
+    "aliases": [],
+    "state": "down",
+    "run": None,
+    "why": "nobody has asked for it",
+    "in_flight": 0,
+    "waiting": 1,
+    "idle_in_s": None,
+    "placement": {},
+    "pull": {
+        "image": "acme/llm:1",
+        "state": "pulling",
+        "status": "Downloading",
+        "done": 3 << 29,
+        "total": 3 << 30,
+        "percent": 50.0,
+        "started_at": 1_750_000_000.0,
+        "took_s": 9.0,
+        "cause": None,
+    },
+}
+UNFETCHED = FETCHED | {
+    "id": "unfetched",
+    "waiting": 0,
+    "pull": {
+        "image": "acme/other:1",
+        "state": "failed",
+        "status": "asking the registry",
+        "done": 0,
+        "total": 0,
+        "percent": None,
+        "started_at": 1_750_000_000.0,
+        "took_s": 9.0,
+        "cause": {"kind": "image_unknown", "message": "acme/other:1: no such", "heals": False},
+    },
+}
 HEALTH = {
     "status": "degraded",
     "version": "1",
@@ -53,7 +91,7 @@ HEALTH = {
         "gpu": {"ok": True, "message": "NVML: gpu0"},
         "ram": {"ok": False, "message": "no answer"},
     },
-    "services": [CODER, CHAT],
+    "services": [CODER, CHAT, FETCHED, UNFETCHED],
     "devices": [
         {
             "id": "gpu0",

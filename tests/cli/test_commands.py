@@ -25,8 +25,12 @@ def test_status_is_a_table(daemon: Daemon) -> None:
     assert done.returncode == 0
     assert lines[1].split() == "coder ready 3 gpu0:16 GiB 2 0 1h 05m 1m 15s answers".split()
     assert lines[2].endswith("the GPU was full (again in 8s)")
-    assert lines[5].endswith("17 GiB (1m 30s old)  coder:15 GiB foreign:2 GiB")
-    assert lines[6].split()[-3:] == ["GiB", "-", "-"]
+    assert lines[3].split()[:3] == ["fetched", "pulling", "50%"]
+    assert lines[3].endswith("acme/llm:1: Downloading: 1.5 GiB of 3 GiB")
+    assert lines[4].split()[:2] == ["unfetched", "down"]
+    assert lines[4].endswith("acme/other:1: no such")
+    assert lines[7].endswith("17 GiB (1m 30s old)  coder:15 GiB foreign:2 GiB")
+    assert lines[8].split()[-3:] == ["GiB", "-", "-"]
     assert "docker cannot be reached: no socket" in done.stdout
     assert "ram is not measured: no answer" in done.stdout
     assert "gpu is not measured" not in done.stdout

@@ -283,3 +283,13 @@ def test_any_values_are_converted_or_told_of(folder: Folder) -> None:
                 inner = {"reservations": inner}
             deploy = inner if part == "resources" else {"resources": inner}
             converted(folder, yaml.safe_dump({"services": {"a": {"deploy": deploy}}}))
+
+
+@pytest.mark.parametrize("policy", ["missing", "if_not_present"])
+def test_a_missing_image_is_fetched_as_compose_would(folder: Folder, policy: str) -> None:
+    """`always` is not taken over: a start must not hang on a registry."""
+    result = converted(folder, f"services: {{a: {{image: x, pull_policy: {policy}}}}}")
+    assert yaml.safe_load(result.text)["services"]["a"]["pull"] == "missing"
+    assert "services.a.pull_policy" not in told(result)
+    always = converted(folder, "services: {a: {image: x, pull_policy: always}}")
+    assert "pull: missing" in told(always)["services.a.pull_policy"]

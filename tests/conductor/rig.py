@@ -23,6 +23,7 @@ from proxycore import (
 from proxycore.config import GIB
 from proxyserver.conductor import Conductor
 from proxyserver.decisions import Decisions
+from proxyserver.image_gate import ImageGate
 from proxyserver.journal_file import JournalFile
 from proxyserver.runtime import Call, Endpoint, LaunchSpec, ProcessSpec, Runtime
 from proxyserver.settings import Service
@@ -126,6 +127,7 @@ async def conducting(
     engine: FakeMachine | None = None,
     services: tuple[Service, ...] | None = None,
     journal_file: JournalFile | None = None,
+    gate: ImageGate | None = None,
 ) -> AsyncIterator[Rig]:
     """Run a conductor over a machine; leaving the block ends it as kill -9 would.
 
@@ -144,6 +146,7 @@ async def conducting(
         tell=facts.append,
         journal_file=journal_file,
         decisions=decisions,
+        gate=gate,
         judge=judge,
     )
     async with trio.open_nursery() as nursery:

@@ -161,6 +161,12 @@ class Daemon:
         with httpx.stream("POST", url, json=body, timeout=PATIENCE_S) as answer:
             yield answer
 
+    @contextlib.contextmanager
+    def following(self, path: str) -> Iterator[Iterator[str]]:
+        """Post something whose answer is lines that come when they come."""
+        with httpx.stream("POST", self.url + path, timeout=PATIENCE_S) as answer:
+            yield answer.iter_lines()
+
     def service(self, name: str) -> dict[str, Any]:
         services = self.get("/api/v1/services").json()["services"]
         return next(one for one in services if one["id"] == name)

@@ -25,8 +25,10 @@ from proxyserver.admin_paths import closed_by
 from proxyserver.decisions import Decisions
 from proxyserver.gauges import Health, Measurement
 from proxyserver.http import RequestRecord, UpstreamConnections, make_app, serve
+from proxyserver.pulls import Pulls
 from proxyserver.refused import Refused
 from proxyserver.runtime import Endpoint, ExitReport, RunFacts
+from tests.rig.fake_images import FakeImages
 
 PATIENCE_S = 10.0
 """What should happen at once and did not by then, will not."""
@@ -252,6 +254,20 @@ class FakeGauges:
         return self.fresh.get(device)
 
 
+@attrs.define(eq=False)
+class FakeGate:
+    """Knows the images that the test says."""
+
+    images: dict[str, str] = attrs.field(factory=dict)
+    waiters: dict[str, int] = attrs.field(factory=dict)
+
+    def image_of(self, service: ServiceId) -> str | None:
+        return self.images.get(service)
+
+    def waiting(self, service: ServiceId) -> int:
+        return self.waiters.get(service, 0)
+
+
 CONFIG = CoreConfig(
     devices=tuple(DeviceSpec(DeviceId(name), 1000, 10) for name in ("gpu0", "gpu1", "ram")),
     services=(
@@ -270,6 +286,9 @@ class Rig:
     conductor: FakeConductor
     gauges: FakeGauges
     decisions: Decisions
+    pulls: Pulls
+    images: FakeImages
+    gate: FakeGate
     records: list[RequestRecord]
     stop: trio.Event
     ended: trio.Event
@@ -320,6 +339,8 @@ async def running(
     conductor = FakeConductor(CONFIG)
     gauges = FakeGauges()
     decisions = Decisions("cost_rate")
+    images, gate = FakeImages(second_s=0.01), FakeGate()
+    pulls = Pulls(images)
     settings = Settings(
         CONFIG, {service.id: Kind() for service in CONFIG.services}, Server(body_max)
     )
@@ -340,6 +361,8 @@ async def running(
             settings,
             gauges,
             decisions,
+            pulls,
+            gate,
             on_request=records.append,
             nursery=background,
         )
@@ -363,7 +386,11 @@ async def running(
             conductor.connections[service.id] = UpstreamConnections(Endpoint("127.0.0.1", port))
         url: str = await nursery.start(server)
         port = int(url.rsplit(":", 1)[1])
-        rig = Rig(port, conductor, gauges, decisions, records, stop, ended, upstreams)
+        await background.start(pulls.run)
+        rig = Rig(
+            *(port, conductor, gauges, decisions, pulls, images, gate),
+            *(records, stop, ended, upstreams),
+        )
         try:
             yield rig
         finally:

@@ -85,6 +85,7 @@ async def test_services_are_shown() -> None:
         "aliases": ["gpt-4o"],
         "pinned": False,
         "cause": None,
+        "pull": None,
     }
     assert shown["devices"][0] == {
         "id": "gpu0",
@@ -338,6 +339,7 @@ async def test_every_route_of_the_table_is_there() -> None:
     """None of them is a 404 or a 405."""
     async with running() as rig:
         rig.conductor.refusals["coder"] = Refused(ServiceId("coder"), Reason.STOPPED, "why")
+        rig.gate.images["coder"] = "tiny:1"
         for entry in TABLE:
             path = entry.path.replace("{id}", "coder").replace("{path}", "x")
             method = "GET" if entry.method == "*" else entry.method
