@@ -162,7 +162,7 @@ async def test_who_breaks_off_before_the_answer_is_told(
 
 
 async def test_an_upstream_that_refuses_is_told() -> None:
-    """Accepting and resetting is what the proxy of a starting container does; 502, and then well."""
+    """Accepting, then resetting, is what the proxy of a starting container does: it passes."""
     async with faulty() as it:
         it.far.refuses = True
         got = await read_answer(await it.ask())
