@@ -224,8 +224,8 @@ class _Http1(H11Protocol):
 
     async def _send_error_response(self, status_code: int) -> None:
         message = _HEAD_ERRORS.get(status_code, "this is no valid HTTP/1.1 request")
-        if isinstance(self.connection, StrictConnection) and self.connection.problem is not None:
-            message += f": {self.connection.problem}"
+        if isinstance(self.connection, StrictConnection) and self.connection.refused is not None:
+            message += f": {self.connection.refused}"
         body = ApiError(status_code, "invalid_request", message).encoded()
         headers = [
             (b"content-type", b"application/json"),

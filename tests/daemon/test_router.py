@@ -108,7 +108,7 @@ def test_a_real_model_is_not_unloaded_while_it_streams(
 ) -> None:
     """Who needs its room waits, and both get whole answers."""
     daemon = new_daemon({"router": router})
-    long = {"max_tokens": 150, "ignore_eos": True}
+    long: dict[str, Any] = {"max_tokens": 150, "ignore_eos": True}
     answers: list[httpx.Response] = []
     waiting = threading.Thread(target=lambda: answers.append(daemon.chat("third")))
     with daemon.stream("chat", **long) as chat, daemon.stream("coder", **long) as coder:
