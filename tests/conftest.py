@@ -5,6 +5,7 @@ import os
 import hypothesis
 import pytest
 
+pytest.register_assert_rewrite("proxyserver.contract")
 pytest_plugins = ["tests.rig.fixtures"]
 
 # Time is not a promise of the code: a slow machine must not fail a property.

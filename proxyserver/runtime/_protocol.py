@@ -1,7 +1,7 @@
 """What a runtime is: something that starts, watches and ends runs, as containers or processes."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import attrs
 
@@ -224,6 +224,8 @@ class LaunchSpec:
     of a GPU, and what is `used` of that one still; each may be missing."""
     fingerprint: str = ""
     """A hash of the configuration: a found run with another one is not adopted."""
+    options: Any = None
+    """What the service says to a runtime of another package, in an attrs class of that."""
 
 
 @attrs.frozen

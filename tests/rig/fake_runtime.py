@@ -1,6 +1,6 @@
 """A runtime of scripted runs, for tests on Trio's mock clock: no sockets, threads or processes.
 
-It keeps the same contract as the real ones (tests/runtime/contract.py is run on it too).
+It keeps the same contract as the real ones (`proxyserver.contract` is run on it too).
 
     machine = FakeMachine({ServiceId("coder"): Script(ready_s=12)})
     runtime = FakeRuntime(machine)

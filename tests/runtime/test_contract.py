@@ -6,17 +6,18 @@ from pathlib import Path
 import pytest
 import trio.testing
 
+from proxyserver.contract import CHECKS, Check, ProcessBench, check_name, cleaned, run_check
+from proxyserver.runtime import ProcessRuntime
 from tests.rig.engine import Engine
 
-from .benches import DockerBench, FakeBench, ProcessBench, cleaned
-from .contract import CHECKS, Check, check_name
+from .benches import DockerBench, FakeBench, MockBench
 
 contract = pytest.mark.parametrize("check", CHECKS, ids=check_name)
 
 
 @pytest.fixture
-async def process_bench(tmp_path: Path, mock_binary: Path) -> AsyncIterator[ProcessBench]:
-    bench = ProcessBench(tmp_path, mock_binary)
+async def process_bench(tmp_path: Path, mock_binary: Path) -> AsyncIterator[MockBench]:
+    bench = MockBench(tmp_path, mock_binary)
     async with cleaned(bench):
         yield bench
 
@@ -36,7 +37,7 @@ async def test_fake(check: Check, autojump_clock: trio.testing.MockClock) -> Non
 
 
 @contract
-async def test_process(check: Check, process_bench: ProcessBench) -> None:
+async def test_process(check: Check, process_bench: MockBench) -> None:
     await check(process_bench)
 
 
@@ -45,3 +46,14 @@ async def test_process(check: Check, process_bench: ProcessBench) -> None:
 @contract
 async def test_docker(check: Check, docker_bench: DockerBench) -> None:
     await check(docker_bench)
+
+
+@pytest.mark.slow
+@contract
+def test_process_with_the_server_that_comes_with_the_contract(check: Check, tmp_path: Path) -> None:
+    """It plays what the checks ask for as well as the one in C: authors need no compiler."""
+
+    def make() -> ProcessRuntime:
+        return ProcessRuntime(instance=tmp_path.name, state_dir=tmp_path)
+
+    run_check(check, lambda: ProcessBench(make))

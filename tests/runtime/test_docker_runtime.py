@@ -13,6 +13,16 @@ import pytest
 import trio
 
 from proxycore import DeviceId, Placement, RunId
+from proxyserver.contract import (
+    ALPHA,
+    BETA,
+    PATIENCE_S,
+    PLACEMENT,
+    Behaviour,
+    cleaned,
+    eventually,
+    start,
+)
 from proxyserver.runtime import (
     ContainerSpec,
     DockerRuntime,
@@ -31,8 +41,7 @@ from proxyserver.runtime._ports import free_port
 from tests.rig.engine import Engine, free_subnets, private_engine
 from tests.rig.mock import MOCK_PORT, import_mock
 
-from .benches import DockerBench, cleaned
-from .contract import ALPHA, BETA, PATIENCE_S, PLACEMENT, Behaviour, eventually, start
+from .benches import DockerBench
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 FIRST = RunId(1)

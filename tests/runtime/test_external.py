@@ -7,6 +7,16 @@ import pytest
 import trio
 
 from proxycore import RunId, ServiceId
+from proxyserver.contract import (
+    ALPHA,
+    CHECKS,
+    KIND,
+    PLACEMENT,
+    Behaviour,
+    Check,
+    ServerBench,
+    check_name,
+)
 from proxyserver.runtime import (
     Endpoint,
     ExternalRuntime,
@@ -18,23 +28,24 @@ from proxyserver.runtime import (
 )
 from proxyserver.runtime._ports import free_port
 
-from . import contract
-from .benches import FINGERPRINT, MockBench
-from .contract import ALPHA, KIND, PLACEMENT, Behaviour, Check, check_name
+from .benches import FINGERPRINT
 
-APPLY: tuple[Check, ...] = (
-    contract.check_adoption,
-    contract.check_cancelled_start,
-    contract.check_concurrent_starts,
-    contract.check_is_reachable,
-    contract.check_missing_program,
-    contract.check_runs_that_never_were,
-    contract.check_stranger_is_not_owned,
+KEPT = frozenset(
+    """
+    adoption
+    cancelled_start
+    concurrent_starts
+    is_reachable
+    missing_program
+    runs_that_never_were
+    stranger_is_not_owned
+    """.split()
 )
 """The others are of ends by itself, logs and memory, of which a server elsewhere tells nothing."""
+APPLY = tuple(check for check in CHECKS if check_name(check) in KEPT)
 
 
-class ExternalBench(MockBench):
+class ExternalBench(ServerBench):
     """The scripted server, started and stopped by commands as a service manager would."""
 
     def __init__(self, folder: Path, binary: Path) -> None:

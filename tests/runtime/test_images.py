@@ -10,13 +10,12 @@ import pytest
 import trio
 
 from proxycore import Cause
+from proxyserver.contract import PATIENCE_S, eventually
 from proxyserver.runtime import EngineImages, PullProgress, RuntimeFault, RuntimeUnreachable
 from proxyserver.runtime._pull_steps import ROOM_LEAST
 from tests.rig.check_images import check_images
 from tests.rig.engine import Engine, private_engine
 from tests.rig.registry import noise, registry
-
-from .contract import PATIENCE_S, eventually
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 

@@ -17,6 +17,7 @@ import trio
 import trio.lowlevel
 
 from proxycore import DeviceId, Placement, RunId
+from proxyserver.contract import ALPHA, PATIENCE_S, PLACEMENT, cleaned, eventually, start
 from proxyserver.runtime import (
     LaunchSpec,
     ProcessRuntime,
@@ -26,16 +27,15 @@ from proxyserver.runtime import (
     instance_id,
 )
 
-from .benches import ProcessBench, cleaned
-from .contract import ALPHA, PATIENCE_S, PLACEMENT, eventually, start
+from .benches import MockBench
 
 ROOT = Path(__file__).parents[2]
 FIRST = RunId(1)
 
 
 @pytest.fixture
-async def bench(tmp_path: Path, mock_binary: Path) -> AsyncIterator[ProcessBench]:
-    bench = ProcessBench(tmp_path, mock_binary)
+async def bench(tmp_path: Path, mock_binary: Path) -> AsyncIterator[MockBench]:
+    bench = MockBench(tmp_path, mock_binary)
     async with cleaned(bench):
         yield bench
 
@@ -48,7 +48,7 @@ def shell(script: str) -> LaunchSpec:
     return spec_of("/bin/sh", "-c", script)
 
 
-async def log_of(bench: ProcessBench, spec: LaunchSpec) -> list[str]:
+async def log_of(bench: MockBench, spec: LaunchSpec) -> list[str]:
     """Run to the end and return the log."""
     await bench.runtime.start(spec, FIRST, PLACEMENT)
     with trio.fail_after(PATIENCE_S):
@@ -63,7 +63,7 @@ def is_alive(pid: int) -> bool:
     return text.rpartition(")")[2].split()[0] not in "ZX"
 
 
-async def pid_in_log(bench: ProcessBench) -> int:
+async def pid_in_log(bench: MockBench) -> int:
     """Wait for the number that a script wrote to its log."""
     words: list[str] = []
 
@@ -76,7 +76,7 @@ async def pid_in_log(bench: ProcessBench) -> int:
     return int(words[0])
 
 
-async def fault_of(bench: ProcessBench, spec: LaunchSpec) -> RuntimeFault:
+async def fault_of(bench: MockBench, spec: LaunchSpec) -> RuntimeFault:
     with pytest.raises(RuntimeFault) as caught:
         await bench.runtime.start(spec, FIRST, PLACEMENT)
     assert list(await bench.runtime.found()) == []
@@ -84,7 +84,7 @@ async def fault_of(bench: ProcessBench, spec: LaunchSpec) -> RuntimeFault:
     return caught.value
 
 
-async def test_port_is_put_in_words_and_environment(bench: ProcessBench) -> None:
+async def test_port_is_put_in_words_and_environment(bench: MockBench) -> None:
     """`${PORT}` means the run's own port, wherever it stands."""
     spec = spec_of(
         "/bin/sh", "-c", 'echo "$0 $HERE"', "word=${PORT}", environment=(("HERE", "at:${PORT}"),)
@@ -94,19 +94,19 @@ async def test_port_is_put_in_words_and_environment(bench: ProcessBench) -> None
     assert report.log_tail == (f"word={endpoint.port} at:{endpoint.port}",)
 
 
-async def test_working_dir(bench: ProcessBench, tmp_path: Path) -> None:
+async def test_working_dir(bench: MockBench, tmp_path: Path) -> None:
     """The command runs where it was told to."""
     assert await log_of(bench, spec_of("pwd", working_dir=str(tmp_path))) == [str(tmp_path)]
 
 
-async def test_missing_working_dir(bench: ProcessBench) -> None:
+async def test_missing_working_dir(bench: MockBench) -> None:
     """A folder that does not exist is not taken for a missing program."""
     fault = await fault_of(bench, spec_of("pwd", working_dir="/no-such-folder"))
     assert fault.cause.kind == "bad_working_dir"
     assert "/no-such-folder" in fault.cause.message
 
 
-async def test_file_that_is_no_program(bench: ProcessBench, tmp_path: Path) -> None:
+async def test_file_that_is_no_program(bench: MockBench, tmp_path: Path) -> None:
     """A file may lack the right to be run, or the form."""
     file = tmp_path / "file"
     file.write_bytes(b"\0\0\0\0")
@@ -115,7 +115,7 @@ async def test_file_that_is_no_program(bench: ProcessBench, tmp_path: Path) -> N
     assert (await fault_of(bench, spec_of(str(file)))).cause.kind == "not_executable"
 
 
-async def test_taken_port(bench: ProcessBench) -> None:
+async def test_taken_port(bench: MockBench) -> None:
     """A fixed port that somebody has is named, and nothing is started."""
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         port = stranger.getsockname()[1]
@@ -124,7 +124,7 @@ async def test_taken_port(bench: ProcessBench) -> None:
     assert str(port) in fault.cause.message
 
 
-async def test_stranger_on_our_port(bench: ProcessBench) -> None:
+async def test_stranger_on_our_port(bench: MockBench) -> None:
     """Whoever listens on the run's port while the run does not is a stranger."""
     endpoint = await bench.runtime.start(spec_of("sleep", "60"), FIRST, PLACEMENT)
     assert not await bench.runtime.owns(ALPHA, FIRST, endpoint)
@@ -133,7 +133,7 @@ async def test_stranger_on_our_port(bench: ProcessBench) -> None:
 
 
 @pytest.mark.slow
-async def test_children_go_with_their_leader(bench: ProcessBench) -> None:
+async def test_children_go_with_their_leader(bench: MockBench) -> None:
     """A stop ends all of the group, also who does not listen."""
     spec = shell("trap 'exit 0' TERM; (trap '' TERM; exec sleep 60) & echo $!; wait")
     await bench.runtime.start(spec, FIRST, PLACEMENT)
@@ -145,7 +145,7 @@ async def test_children_go_with_their_leader(bench: ProcessBench) -> None:
 
 
 @pytest.mark.slow
-async def test_orphans_do_not_outlive_the_run(bench: ProcessBench) -> None:
+async def test_orphans_do_not_outlive_the_run(bench: MockBench) -> None:
     """A leader that dies alone takes its children with it before the run counts as gone."""
     spec = shell("trap '' HUP; sleep 60 & echo $!")
     await bench.runtime.start(spec, FIRST, PLACEMENT)
@@ -157,7 +157,7 @@ async def test_orphans_do_not_outlive_the_run(bench: ProcessBench) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("leader", ["", "exec sleep 60"])
-async def test_who_leaves_the_session_is_still_of_the_run(bench: ProcessBench, leader: str) -> None:
+async def test_who_leaves_the_session_is_still_of_the_run(bench: MockBench, leader: str) -> None:
     """A server that makes itself a daemon listens for us, and ends with its leader."""
     what = bench.spec().what
     assert isinstance(what, ProcessSpec)
@@ -173,7 +173,7 @@ async def test_who_leaves_the_session_is_still_of_the_run(bench: ProcessBench, l
     assert listener not in _proc.listeners_on(endpoint.port)
 
 
-async def test_state_folder_that_takes_nothing(bench: ProcessBench) -> None:
+async def test_state_folder_that_takes_nothing(bench: MockBench) -> None:
     """A full or broken disk fails a start that may work later, and nothing else."""
     (bench.state_dir / "processes").write_text("not a folder")
     with pytest.raises(RuntimeFault, match="state_dir") as caught:
@@ -181,7 +181,7 @@ async def test_state_folder_that_takes_nothing(bench: ProcessBench) -> None:
     assert (caught.value.cause.kind, caught.value.cause.heals) == ("state_dir", True)
 
 
-async def test_reused_number_is_never_touched(bench: ProcessBench) -> None:
+async def test_reused_number_is_never_touched(bench: MockBench) -> None:
     """A state file whose number now belongs to a stranger is a dead run, and the stranger lives."""
     await start(bench, bench.spec())
     (state_file,) = (bench.state_dir / "processes").glob("*.json")
@@ -202,7 +202,7 @@ async def test_reused_number_is_never_touched(bench: ProcessBench) -> None:
         stranger.wait()
 
 
-async def test_daemon_died_before_it_knew_the_number(bench: ProcessBench) -> None:
+async def test_daemon_died_before_it_knew_the_number(bench: MockBench) -> None:
     """A process whose number did not get into its state file is found by its environment."""
     endpoint = await start(bench, bench.spec())
     (state_file,) = (bench.state_dir / "processes").glob("*.json")
@@ -213,7 +213,7 @@ async def test_daemon_died_before_it_knew_the_number(bench: ProcessBench) -> Non
     assert json.loads(state_file.read_bytes()) == record
 
 
-async def test_broken_state_file_is_removed(bench: ProcessBench) -> None:
+async def test_broken_state_file_is_removed(bench: MockBench) -> None:
     """What we did not write is not trusted, and does not stop us."""
     folder = bench.state_dir / "processes"
     folder.mkdir()
@@ -244,7 +244,7 @@ trio.run(main, *sys.argv[1:])
 
 
 @pytest.mark.slow
-async def test_kill_of_the_daemon(bench: ProcessBench, mock_binary: Path) -> None:
+async def test_kill_of_the_daemon(bench: MockBench, mock_binary: Path) -> None:
     """A run outlives a daemon killed by force: it serves, logs, is adopted and ended."""
     daemon = subprocess.Popen(  # noqa: ASYNC220  it takes a millisecond
         [sys.executable, "-c", DAEMON, str(bench.state_dir), str(mock_binary)],
@@ -298,7 +298,7 @@ async def test_log_is_bounded_while_it_is_written(tmp_path: Path) -> None:
     assert log_file.stat().st_size <= 10_000
 
 
-async def test_logs_of_the_last_two_runs_stay(bench: ProcessBench) -> None:
+async def test_logs_of_the_last_two_runs_stay(bench: MockBench) -> None:
     """The log of a run is there until the next but one run of its service."""
     for number in (1, 2, 3):
         spec = shell(f"echo run {number}")
@@ -331,7 +331,7 @@ def test_instance_is_made_once(tmp_path: Path) -> None:
     ],
 )
 async def test_sees_the_gpus_of_its_placement(
-    bench: ProcessBench,
+    bench: MockBench,
     monkeypatch: pytest.MonkeyPatch,
     devices: tuple[str, ...],
     environment: tuple[tuple[str, str], ...],
@@ -348,7 +348,7 @@ async def test_sees_the_gpus_of_its_placement(
         assert (await bench.runtime.wait_gone(spec, FIRST)).log_tail == (seen,)
 
 
-async def test_children_are_of_the_run(bench: ProcessBench) -> None:
+async def test_children_are_of_the_run(bench: MockBench) -> None:
     """Those of its session, though their environment is gone, and by their mark those outside."""
     lines = "env -i sleep 60 & echo $!; setsid sleep 60 & echo $!; wait"
     await bench.runtime.start(shell(lines), FIRST, PLACEMENT)
