@@ -15,7 +15,6 @@ from .sleepers import Sleepers
 
 ADOPT_S = 5.0
 """A found run that does not answer within this time is not healthy."""
-RUNTIMES = ("docker", "process", "external")
 REMOVE_S = 20.0
 """How long the start of the daemon waits for one leftover to go."""
 
@@ -89,7 +88,7 @@ async def remove_unused(file: Path, used: Collection[str], make: Callable[[str],
 
 def _names_in(file: Path) -> set[str]:
     try:
-        return set(file.read_text().split()).intersection(RUNTIMES)
+        return set(file.read_text().split())
     except FileNotFoundError:
         return set()
 

@@ -4,7 +4,7 @@ from ._command import Json, print_json
 
 
 def plugins(*, json: Json = False) -> None:
-    """List templates and policies with their origin, and say what is broken."""
+    """List templates, runtimes and policies with their origin, and say what is broken."""
     from attrs import asdict
 
     from ._console import print_table

@@ -32,7 +32,10 @@ from .runtime import (
     ProcessRuntime,
     Runtime,
     RuntimeFault,
+    RuntimePlace,
+    WatchedRuntime,
     instance_id,
+    offer_named,
 )
 from .settings import Settings
 from .sleepers import Sleepers
@@ -189,7 +192,10 @@ def _runtime(name: str, settings: Settings) -> Runtime:
     if name == "external":
         specs = {one: service.launch for one, service in settings.services.items()}
         return ExternalRuntime(state_dir=server.state_dir, specs=specs)
-    return ProcessRuntime(instance=instance, state_dir=server.state_dir)
+    if name == "process":
+        return ProcessRuntime(instance=instance, state_dir=server.state_dir)
+    place = RuntimePlace(f"{instance}-{name}", server.state_dir / "plugins" / name)
+    return WatchedRuntime(name, lambda: offer_named(name).plugin.make(place))
 
 
 def _runtimes(settings: Settings) -> dict[str, Runtime]:

@@ -1,6 +1,6 @@
-"""All templates and policies, with who offers them, and what is broken about them."""
+"""All templates, runtimes and policies, with who offers them, and what is broken about them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from importlib.metadata import version as own_version
 from typing import Any
@@ -10,6 +10,8 @@ import attrs
 from proxycore.policy import POLICIES
 
 from . import policies
+from .runtime._plugins import GROUP as RUNTIMES
+from .runtime._plugins import SHIPPED, BrokenRuntime, load_runtime
 from .settings._model import ServiceEntry
 from .templates import GROUP, TEMPLATES, BrokenTemplate, load_template
 
@@ -30,7 +32,7 @@ class Plugin:
 
 
 def plugins() -> Iterator[Plugin]:
-    """Yield all templates and policies there are, with what is broken."""
+    """Yield all templates, runtimes and policies there are, with what is broken."""
     version = own_version("ai-inference-proxy")
     reserved = {field.name for field in attrs.fields(ServiceEntry)}
     for name in TEMPLATES:
@@ -38,6 +40,12 @@ def plugins() -> Iterator[Plugin]:
     for point in entry_points(group=GROUP):
         yield _tried(
             "template", point, TEMPLATES, lambda one: load_template(one, reserved), BrokenTemplate
+        )
+    for name in SHIPPED:
+        yield Plugin("runtime", name, BUILT_IN, version)
+    for point in entry_points(group=RUNTIMES):
+        yield _tried(
+            "runtime", point, SHIPPED, lambda one: load_runtime(one, reserved), BrokenRuntime
         )
     for name in POLICIES:
         yield Plugin("policy", name, BUILT_IN, version)
@@ -48,7 +56,7 @@ def plugins() -> Iterator[Plugin]:
 def _tried(
     kind: str,
     point: EntryPoint,
-    shipped: Mapping[str, Any],
+    shipped: Collection[str],
     load: Callable[[EntryPoint], Any],
     fault: type[Exception],
 ) -> Plugin:

@@ -5,6 +5,9 @@ from ._dial import dial as dial
 from ._dial import socket_of as socket_of
 from ._exits import classify as classify
 from ._logs import no_lines as no_lines
+from ._plugins import RuntimePlace as RuntimePlace
+from ._plugins import RuntimePlugin as RuntimePlugin
+from ._plugins import offer_named as offer_named
 from ._protocol import Call as Call
 from ._protocol import ContainerSpec as ContainerSpec
 from ._protocol import Endpoint as Endpoint
@@ -28,6 +31,7 @@ from ._protocol import RuntimeUnreachable as RuntimeUnreachable
 from ._protocol import Ulimit as Ulimit
 from ._state import instance_id as instance_id
 from ._state import write_atomically as write_atomically
+from ._watched import WatchedRuntime as WatchedRuntime
 from .docker import DockerRuntime as DockerRuntime
 from .external import ExternalRuntime as ExternalRuntime
 from .images import EngineImages as EngineImages

@@ -14,6 +14,7 @@ from proxycore.config import LOAD_S, WAKE_S, CoreConfig, DeviceSpec, Placement, 
 from proxyserver.gauges import GaugeFault
 from proxyserver.gauges.host import ram_total
 from proxyserver.policies import UnknownPolicy, names, policy_named
+from proxyserver.runtime._plugins import Offers, find_runtimes
 from proxyserver.runtime._protocol import ExternalSpec
 from proxyserver.templates import Draft, Template, Templates, WatchedTemplate, find_templates
 
@@ -24,8 +25,8 @@ from ._model import DeviceEntry, MemoryEntry, ServerEntry, ServiceEntry, VramCla
 from ._models import idle_s, models_of
 from ._own_templates import OwnTemplates
 from ._ports import check_ports
-from ._runtimes import pull_of, runtime_of
-from ._settings import ServerSettings, Service, Settings, usual_state_dir
+from ._runtimes import Runtimes, own_key, pull_of
+from ._settings import ServerSettings, Service, Settings
 from ._shapes import name, structure
 from ._units import shown
 
@@ -55,12 +56,15 @@ class Builder:
     gpus_missing: str = attrs.field(default="`server.devices` names none", init=False)
     """Why there is no GPU, if there is none."""
     templates: Templates = attrs.field(init=False)
+    offers: Offers = attrs.field(init=False)
     own: OwnTemplates = attrs.field(init=False)
     entries: dict[ServiceId, ServiceEntry] = attrs.field(factory=dict, init=False)
     remarks: list[Problem] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.templates = find_templates([field.name for field in attrs.fields(ServiceEntry)])
+        reserved = [field.name for field in attrs.fields(ServiceEntry)]
+        self.templates = find_templates(reserved)
+        self.offers = find_runtimes(reserved)
         self.own = OwnTemplates(self.converter, self.found)
 
     def build(self, data: Any) -> Settings:
@@ -128,8 +132,14 @@ class Builder:
 
     def server(self, entry: ServerEntry) -> ServerSettings:
         state_dir = entry.state_dir
+        if state_dir is None:
+            # https://specifications.freedesktop.org/basedir-spec/: relative ones are ignored.
+            state_home = self.environ.get("XDG_STATE_HOME", "")
+            home = Path(self.environ.get("HOME") or Path.home())
+            folder = Path(state_home) if state_home.startswith("/") else home / ".local/state"
+            state_dir = str(folder / "aiproxy")
         return ServerSettings(
-            state_dir=usual_state_dir(self.environ) if state_dir is None else Path(state_dir),
+            state_dir=Path(state_dir),
             host=entry.host,
             port=entry.port,
             log_level=entry.log.level,
@@ -230,9 +240,12 @@ class Builder:
             where = self.claim(declared, entry, draft, devices, at)
         if draft is None or not written.keys() & {"type", *_HOW} or wrong & {"runtime", *_HOW}:
             return None
-        runtime = runtime_of(entry, server, self.docker_host(server), at, self.found)
+        runtimes = Runtimes(
+            self.offers, self.docker_host(server), server.runtime, self.converter, self.found
+        )
+        chosen = runtimes.chosen(entry, written, at)
         place = Place(at, self.path.absolute().parent, self.environ, self.found, wrong)
-        launch = launch_spec(service_id, entry, draft, runtime, place)
+        launch = launch_spec(service_id, entry, draft, chosen, place)
 
         def own_or_default(key: str) -> Any:
             own = getattr(entry, key)
@@ -275,7 +288,7 @@ class Builder:
             spec,
             launch,
             shown_type,
-            runtime,
+            chosen.runtime,
             own_or_default("wait_s"),
             draft.models,
             closed=self.closed(entry, draft, at),
@@ -358,8 +371,9 @@ class Builder:
         common = [field.name for field in attrs.fields(ServiceEntry)]
         special = [field.name for field in attrs.fields(template.options)] if template else []
         for key in written:
-            if template and key not in (*common, *special) and not key.startswith("x-"):
-                hint = near(key, (*common, *special))
+            known = (*common, *special, *own_key(written))
+            if template and key not in known and not key.startswith("x-"):
+                hint = near(key, known)
                 self.found.add((*at, key), f"unknown key{hint}", at_key=True)
         return (
             {key: value for key, value in written.items() if key in common},

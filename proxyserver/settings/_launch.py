@@ -28,7 +28,7 @@ from ._compose_keys import translated
 from ._errors import Problems, Steps
 from ._model import ContainerEntry, ExternalEntry, ProcessEntry, ServiceEntry
 from ._plain import host_path
-from ._settings import RuntimeName
+from ._runtimes import Chosen
 
 _TRANSLATED = frozenset(
     "environment env_file volumes mem_limit deploy cpus healthcheck labels".split()
@@ -41,7 +41,7 @@ def launch_spec(
     service: ServiceId,
     entry: ServiceEntry,
     draft: Draft,
-    runtime: RuntimeName,
+    chosen: Chosen,
     place: "Place",
 ) -> LaunchSpec:
     """Make the launch of a service; what is missing or wrong goes to `place.found`."""
@@ -54,7 +54,7 @@ def launch_spec(
             ready = entry.ready or Probe(entry.external.health)
             live = LiveProbe(entry.external.health)
             _check_probe(live, (*place.at, "external", "health"), place.found)
-    elif runtime == "docker":
+    elif chosen.what == "container":
         what = _container(entry.container or ContainerEntry(), draft.container, place)
     else:
         what = _process(entry.process or ProcessEntry(), draft.process, place)
@@ -79,7 +79,8 @@ def launch_spec(
         sleep=sleep,
         wake=wake,
         asleep_line=draft.asleep_line,
-        fingerprint=_fingerprint(what),
+        fingerprint=_fingerprint(what, chosen.options),
+        options=chosen.options,
     )
 
 
@@ -223,8 +224,10 @@ def _check_probe(probe: Probe | None, at: Steps, found: Problems) -> None:
         found.add((*at, "status"), "expected an HTTP status from 200 to 599")
 
 
-def _fingerprint(what: ContainerSpec | ProcessSpec | ExternalSpec) -> str:
+def _fingerprint(what: ContainerSpec | ProcessSpec | ExternalSpec, options: Any) -> str:
     """Hash all that would make a running one differ; waits, claims and priorities do not."""
-    said: dict[str, Any] = attrs.asdict(what)
-    text = json.dumps([type(what).__name__, said], sort_keys=True)
+    said: list[Any] = [type(what).__name__, attrs.asdict(what)]
+    if options is not None:
+        said.append(attrs.asdict(options))
+    text = json.dumps(said, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

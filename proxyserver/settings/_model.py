@@ -232,7 +232,7 @@ class ServiceEntry:
     """What every service may have; the options of its type stand beside these keys."""
 
     type: str | None = None
-    runtime: Literal["auto", "docker", "process", "external"] | None = None
+    runtime: Word | None = None
     container: ContainerEntry | None = None
     process: ProcessEntry | None = None
     external: ExternalEntry | None = None

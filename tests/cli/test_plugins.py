@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
-import tomllib
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.daemon.conftest import new_daemon as new_daemon
-from tests.daemon.rig import Daemon
+from tests.daemon.rig import PATIENCE_S, Daemon
 from tests.house.tree import ROOT
 
 from .daemon import aiproxy
@@ -68,12 +70,15 @@ def written(target: Path, name: str, version: str, groups: dict[str, Group]) -> 
 
 
 def installed(target: Path, *names: str) -> str:
-    """Install examples without an index; return what PYTHONPATH must be."""
+    """Install examples as a user would, without an index; return what PYTHONPATH must be."""
+    uv = os.environ.get("AIPROXY_UV") or str(ROOT / ".uv/bin/uv")
     for name in names:
-        project = tomllib.loads((EXAMPLES / name / "pyproject.toml").read_text())["project"]
-        for module in (EXAMPLES / name).glob("*.py"):
-            shutil.copy(module, target)
-        written(target, project["name"], project["version"], project["entry-points"])
+        with tempfile.TemporaryDirectory() as folder:  # A build may leave things beside its source.
+            source = Path(folder) / name
+            shutil.copytree(EXAMPLES / name, source)
+            options = ("--offline", "--no-deps", "--no-build-isolation", "--python", sys.executable)
+            command = [uv, "pip", "install", "-q", *options, "--target", str(target), str(source)]
+            subprocess.run(command, check=True)
     return os.pathsep.join((str(target), str(ROOT)))
 
 
@@ -85,8 +90,9 @@ def listed(path: str) -> dict[tuple[str, str], dict[str, Any]]:
 
 def test_examples_are_listed(tmp_path: Path) -> None:
     """With package and version, after those that come with the proxy."""
-    found = listed(installed(tmp_path, "aiproxy-files", "aiproxy-oldest"))
+    found = listed(installed(tmp_path, "aiproxy-files", "aiproxy-oldest", "aiproxy-wrapped"))
     for kind, name, origin in (
+        ("runtime", "wrapped", "aiproxy-wrapped"),
         ("template", "files", "aiproxy-files"),
         ("policy", "cost_over_age", "aiproxy-oldest"),
     ):
@@ -95,6 +101,7 @@ def test_examples_are_listed(tmp_path: Path) -> None:
         }  # fmt: skip
     assert found["template", "llamacpp"]["origin"] == "built-in"
     assert found["policy", "cost_rate"]["origin"] == "built-in"
+    assert found["runtime", "docker"]["origin"] == "built-in"
 
 
 def test_a_service_of_the_example_runs(tmp_path: Path, new_daemon: Callable[..., Daemon]) -> None:
@@ -110,6 +117,182 @@ def test_a_service_of_the_example_runs(tmp_path: Path, new_daemon: Callable[...,
     )
     assert daemon.get("/service/papers/a.txt").text == "words"
     assert daemon.service("papers")["type"] == "files"
+
+
+def test_the_policy_of_the_example_decides(tmp_path: Path) -> None:
+    """On a trace, as its page says, beside one of ours."""
+    path = installed(tmp_path, "aiproxy-oldest")
+    trace = tmp_path / "trace.csv"
+    rows = [f"{second},{'abcd'[second // 7 % 4]},1" for second in range(0, 700, 7)]
+    trace.write_text("\n".join(("t_s,service,dur_s", *rows)) + "\n")
+    policies = ("cost_over_age", "cost_rate")
+    done = aiproxy(
+        "simulate", str(trace), "--policy", ",".join(policies), "--json", PYTHONPATH=path
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [(row["policy"], row["requests"]) for row in told] == [(one, 100) for one in policies]
+    assert done.stderr == ""
+
+
+def wrapped_services(folder: Path) -> dict[str, Any]:
+    """Return two services of which one runs in the runtime of the example."""
+    process = {"command": [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "${PORT}"]}
+    inside = {
+        "runtime": "wrapped",
+        "process": process | {"working_dir": str(folder)},
+        "wrapped": {"by": "nice -n 7"},
+    }
+    return {"inside": inside, "outside": {"process": process}}
+
+
+def test_a_service_runs_in_the_runtime_of_the_example(
+    tmp_path: Path, new_daemon: Callable[..., Daemon]
+) -> None:
+    """Beside one of another runtime; a later life of the daemon finds it, and it alone."""
+    (tmp_path / "a.txt").write_text("words")
+    target = tmp_path / "site"
+    target.mkdir()
+    environment = {"PYTHONPATH": installed(target, "aiproxy-wrapped")}
+    daemon = new_daemon(wrapped_services(tmp_path), environment=environment, on_shutdown="leave")
+    assert daemon.get("/service/inside/a.txt").text == "words"
+    assert daemon.get("/service/outside/").status_code == 200
+    assert daemon.service("inside")["runtime"] == "wrapped"
+    runs = [daemon.get(f"/api/v1/container/{name}").json() for name in ("inside", "outside")]
+    assert [os.getpriority(os.PRIO_PROCESS, run["pid"]) - os.nice(0) for run in runs] == [7, 0]
+    daemon.stop()
+    daemon.start()
+    again = [daemon.get(f"/api/v1/container/{name}").json() for name in ("inside", "outside")]
+    assert [run["pid"] for run in again] == [run["pid"] for run in runs]
+    # What a plug-in left is ended when nobody uses it any more.
+    daemon.stop()
+    del daemon.configuration["services"]["inside"]
+    daemon.start()
+    assert "removing inside run" in daemon.log
+    assert "removing outside run" not in daemon.log
+    assert list((daemon.folder / "state/plugins/wrapped/processes").glob("*.json")) == []
+
+
+def test_the_runtime_of_the_example_keeps_the_contract(tmp_path: Path) -> None:
+    """Its own test says so, run as its author would."""
+    path = installed(tmp_path, "aiproxy-wrapped")
+    shutil.copy(EXAMPLES / "aiproxy-wrapped/test_aiproxy_wrapped.py", tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_aiproxy_wrapped.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert (done.returncode, "20 passed" in done.stdout) == (0, True), done.stdout
+
+
+def test_what_a_service_says_to_a_runtime_is_checked(tmp_path: Path) -> None:
+    """By line and column, with near names."""
+    path = installed(tmp_path, "aiproxy-wrapped")
+    file = tmp_path / "c.yaml"
+    for keys, said in (
+        ("runtime: wraped, process: {command: sh}",
+         "external, wrapped); did you mean 'wrapped'?"),
+        ("runtime: wrapped, process: {command: sh}, wrapped: {byy: nice}",
+         "services.a.wrapped.byy: unknown key; did you mean 'by'?"),
+        ("runtime: wrapped, process: {command: sh}", "services.a.wrapped.by: is missing"),
+        ("runtime: wrapped, wrapped: {by: nice}, container: {image: 'a:1', port: 1}",
+         "services.a.container: wrapped runs what is under `process`"),
+        ("runtime: process, process: {command: sh}, wrapped: {by: nice}",
+         "services.a.wrapped: unknown key"),
+    ):  # fmt: skip
+        file.write_text(f"services:\n  a: {{{keys}}}\n")
+        done = aiproxy("config", "check", str(file), PYTHONPATH=path)
+        assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+
+
+BROKEN_RUNTIMES = """
+import attrs
+
+@attrs.frozen
+class Options:
+    key: int = 1
+
+class NoOptions:
+    takes = "process"
+    def make(self, place): ...
+
+class Takes(NoOptions):
+    options = Options
+    takes = "tea"
+
+class NoMake:
+    options = Options
+    takes = "process"
+
+class Raises(NoOptions):
+    options = Options
+    def make(self, place):
+        raise RuntimeError("not today")
+
+class Odd(Raises):
+    @attrs.frozen
+    class options:
+        key: complex
+"""
+
+
+def test_a_broken_runtime_is_said_and_left_out(
+    tmp_path: Path, new_daemon: Callable[..., Daemon]
+) -> None:
+    """In the list, where somebody uses it, and to who asks its service; the daemon lives."""
+    target = tmp_path / "site"
+    target.mkdir()
+    (target / "broken_runtimes.py").write_text(BROKEN_RUNTIMES)
+    points = {
+        "absent": "Absent", "no-options": "NoOptions", "takes": "Takes", "no-make": "NoMake",
+        "docker": "Raises", "memory": "Raises", "Large": "Raises", "raises": "Raises",
+        "odd": "Odd",
+    }  # fmt: skip
+    group = {name: f"broken_runtimes:{value}" for name, value in points.items()}
+    written(target, "their-runtimes", "2.3", {"aiproxy.runtimes": group})
+    path = os.pathsep.join((str(target), str(ROOT)))
+    there = listed(path)
+    for name, said in (
+        ("absent", "AttributeError"), ("no-options", "no attrs class `options`"),
+        ("takes", "neither 'container' nor 'process'"), ("no-make", "no method `make`"),
+        ("memory", "is a key that every service has"), ("Large", "small letters"),
+    ):  # fmt: skip
+        assert said in there["runtime", name]["fault"], name
+    faults = [there["runtime", name]["fault"] for name in ("raises", "odd")]
+    assert faults == [None, None]
+    process = "process: {command: sh}"
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        f"services:\n  a: {{runtime: takes, {process}}}\n"
+        f"  b: {{runtime: odd, {process}, odd: {{key: 1}}}}\n"
+    )
+    done = aiproxy("config", "check", str(file), PYTHONPATH=path)
+    told = [line.removeprefix(f"{file}:") for line in done.stderr.splitlines()]
+    assert [line[:58] for line in told] == [
+        line[:58] for line in (
+            "2:16: services.a.runtime: cannot be used: their-runtimes: broken_runtimes:Takes",
+            "3:16: services.b.runtime: the options of this runtime cannot be read",
+        )
+    ]  # fmt: skip
+    services = wrapped_services(tmp_path)
+    services["inside"] |= {"runtime": "raises", "wrapped": {}}
+    del services["inside"]["wrapped"]
+    daemon = new_daemon(services, environment={"PYTHONPATH": path})
+    refused = daemon.get("/service/inside/")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "runtime_unavailable")
+    assert "'raises' is broken: it cannot be made" in refused.json()["error"]["message"]
+    assert daemon.get("/service/outside/").status_code == 200
+    assert "not today" in daemon.command("status").stdout
+    # Without the package, what it may have left is told of at the next start.
+    daemon.stop()
+    shutil.rmtree(target / "their_runtimes-2.3.dist-info")
+    del daemon.configuration["services"]["inside"]
+    daemon.start()
+    assert "raises, unused now, may still run services" in daemon.log
 
 
 def test_options_of_a_plug_in_are_checked(tmp_path: Path) -> None:

@@ -128,10 +128,11 @@ async def conducting(
     services: tuple[Service, ...] | None = None,
     journal_file: JournalFile | None = None,
     gate: ImageGate | None = None,
+    more: Mapping[str, Runtime] | None = None,
 ) -> AsyncIterator[Rig]:
     """Run a conductor over a machine; leaving the block ends it as kill -9 would.
 
-    Services whose runtime is `docker` run on the machine `engine`.
+    Services whose runtime is `docker` run on the machine `engine`; `more` has further runtimes.
     """
     machine = machine or FakeMachine(dict(scripts or {}))
     services = services or (service(CHAT), service(CODER))
@@ -141,7 +142,11 @@ async def conducting(
     conductor = Conductor(
         CoreConfig(DEVICES, tuple(one.spec for one in services)),
         {one.spec.id: one for one in services},
-        {"process": FakeRuntime(machine), "docker": FakeRuntime(engine or FakeMachine())},
+        {
+            "process": FakeRuntime(machine),
+            "docker": FakeRuntime(engine or FakeMachine()),
+            **(more or {}),
+        },
         connect=FakeConnections,
         tell=facts.append,
         journal_file=journal_file,
