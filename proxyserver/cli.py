@@ -18,6 +18,7 @@ from ._compose_command import import_compose
 from ._configuration import Config, config_path, load_settings
 from ._console import is_rich
 from ._daemon_commands import explain, logs, restart, sleep, start, status, stop
+from ._doctor_command import doctor
 from ._lab_commands import replay, simulate
 from ._plugins_command import plugins
 from ._pull_command import pull
@@ -46,8 +47,8 @@ app = App(
 config_app = App(name="config", help="Look at the configuration.")
 app.command(config_app)
 config_app.command(import_compose)
-commands = (status, start, stop, sleep, restart, logs, explain, pull, simulate, replay, plugins)
-for command in commands:
+of_daemon = (status, start, stop, sleep, restart, logs, explain)
+for command in (*of_daemon, pull, doctor, simulate, replay, plugins):
     app.command(command)
 
 

@@ -37,6 +37,9 @@ class Client:
         self._url = url.rstrip("/")
         self._http = httpx.Client(trust_env=False)
 
+    def close(self) -> None:
+        self._http.close()
+
     def health(self) -> dict[str, Any]:
         """Return what the daemon knows of itself, its services and devices.
 

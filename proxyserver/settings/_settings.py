@@ -18,6 +18,17 @@ RuntimeName: TypeAlias = str
 """`docker`, `process`, `external`, or that of a runtime of another package."""
 
 
+def usual_state_dir(environ: Mapping[str, str]) -> Path:
+    """Return where state is kept if nobody says: by the XDG convention.
+
+    https://specifications.freedesktop.org/basedir-spec/: relative ones are ignored.
+    """
+    state_home = environ.get("XDG_STATE_HOME", "")
+    home = Path(environ.get("HOME") or Path.home())
+    folder = Path(state_home) if state_home.startswith("/") else home / ".local/state"
+    return folder / "aiproxy"
+
+
 @attrs.frozen(kw_only=True)
 class ServerSettings:
     """What concerns the daemon itself."""

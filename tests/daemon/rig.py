@@ -154,9 +154,9 @@ class Daemon:
         return self.request("POST", "/v1/chat/completions", json=question(model), **more)
 
     @contextlib.contextmanager
-    def stream(self, model: str, query: str = "") -> Iterator[httpx.Response]:
+    def stream(self, model: str, query: str = "", **more: Any) -> Iterator[httpx.Response]:
         """Ask for a streamed answer; the block runs once its head is there."""
-        body = question(model, stream=True)
+        body = question(model, stream=True, **more)
         url = f"{self.url}/v1/chat/completions{query}"
         with httpx.stream("POST", url, json=body, timeout=PATIENCE_S) as answer:
             yield answer

@@ -77,10 +77,10 @@ def test_a_load_that_fails_says_nothing_against_the_server(
     daemon = new_daemon({"router": router})
     answer = daemon.chat("broken")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "service_failed")
-    assert "exit code 3" in answer.json()["error"]["message"]
+    assert "exit code 1" in answer.json()["error"]["message"]
     assert daemon.state("router/broken") == "backoff"
     assert daemon.chat("small").status_code == 200
-    assert "exit code 3" in daemon.command("status").stdout
+    assert "exit code 1" in daemon.command("status").stdout
 
 
 def test_a_server_that_does_not_unload_is_stopped_as_stuck(

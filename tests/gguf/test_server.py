@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxyserver.gguf import Setting, estimate, read_model
-from tests.rig.llama import Llama
+from tests.rig.llama import Llama, find_portable_llama
 
 from .test_head import read_or_refuse
 from .writing import dense, dense_tensors, words, write
@@ -23,6 +23,12 @@ LINE = re.compile(r"(\S+)\s+(model|KV|compute|output)\s+buffer size\s*=\s*([\d.]
 ROUNDING = 0.005
 """Of the server's own figures, in MiB."""
 PATIENCE_S = 60.0
+
+
+@pytest.fixture(scope="session")
+def llama(rig_cache: Path) -> Llama:
+    """The newest build, and the same on every machine: the sizes are its own."""
+    return find_portable_llama(rig_cache)
 
 
 def buffers(lines: Iterable[str]) -> dict[str, float]:

@@ -1,8 +1,10 @@
 """The real llama-server with a small real model: as a program and in a container."""
 
 import io
+import os
 import sys
 import tarfile
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -17,6 +19,8 @@ LLAMA_IMAGE = "aiproxy-rig/llama-server:1"
 LLAMA_PORT = 8080
 # Small and quick on two cores: no GPU, no fitting of layers, no page of its own.
 LLAMA_FLAGS = tuple("-t 1 -c 2048 -np 1 -ngl 0 --device none -fit off --no-warmup --no-ui".split())
+OWN_SERVER = "AIPROXY_TEST_LLAMA_SERVER"
+"""Names a llama-server to run the tests with, in the place of the one that is fetched."""
 _REPOSITORY = Path(__file__).parents[2]
 
 
@@ -62,7 +66,19 @@ def find_llama(cache: Path) -> Llama:
     Raises:
         PartsMissing: it cannot be had here.
     """
-    return Llama(trio.run(fetch_llama, cache))
+    parts = trio.run(fetch_llama, cache)
+    if own := os.environ.get(OWN_SERVER):
+        parts = attrs.evolve(parts, server=Path(own).absolute(), library_path="")
+    return Llama(parts)
+
+
+def find_portable_llama(cache: Path) -> Llama:
+    """Return the newest build that the tests know, which has no router mode.
+
+    Raises:
+        PartsMissing: it cannot be had here.
+    """
+    return Llama(trio.run(partial(fetch_llama, cache, portable=True)))
 
 
 def import_llama(host: str, llama: Llama) -> str:

@@ -26,13 +26,13 @@ class Router(ThreadingHTTPServer):
 
     def become(self, name: str, *, loaded: bool) -> None:
         if name == "broken":
-            self.models[name] = {"value": "unloaded", "exit_code": 3, "failed": True}
+            self.models[name] = {"value": "unloaded", "exit_code": 1, "failed": True}
         elif loaded or name != "stubborn":
             self.models[name] = {"value": "loaded" if loaded else "unloaded"}
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers as llama.cpp build 10434 does."""
+    """Answers as llama.cpp does from build 10068 on; see test_router_contract.py."""
 
     protocol_version = "HTTP/1.1"
     server: Router
@@ -48,19 +48,33 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         name = body["model"]
         value = self.server.models.get(name, {}).get("value")
-        if self.path in ("/models/load", "/models/unload"):
-            loads = self.path == "/models/load"
-            if value != ("unloaded" if loads else "loaded"):
-                self.say(400, {"error": {"message": f"model is {value}", "code": 400}})
-                return
-            if loads:
+        if self.path == "/models/load":
+            if value is None:
+                self.refuse(404, "File Not Found", "not_found_error")
+            elif value != "unloaded":
+                self.refuse(400, "model is already running")
+            else:
                 self.server.models[name] = {"value": "loading"}
-            threading.Timer(MOMENT_S, self.server.become, [name], {"loaded": loads}).start()
-            self.say(200, {"success": True})
+                self.begin(name, loaded=True)
+        elif self.path == "/models/unload":
+            if value is None:
+                self.refuse(400, "model is not found")
+            elif value == "unloaded":
+                self.refuse(400, "model is not running")
+            else:
+                self.begin(name, loaded=False)
         elif value == "loaded":
             self.say(200, {"model": name, "choices": [{"message": {"content": f"I am {name}"}}]})
         else:
-            self.say(400, {"error": {"message": f"model {name!r} is {value}", "code": 400}})
+            known = value is not None
+            self.refuse(400, "model is not loaded" if known else f"model '{name}' not found")
+
+    def begin(self, name: str, *, loaded: bool) -> None:
+        threading.Timer(MOMENT_S, self.server.become, [name], {"loaded": loaded}).start()
+        self.say(200, {"success": True})
+
+    def refuse(self, status: int, message: str, kind: str = "invalid_request_error") -> None:
+        self.say(status, {"error": {"message": message, "type": kind, "code": status}})
 
     def say(self, status: int, answer: dict[str, Any]) -> None:
         body = json.dumps(answer).encode()

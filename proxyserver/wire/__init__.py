@@ -1,0 +1,30 @@
+"""What HTTP/1.1 looks like on the wire, as pure code: bytes in, meaning and bytes out."""
+
+from ._body import Body as Body
+from ._body import ChunkedBody as ChunkedBody
+from ._body import EndlessBody as EndlessBody
+from ._body import LengthBody as LengthBody
+from ._body import Piece as Piece
+from ._body import body_of as body_of
+from ._errors import BadWire as BadWire
+from ._head import CHUNKED as CHUNKED
+from ._head import HEAD_MAX as HEAD_MAX
+from ._head import UNTIL_CLOSE as UNTIL_CLOSE
+from ._head import Fields as Fields
+from ._head import Header as Header
+from ._head import RequestHead as RequestHead
+from ._head import ResponseHead as ResponseHead
+from ._head import scan_request as scan_request
+from ._head import scan_response as scan_response
+from ._json import JsonModel as JsonModel
+from ._json import model_in as model_in
+from ._model_field import BadBody as BadBody
+from ._model_field import ModelField as ModelField
+from ._multipart import FormModel as FormModel
+from ._multipart import boundary_of as boundary_of
+from ._rewrite import Hop as Hop
+from ._rewrite import headers_to_client as headers_to_client
+from ._rewrite import to_client as to_client
+from ._rewrite import to_upstream as to_upstream
+from ._usage import Tail as Tail
+from ._usage import Usage as Usage

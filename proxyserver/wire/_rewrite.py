@@ -1,0 +1,184 @@
+"""Makes of a head that came the head that goes on: what concerns one hop stays here."""
+
+from collections.abc import Sequence
+
+import attrs
+
+from ._head import CHUNKED, UNTIL_CLOSE, Fields, Header, Line, RequestHead, ResponseHead
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""Meant for the next peer only (RFC 9110, 7.6.1)."""
+
+OURS = frozenset(
+    {
+        b"content-length",
+        b"expect",  # Answered with 100 here, once somebody wants the body.
+        b"forwarded",
+        b"host",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-prefix",
+        b"x-forwarded-proto",
+        b"x-request-id",
+    }
+)
+"""Written anew for the upstream; a client cannot have them dropped by naming them in Connection."""
+
+KEYS = frozenset({b"authorization", b"x-api-key", b"api-key"})
+
+_DROPPED = HOP_BY_HOP | OURS
+_DROPPED_WITH_KEYS = _DROPPED | KEYS
+_DROPPED_OF_ANSWER = HOP_BY_HOP | {b"x-request-id"}
+_COMMON_OPTIONS = frozenset({b"keep-alive", b"close", b"te", b"upgrade", b"http2-settings"})
+"""What `Connection` names nearly always: these are dropped anyhow."""
+
+
+@attrs.define(eq=False)
+class Hop:
+    """What the upstream shall know of how a request came to it."""
+
+    host: bytes
+    """The upstream's own name, for `Host`."""
+    client: bytes
+    """The address of the peer."""
+    scheme: bytes
+    prefix: bytes
+    """What was cut off the path, for servers that write links."""
+    request_id: bytes
+    authorization: bytes = b""
+    """What the upstream wants to see; then what the client showed to us is not for it."""
+
+
+def to_upstream(
+    head: RequestHead,
+    hop: Hop,
+    target: bytes,
+    *,
+    length: int | None = None,
+    websocket: bool = False,
+) -> bytes:
+    """Return the head of the request that goes upstream; its fields keep their order and case.
+
+    Args:
+        head: What the client sent.
+        hop: What we add.
+        target: What to ask for.
+        length: Of the body, where it is not to be framed as it came.
+        websocket: Whether the connection shall become one.
+    """
+    known: Fields = head.known
+    if length is None:
+        length = head.length
+        framed = length == CHUNKED or b"content-length" in known
+    else:
+        framed = True
+    parts = [head.method, b" ", target, b" HTTP/1.1\r\nHost: ", hop.host, b"\r\n"]
+    parts += _kept(head, _DROPPED_WITH_KEYS if hop.authorization else _DROPPED, OURS)
+    if hop.authorization:
+        parts += (b"Authorization: ", hop.authorization, b"\r\n")
+    if websocket:
+        parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+    if framed:
+        parts.append(
+            b"Transfer-Encoding: chunked\r\n"
+            if length == CHUNKED
+            else b"Content-Length: %d\r\n" % length
+        )
+    # A proxy in front of us (on this machine: we listen on loopback only) knows better than we
+    # which scheme and name the client used; the list of addresses grows at its end.
+    clients = b", ".join((*known.get(b"x-forwarded-for", ()), hop.client))
+    proto = (known.get(b"x-forwarded-proto") or (hop.scheme,))[0]
+    parts += (b"X-Forwarded-For: ", clients, b"\r\nX-Forwarded-Proto: ", proto, b"\r\n")
+    for host in (known.get(b"x-forwarded-host") or known.get(b"host", ()))[:1]:
+        parts += (b"X-Forwarded-Host: ", host, b"\r\n")
+    prefix = b"".join(known.get(b"x-forwarded-prefix", ())[:1]) + hop.prefix
+    if prefix:
+        parts += (b"X-Forwarded-Prefix: ", prefix, b"\r\n")
+    if b"forwarded" in known:
+        # Who believes this one would believe an old story if we did not go on with it.
+        hops = b", ".join((*known[b"forwarded"], _element(hop, known.get(b"host", ()))))
+        parts += (b"Forwarded: ", hops, b"\r\n")
+    parts += (b"X-Request-Id: ", hop.request_id, b"\r\n\r\n")
+    return b"".join(parts)
+
+
+def to_client(head: ResponseHead, added: bytes, *, websocket: bool = False) -> bytes:
+    """Return the head of the answer that goes to a client of HTTP/1.1, framed as it came.
+
+    What has no framing but the end of the connection is to be sent in chunks.
+    The upstream's `X-Request-Id` goes, because ours is the one that the client knows.
+
+    Args:
+        head: What the upstream sent.
+        added: Lines of fields that are ours.
+        websocket: Whether the connection becomes one.
+    """
+    parts = [b"HTTP/1.1 %d " % head.status, head.reason, b"\r\n"]
+    parts += _kept_of_answer(head)
+    if websocket:
+        parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+    if head.length == CHUNKED:
+        for value in head.known.get(b"trailer", ()):
+            parts += (b"Trailer: ", value, b"\r\n")
+    if head.length in (CHUNKED, UNTIL_CLOSE):
+        parts.append(b"Transfer-Encoding: chunked\r\n")
+    parts += (added, b"\r\n")
+    return b"".join(parts)
+
+
+def headers_to_client(head: ResponseHead) -> list[Header]:
+    """Return the fields of the answer that go to a client whose body somebody else frames."""
+    raw = b"".join(_kept_of_answer(head))
+    return ResponseHead(raw, {}, [], 0, head.status, head.reason, 0, False).headers()
+
+
+def _kept_of_answer(head: ResponseHead) -> list[bytes]:
+    dropped = _DROPPED_OF_ANSWER
+    if head.length in (CHUNKED, UNTIL_CLOSE) or head.status in (101, 204):
+        dropped |= {b"content-length"}  # The body is framed by chunks, whatever this one says.
+    return _kept(head, dropped, frozenset({b"content-length"}))
+
+
+def _kept(
+    head: RequestHead | ResponseHead, dropped: frozenset[bytes], unlistable: frozenset[bytes]
+) -> list[bytes]:
+    """Return the lines that go on, in pieces."""
+    lines: list[Line] = head.lines
+    if b"connection" in head.known:
+        listed = head.listed(b"connection") - unlistable
+        if not listed <= _COMMON_OPTIONS:
+            dropped |= listed
+            lines = list(head.lines_of(dropped))
+    raw = head.raw
+    pieces = []
+    at = 0
+    for name, start, end in lines:
+        if name in dropped:
+            if at != start:
+                pieces.append(raw[at:start])
+            at = end
+    pieces.append(raw[at:])
+    return pieces
+
+
+def _element(hop: Hop, hosts: Sequence[bytes]) -> bytes:
+    """Return our part of `Forwarded` (RFC 7239)."""
+    client = b'"[%s]"' % hop.client if b":" in hop.client else hop.client
+    host = b"".join(b';host="%s"' % host for host in hosts if not _QUOTING & {*host})
+    return b"for=%s;proto=%s%s" % (client, hop.scheme, host)
+
+
+_QUOTING = frozenset(b'"\\')
