@@ -1,6 +1,7 @@
-"""One short question to a server of ours, over a connection of its own."""
+"""One question to a server of ours, over a connection of its own."""
 
 import sys
+from collections.abc import Callable
 
 import h11
 import trio
@@ -33,9 +34,60 @@ async def ask(
     Raises:
         NoAnswer: none came within the time in seconds, and why.
     """
+    said = bytearray()
+
+    def take(data: bytes) -> None:
+        if len(said) + len(data) > ANSWER_MAX:
+            raise NoAnswer(f"{method} {path}: more than {ANSWER_MAX} bytes")
+        said.extend(data)
+
+    status = await _within(within_s, endpoint, method, path, body, headers, take)
+    return status, bytes(said)
+
+
+async def listen(
+    endpoint: Endpoint,
+    method: str,
+    path: str,
+    line: Callable[[str], None],
+    *,
+    body: bytes = b"",
+    headers: tuple[tuple[str, str], ...] = (),
+    within_s: float,
+) -> int:
+    """Tell of each line of the answer as it comes; return the status when it is over.
+
+    Raises:
+        NoAnswer: none came, or it is not over within the time in seconds, and why.
+    """
+    rest = b""
+
+    def take(data: bytes) -> None:
+        nonlocal rest
+        *lines, rest = (rest + data).split(b"\n")
+        if len(rest) > ANSWER_MAX:
+            raise NoAnswer(f"{method} {path}: a line of more than {ANSWER_MAX} bytes")
+        for one in lines:
+            line(one.decode("utf-8", "replace").rstrip("\r"))
+
+    status = await _within(within_s, endpoint, method, path, body, headers, take)
+    if rest:
+        line(rest.decode("utf-8", "replace"))
+    return status
+
+
+async def _within(
+    within_s: float,
+    endpoint: Endpoint,
+    method: str,
+    path: str,
+    body: bytes,
+    headers: tuple[tuple[str, str], ...],
+    take: Callable[[bytes], None],
+) -> int:
     with trio.move_on_after(within_s):
         try:
-            return await _exchange(endpoint, method, path, body, headers)
+            return await _exchange(endpoint, method, path, body, headers, take)
         except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError) as error:
             raise NoAnswer(f"{method} {path}: {error}") from error
     raise NoAnswer(f"{method} {path}: no answer within {within_s:g} s")
@@ -47,7 +99,8 @@ async def _exchange(
     path: str,
     body: bytes,
     headers: tuple[tuple[str, str], ...],
-) -> tuple[int, bytes]:
+    take: Callable[[bytes], None],
+) -> int:
     stream = await dial(endpoint, local_address=_LOCAL_ADDRESS.get(endpoint.host))
     connection = h11.Connection(h11.CLIENT)
     head = [
@@ -62,7 +115,7 @@ async def _exchange(
     target = endpoint.prefix + path
     request = connection.send(h11.Request(method=method, target=target, headers=head))
     rest = connection.send(h11.Data(data=body)) + connection.send(h11.EndOfMessage())
-    status, said = 0, bytearray()
+    status = 0
     with socket_of(stream):
         await stream.send_all(request + rest)
         while True:
@@ -72,11 +125,9 @@ async def _exchange(
                 case h11.Response(status_code=status):
                     pass
                 case h11.Data(data=data):
-                    said += data
-                    if len(said) > ANSWER_MAX:
-                        raise NoAnswer(f"{method} {path}: more than {ANSWER_MAX} bytes")
+                    take(bytes(data))
                 case h11.EndOfMessage():
-                    return status, bytes(said)
+                    return status
                 case h11.InformationalResponse():
                     pass
                 case _:

@@ -64,7 +64,7 @@ def service_rows(services: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]
 
 
 def _state_and_why(one: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the state of a service, and why; while its image is fetched, that is its state."""
+    """Return the state of a service, how far it is, and why; a pull of its image is its state."""
     pull = one["pull"]
     if pull is not None and one["run"] is None:
         if pull["state"] == "pulling":
@@ -76,6 +76,8 @@ def _state_and_why(one: Mapping[str, Any]) -> tuple[str, str]:
     why = one["cause"]["message"] if one["cause"] else one["why"]
     if one["retry_in_s"] is not None:
         why = f"{why} (again in {duration(one['retry_in_s'])})"
+    if one["progress"] is not None:
+        return f"{one['state']} {one['progress']:.0%}", why
     return one["state"], why
 
 

@@ -1,5 +1,6 @@
 """One model inside a server, from its load to its unload: asked for, watched and ended here."""
 
+import math
 from collections.abc import Callable
 from typing import Generic
 
@@ -7,10 +8,11 @@ import attrs
 import trio
 from loguru import logger
 
-from proxycore import Cause, Event, RunId, RunReady
+from proxycore import Cause, Event, RunAlive, RunId, RunReady
 
 from ._ask import NoAnswer
 from ._run import C, Run
+from .readiness import ALIVE_EVERY_S
 from .runtime import ExitReport, Runtime
 from .settings import Service
 from .templates import ModelState, ModelStatus
@@ -35,6 +37,8 @@ class ModelRun(Generic[C]):
     host: Run[C]
     report: ExitReport | None = None
     """How it failed, if it has."""
+    progress: float | None = None
+    """How much of its load is done, from 0 to 1; None: nobody tells, or it is over."""
     _living: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     """Cancelled when it shall be unloaded."""
 
@@ -97,29 +101,61 @@ class ModelRun(Generic[C]):
     async def _load(self, tell: Callable[[Event], None]) -> Cause | None:
         """Return when it is loaded; else why it cannot be."""
         model = self.service.model
-        asked_at: float | None = None
+        ordered_at: float | None = None
         was_loading = False
         while True:
             status = await self._status()
             match status.state if status else None:
                 case ModelState.LOADED:
+                    self.progress = None
                     tell(RunReady(self.service.spec.id, self.id))
                     return None
                 case ModelState.LOADING:
                     was_loading = True
                 case ModelState.MISSING:
                     return Cause("model_missing", f"{self._place} has no model {model!r}", False)
-                case ModelState.UNLOADED | ModelState.FAILED if asked_at is None:
-                    await self._say("load")
-                    asked_at = trio.current_time()
-                    continue
+                case ModelState.UNLOADED | ModelState.FAILED if ordered_at is None:
+                    try:
+                        fault = await self._order(tell)
+                    except NoAnswer as error:
+                        # It may go on all the same, so it is asked for once more.
+                        logger.debug("{} run {}: {}", self.service.spec.id, self.id, error)
+                    else:
+                        if fault is not None:
+                            return self._failed(f"could not be loaded: {fault}")
+                        ordered_at = trio.current_time()
+                        continue
                 case ModelState.UNLOADED | ModelState.FAILED if status is not None:
-                    if was_loading or trio.current_time() >= (asked_at or 0.0) + SETTLE_S:
-                        message = f"{model!r} could not be loaded{status.message}"
-                        return Cause("load", f"{message}; the log of {self._place} tells more")
+                    if was_loading or trio.current_time() >= (ordered_at or 0.0) + SETTLE_S:
+                        return self._failed(f"could not be loaded{status.message}")
                 case _:
                     pass
             await trio.sleep(POLL_S)
+
+    async def _order(self, tell: Callable[[Event], None]) -> str | None:
+        """Have the model loaded, and tell of signs of life; return why that has failed.
+
+        Raises:
+            NoAnswer: it was not heard, or is not told what comes of it.
+        """
+        told_at = -math.inf
+
+        def told(progress: float) -> None:
+            nonlocal told_at
+            moves = progress != self.progress
+            self.progress = min(max(progress, 0.0), 1.0)
+            if moves and trio.current_time() - told_at >= ALIVE_EVERY_S:
+                told_at = trio.current_time()
+                tell(RunAlive(self.service.spec.id, self.id))
+
+        server, endpoint = self.service.models, self.host.endpoint
+        assert server is not None
+        assert endpoint is not None
+        return await server.load(endpoint, self.service.model, told)
+
+    def _failed(self, what: str) -> Cause:
+        message = f"{self.service.model!r} {what}; the log of {self._place} tells more"
+        return Cause("load", message)
 
     async def _watch(self) -> Cause:
         """Return when the model is not loaded any more, though nobody asked for that."""
@@ -135,8 +171,17 @@ class ModelRun(Generic[C]):
         gone = (ModelState.UNLOADED, ModelState.FAILED, ModelState.MISSING)
         while (status := await self._status()) is None or status.state not in gone:
             if status is not None:
-                await self._say("unload")
+                await self._order_unload()
             await trio.sleep(POLL_S)
+
+    async def _order_unload(self) -> None:
+        server, endpoint = self.service.models, self.host.endpoint
+        assert server is not None
+        assert endpoint is not None
+        try:
+            await server.unload(endpoint, self.service.model)
+        except NoAnswer as error:
+            logger.debug("{} run {}: {}", self.service.spec.id, self.id, error)
 
     async def _status(self) -> ModelStatus | None:
         """Ask how the model is; None: no answer."""
@@ -148,16 +193,6 @@ class ModelRun(Generic[C]):
         except NoAnswer as error:
             logger.debug("{} run {}: {}", self.service.spec.id, self.id, error)
             return None
-
-    async def _say(self, order: str) -> None:
-        server, endpoint = self.service.models, self.host.endpoint
-        assert server is not None
-        assert endpoint is not None
-        try:
-            do = server.load if order == "load" else server.unload
-            await do(endpoint, self.service.model)
-        except NoAnswer as error:
-            logger.debug("{} run {}: {}", self.service.spec.id, self.id, error)
 
     @property
     def _place(self) -> str:

@@ -244,6 +244,11 @@ class Conductor(Generic[C]):
         """Return how the last run of the service ended; None: none has ended."""
         return self._reports.get(service)
 
+    def progress(self, service: ServiceId) -> float | None:
+        """Tell how much of a model's load is done, from 0 to 1; None: nobody knows."""
+        run = self._runs.get(self._last_runs.get(service, RunId(0)))
+        return run.progress if isinstance(run, ModelRun) else None
+
     async def facts(self, service: ServiceId) -> RunFacts | None:
         """Describe the living run of a service; None: there is none, or it cannot be asked."""
         service = self._services[service].spec.host or service  # A model is part of its host.

@@ -63,6 +63,9 @@ class Conductor(Protocol):
     def report(self, service: ServiceId) -> ExitReport | None:
         """Tell how the last run ended."""
 
+    def progress(self, service: ServiceId) -> float | None:
+        """Tell how much of a model's load is done, from 0 to 1; None: nobody knows."""
+
     async def facts(self, service: ServiceId) -> RunFacts | None:
         """Describe the living run."""
 

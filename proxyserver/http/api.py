@@ -289,6 +289,7 @@ class Api:
             "run": view.run,
             "why": view.lost or view.why,
             "for_s": now - view.since_at,
+            "progress": self._conductor.progress(view.id),
             "waiting": view.waiting + self._pulls.waiting(view.id),
             "in_flight": view.in_flight,
             "idle_in_s": _until(view.idle_until, now),

@@ -22,7 +22,7 @@ from ._claims import Claim, advice_of, claim_by_estimate, doubts_of_claim, place
 from ._errors import Problem, Problems, Steps, near
 from ._launch import Place, launch_spec
 from ._model import DeviceEntry, MemoryEntry, ServerEntry, ServiceEntry, VramClaim
-from ._models import idle_s, models_of
+from ._models import add_names, idle_s, models_of
 from ._own_templates import OwnTemplates
 from ._ports import check_ports
 from ._runtimes import Runtimes, own_key, pull_of
@@ -59,6 +59,8 @@ class Builder:
     offers: Offers = attrs.field(init=False)
     own: OwnTemplates = attrs.field(init=False)
     entries: dict[ServiceId, ServiceEntry] = attrs.field(factory=dict, init=False)
+    names: dict[ServiceId, tuple[str, ...]] = attrs.field(factory=dict, init=False)
+    """What servers call the models that they have loaded from their start."""
     remarks: list[Problem] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -106,6 +108,7 @@ class Builder:
         check_ports(server, services, self.found)
         self.found.check()
         assert devices is not None
+        add_names(services, self.names)
         specs = (*devices.values(), *counts)
         core = CoreConfig(specs, tuple(item.spec for item in services.values()))
         return Settings(
@@ -245,6 +248,7 @@ class Builder:
             own = getattr(entry, key)
             return getattr(server, key) if own is None else own
 
+        self.names[service_id] = draft.names
         load_s = entry.load_s or draft.load_s or LOAD_S
         start_s, idle = own_or_default("start_s"), own_or_default("idle_s")
         pinned = entry.pinned

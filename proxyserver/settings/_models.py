@@ -1,6 +1,6 @@
 """From `models:` of a service to services inside it, one for each model."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -44,6 +44,26 @@ def models_of(
         claims = [[*one.amounts, *((count.id, 1) for count in counts)] for one in where]
         models[model.name] = _model(service, model, tuple(map(Placement.of, claims)))
     return list(models.values()), counts
+
+
+def add_names(services: dict[ServiceId, Service], names: Mapping[ServiceId, Iterable[str]]) -> None:
+    """Let services have the names of models that they have loaded, where nobody has them.
+
+    Args:
+        services: all there are, servers and the models inside them.
+        names: of each server, what it calls the models that it has loaded from its start.
+    """
+    taken = {
+        name
+        for one in services.values()
+        for name in (one.spec.id, *one.spec.aliases, *([one.model] if one.model else []))
+    }
+    for service in [*services]:
+        fresh = [name for name in names.get(service, ()) if name not in taken]
+        taken.update(fresh)
+        one = services[service]
+        spec = attrs.evolve(one.spec, aliases=(*one.spec.aliases, *fresh))
+        services[service] = attrs.evolve(one, spec=spec)
 
 
 def _model(service: Service, entry: ModelEntry, where: tuple[Placement, ...]) -> Service:

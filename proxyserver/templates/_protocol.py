@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import attrs
 
@@ -67,13 +67,20 @@ class ModelState(enum.Enum):
     """Unloaded, because its last load failed or it ended by itself."""
 
 
+LOAD_S = 24 * 3600.0
+"""The answer to a load may come when the load is over; what ends one that hangs is the limit of
+the service."""
+Progress: TypeAlias = Callable[[float], None]
+"""Is told how much of a load is done, from 0 to 1."""
+
+
 @attrs.frozen
 class ModelStatus:
     """What a server says of one of its models."""
 
     state: ModelState
     message: str = ""
-    """What is known of a failure, as it follows a sentence: ` (exit code 1)`."""
+    """What is known of that, as it follows a sentence: ` (exit code 1)`."""
 
 
 class ModelServer(Protocol):
@@ -89,8 +96,17 @@ class ModelServer(Protocol):
     async def status(self, endpoint: Endpoint, model: str) -> ModelStatus:
         """Tell how a model is; this neither loads it nor keeps it awake."""
 
-    async def load(self, endpoint: Endpoint, model: str) -> None:
-        """Begin to load a model; `status` tells what comes of it."""
+    async def load(self, endpoint: Endpoint, model: str, told: Progress) -> str | None:
+        """Load a model; return when that is over, or has begun and `status` tells what comes of it.
+
+        Args:
+            endpoint: of the server.
+            model: what the server calls it.
+            told: is told how far it is, as the server tells.
+
+        Returns:
+            Why it has failed; None: it has not, as far as that is known by now.
+        """
 
     async def unload(self, endpoint: Endpoint, model: str) -> None:
         """Begin to unload a model; requests in flight are over by then."""
@@ -129,6 +145,9 @@ class Draft:
     admin: tuple[str, ...] = ()
     """Patterns of what administers it, closed to clients unless they are allowed; see
     `proxyserver.admin_paths`."""
+    names: tuple[str, ...] = ()
+    """What it calls the models that it has loaded from its start: names for it, unless others have
+    them."""
     doubts: tuple[str, ...] = ()
     """What the needs leave out, or why there are none."""
     remedy: Callable[[Room], str] | None = None

@@ -17,7 +17,7 @@ from proxyserver.runtime._protocol import (
 )
 
 from ._parts import NO_ESTIMATE, container, hub_environment, mounted
-from ._protocol import Asleep, Draft, Need
+from ._protocol import Asleep, Draft, ModelServer, Need
 
 Arguments: TypeAlias = Callable[[Any, str, str, str], Iterable[str]]
 """From options, what the model is called where it runs, host and port to words."""
@@ -66,6 +66,7 @@ class Simple:
     """How it is put to sleep, where `sleep_mode` is among its options and set."""
     wake: tuple[Call, ...] = ()
     asleep: Callable[[Any], Asleep | None] = lambda options: None
+    models: Callable[[Any], ModelServer | None] = lambda options: None
     doubts: tuple[str, ...] = (NO_ESTIMATE,)
     more: Mapping[str, Any] = MappingProxyType({})
     """Further keys of the container."""
@@ -117,6 +118,7 @@ class Simple:
             sleep=self.sleep if sleeps else (),
             wake=self.wake if sleeps else (),
             asleep=self.asleep(options) if sleeps else None,
+            models=self.models(options),
             need=need if variant != "cpu" else None,
             doubts=self.doubts,
         )

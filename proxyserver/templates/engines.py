@@ -16,6 +16,7 @@ from proxyserver.shapes import (
     Word,
 )
 
+from ._ollama_models import OllamaModels
 from ._parts import HUB_REFUSES, HUB_VOLUME, MODEL_MISSING, flags, same, torch_is_full
 from ._protocol import Asleep, Need
 from ._simple import Simple
@@ -249,13 +250,15 @@ class OllamaOptions:
     parallel: Count | None = None
     flash_attention: bool | None = None
     kv_cache_type: Literal["f16", "q8_0", "q4_0"] | None = None
+    max_loaded_models: Count = 1
     variant: Literal["cuda", "rocm", "cpu"] = "cuda"
     binary: str = "ollama"
 
 
 def _ollama(options: OllamaOptions, host: str, port: str) -> Iterator[tuple[str, str]]:
-    # Its own scheduler has nothing to decide: the proxy stops the server when it is idle.
-    yield from (("OLLAMA_KEEP_ALIVE", "-1"), ("OLLAMA_MAX_LOADED_MODELS", "1"))
+    # Its own scheduler has nothing to decide: the proxy unloads its models, or stops it.
+    yield ("OLLAMA_KEEP_ALIVE", "-1")
+    yield ("OLLAMA_MAX_LOADED_MODELS", str(options.max_loaded_models))
     yield ("OLLAMA_HOST", f"{host}:{port}")
     for variable, value in (
         ("OLLAMA_CONTEXT_LENGTH", options.context_length),
@@ -289,6 +292,7 @@ OLLAMA = Simple(
     outside=("serve",),
     variables=_ollama,
     mounts=(Mount("ollama", "/root/.ollama"),),
+    models=lambda options: OllamaModels(options.max_loaded_models),
     load_s=3.0,
 )
 

@@ -98,6 +98,8 @@ class Infinity:
             live=LiveProbe("/health", 200),
             failures=FAILURES,
             load_s=LOAD_S,
+            # A folder it calls by the last two parts of its path, which differ in a container.
+            names=tuple(model for model in options.model if not model.startswith("/")),
             doubts=(NO_ESTIMATE,),
         )
 

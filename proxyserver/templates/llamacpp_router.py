@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import attrs
+import trio
 
-from proxyserver._ask import NoAnswer, ask
+from proxyserver._ask import NoAnswer, ask, listen
 from proxyserver.runtime._protocol import (
     ContainerSpec,
     Endpoint,
@@ -23,10 +24,11 @@ from proxyserver.runtime._protocol import (
 from proxyserver.shapes import Command, Count, HostPath, Natural, Word
 
 from ._parts import DEVICES
-from ._protocol import Draft, ModelState, ModelStatus
+from ._protocol import LOAD_S, Draft, ModelState, ModelStatus, Progress
 from .llamacpp import _IMAGE_TAGS, ADMIN, FAILURES, IMAGE, PORT
 
 FOLDER = "/models"
+POLL_S = 0.05
 _ADMIN = (
     *("/models/load", "/models/unload", "POST /models", "DELETE /models"),
     "?autoload",  # It would load a model in spite of `--no-models-autoload`.
@@ -132,13 +134,49 @@ class RouterModels:
             raise NoAnswer(f"GET /models: no list of models: {error}") from error
         return state_of(entries[model]) if model in entries else ModelStatus(ModelState.MISSING)
 
-    async def load(self, endpoint: Endpoint, model: str) -> None:
-        """Begin to load a model; one that is on its way is refused, which means nothing.
+    async def load(self, endpoint: Endpoint, model: str, told: Progress) -> str | None:
+        """Load a model; one that is on its way is refused, which means nothing.
 
         Raises:
             NoAnswer: none came.
         """
+        fault: str | None = None
+        unheard: NoAnswer | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow, endpoint, model, told)
+            try:
+                fault = await self._load(endpoint, model)
+            except NoAnswer as error:
+                unheard = error  # Out of a nursery it would come as a group.
+            nursery.cancel_scope.cancel()
+        if unheard is not None:
+            raise unheard
+        return fault
+
+    async def _load(self, endpoint: Endpoint, model: str) -> str | None:
         await self._ask(endpoint, "POST", "/models/load", _order(model))
+        was_loading = False
+        while (status := await self.status(endpoint, model)).state is ModelState.LOADING:
+            was_loading = True
+            await trio.sleep(POLL_S)
+        if was_loading and status.state is not ModelState.LOADED:
+            return f"its process ended{status.message}"
+        return None  # Its status tells what came of it.
+
+    async def _follow(self, endpoint: Endpoint, model: str, told: Progress) -> None:
+        """Tell of the progress that the server's events tell of, until cancelled."""
+
+        def line(text: str) -> None:
+            progress = progress_of(text, model)
+            if progress is not None:
+                told(progress)
+
+        try:
+            await listen(
+                endpoint, "GET", "/models/sse", line, headers=self._headers, within_s=LOAD_S
+            )
+        except NoAnswer:
+            return  # An older server has no such events.
 
     async def unload(self, endpoint: Endpoint, model: str) -> None:
         """Begin to unload a model.
@@ -149,9 +187,12 @@ class RouterModels:
         await self._ask(endpoint, "POST", "/models/unload", _order(model))
 
     async def _ask(self, endpoint: Endpoint, method: str, path: str, body: bytes) -> bytes:
-        key = () if self.api_key is None else (("Authorization", f"Bearer {self.api_key}"),)
-        _, said = await ask(endpoint, method, path, body=body, headers=key)
+        _, said = await ask(endpoint, method, path, body=body, headers=self._headers)
         return said
+
+    @property
+    def _headers(self) -> tuple[tuple[str, str], ...]:
+        return () if self.api_key is None else (("Authorization", f"Bearer {self.api_key}"),)
 
 
 def _order(model: str) -> bytes:
@@ -170,3 +211,24 @@ def state_of(told: Any) -> ModelStatus:
             return ModelStatus(ModelState.LOADED)
         case _:
             return ModelStatus(ModelState.LOADING)
+
+
+def progress_of(line: str, model: str) -> float | None:
+    """Return how much of the load of a model is done, if a line of events tells of that."""
+    try:
+        told = json.loads(line.removeprefix("data:"))
+    except ValueError:
+        return None
+    match told:
+        case {
+            "model": str(name),
+            "data": {
+                "progress": {
+                    "stages": [*stages],
+                    "current": current,
+                    "value": int() | float() as part,
+                }
+            },
+        } if name == model and current in stages:
+            return (stages.index(current) + float(part)) / len(stages)
+    return None

@@ -11,6 +11,7 @@ from proxyserver.shapes import Command, Count, ExistingFile, ExistingFolder, Wor
 
 from ._parts import same, torch_is_full
 from ._simple import Simple
+from ._speaches_models import SpeachesModels
 
 _LESS = torch_is_full("Claim more memory, so that others make room.")
 
@@ -73,6 +74,8 @@ def _speaches(options: SpeachesOptions, model: str, host: str, port: str) -> Ite
 def _speaches_variables(
     options: SpeachesOptions, host: str, port: str
 ) -> Iterator[tuple[str, str]]:
+    # The proxy unloads its models, or stops it.
+    yield from (("STT_MODEL_TTL", "-1"), ("TTS_MODEL_TTL", "-1"))
     if options.preload:
         yield ("PRELOAD_MODELS", json.dumps(list(options.preload)))
 
@@ -94,6 +97,7 @@ SPEACHES = Simple(
     inside=None,
     variables=_speaches_variables,
     mounts=(Mount("speaches", "/home/ubuntu/.cache/huggingface/hub"),),
+    models=lambda options: SpeachesModels(),
     failures=(_LESS,),
     load_s=10.0,
 )

@@ -23,6 +23,7 @@ CODER = {
     "run": 3,
     "why": "answers",
     "for_s": 75.0,
+    "progress": None,
     "waiting": 0,
     "in_flight": 2,
     "idle_in_s": 3900.0,

@@ -19,10 +19,10 @@ HALF = {"ram": "1200MiB"}
 
 @pytest.fixture
 def router(tmp_path: Path) -> dict[str, Any]:
-    """A service with a folder of four models, two of which are as they should be."""
+    """A service with a folder of five models, two of which are as they should be."""
     folder = tmp_path / "models"
     folder.mkdir()
-    for name in ("small", "large", "broken", "stubborn"):
+    for name in ("small", "large", "broken", "stubborn", "held"):
         (folder / f"{name}.gguf").touch()
     return {
         "type": "llamacpp-router",
@@ -35,6 +35,7 @@ def router(tmp_path: Path) -> dict[str, Any]:
             {"name": "large", "memory": HALF},
             {"name": "broken"},
             {"name": "stubborn"},
+            {"name": "held"},
         ],
     }
 
@@ -106,3 +107,17 @@ def test_models_go_with_their_server(router: dict[str, Any], new_daemon: NewDaem
     assert daemon.command("stop", "router").returncode == 0
     assert (daemon.state("router"), daemon.state("router/small")) == ("down", "down")
     assert daemon.chat("large").status_code == 200
+
+
+def test_the_progress_of_a_load_is_shown(
+    router: dict[str, Any], new_daemon: NewDaemon, tmp_path: Path
+) -> None:
+    """As a part of the whole, by the API and the command, until the load is over."""
+    daemon = new_daemon({"router": router})
+    assert daemon.request("POST", "/api/v1/service/router%2Fheld/start?wait=false").is_success
+    wait_until("half of its first stage", lambda: daemon.service("router/held")["progress"] == 0.25)
+    assert "starting 25%" in daemon.command("status").stdout
+    (tmp_path / "go").touch()
+    assert daemon.chat("held").json()["model"] == "held"
+    assert daemon.service("router/held")["progress"] is None
+    assert daemon.service("router")["progress"] is None

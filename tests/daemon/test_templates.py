@@ -1,6 +1,5 @@
 """Templates before fakes of their servers: from three lines to an answer, and to a reason."""
 
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -50,9 +49,9 @@ def test_infinity(new_daemon: NewDaemon, program: Callable[[str], str]) -> None:
 def test_several_models_of_one_infinity(
     new_daemon: NewDaemon, program: Callable[[str], str]
 ) -> None:
-    """Their names at the hub are aliases of the service, and each answers for itself."""
+    """Their names at the hub are names of the service, and each answers for itself."""
     names = ["BAAI/bge-small-en-v1.5", "mixedbread-ai/mxbai-rerank-xsmall-v1"]
-    written = service("infinity", program("infinity"), model=names, aliases=names)
+    written = service("infinity", program("infinity"), model=names)
     daemon = new_daemon({"both": written})
     for name in names:
         answer = daemon.request("POST", "/v1/embeddings", json={"model": name, "input": "x"})
@@ -113,7 +112,7 @@ def test_tabby_without_a_model_is_not_ready(
     assert httpx.get(f"{url}/health").status_code == 200
     failed = httpx.post(f"{url}/v1/model/load", json={"model_name": "."})
     assert failed.status_code == 200
-    assert "error" in json.loads(failed.text.removeprefix("data: "))
+    assert 'data: {"error"' in failed.text
     assert daemon.state("chat") == "starting"
     httpx.post(f"{url}/v1/model/load", json={"model_name": "mine"})
     wait_until("the model", lambda: daemon.state("chat") == "ready")
@@ -243,3 +242,94 @@ def test_tabby_switches_models(
     assert daemon.chat("mine").status_code == 200
     log = daemon.get("/api/v1/service/tabby/logs").text
     assert 'asked to load {"model_name": "mine", "cache_mode": "Q8"}' in log
+
+
+def test_tabby_tells_how_far_a_load_is(
+    new_daemon: NewDaemon, tmp_path: Path, interpreter: str, tabby_model: Path
+) -> None:
+    """By the stream that answers the load; what is not there is told at once."""
+    (tmp_path / "main.py").write_text("")
+    written = service(
+        "tabby",
+        interpreter,
+        models_dir=str(tabby_model.parent),
+        folder=str(tmp_path),
+        models=[{"name": "mine"}, {"name": "gone"}],
+    )
+    written["process"] = {"environment": {"FAKE_HOLD": str(tmp_path / "go")}}
+    daemon = new_daemon({"tabby": written})
+    assert daemon.request("POST", "/api/v1/service/tabby%2Fmine/start?wait=false").is_success
+    wait_until("a quarter", lambda: daemon.service("tabby/mine")["progress"] == 0.25)
+    (tmp_path / "go").touch()
+    assert daemon.chat("mine").json()["model"] == "mine"
+    answer = daemon.chat("gone")
+    assert answer.status_code == 503
+    assert "Could not find the model path for load" in answer.json()["error"]["message"]
+
+
+def test_tabby_that_is_switched_behind_our_back(
+    new_daemon: NewDaemon, tmp_path: Path, interpreter: str, tabby_model: Path
+) -> None:
+    """It would answer with the other model: the proxy notices, and loads the right one again."""
+    (tmp_path / "main.py").write_text("")
+    (tabby_model.parent / "other").mkdir()
+    (tabby_model.parent / "other/config.json").write_text("{}")
+    options = {"models_dir": str(tabby_model.parent), "folder": str(tmp_path)}
+    written = service("tabby", interpreter, **options, models=[{"name": "mine"}])
+    daemon = new_daemon({"tabby": written})
+    assert daemon.chat("mine").json()["model"] == "mine"
+    closed = daemon.request("POST", "/service/tabby/v1/model/load", json={"model_name": "other"})
+    assert closed.status_code == 403
+    [port] = re.findall(
+        r"running on http://127.0.0.1:(\d+)", daemon.command("logs", "tabby").stdout
+    )
+    behind = httpx.post(f"http://127.0.0.1:{port}/v1/model/load", json={"model_name": "other"})
+    assert behind.status_code == 200
+    wait_until("that it is noticed", lambda: "'other' is loaded instead" in daemon.log)
+    assert daemon.chat("mine").json()["model"] == "mine"
+
+
+OLLAMA = {"FAKE_MODELS": "small:latest large:7b embedder:latest broken:latest"}
+
+
+def test_ollama_switches_models(new_daemon: NewDaemon, program: Callable[[str], str]) -> None:
+    """Loaded and unloaded by the proxy, so that its own scheduler never has to make room."""
+    models = [{"name": name} for name in ("small", "large:7b", "embedder", "broken", "none")]
+    written = service("ollama", program("ollama"), models=models)
+    written["process"] = {"environment": OLLAMA}
+    daemon = new_daemon({"ollama": written})
+    for name in ("small", "large:7b", "small"):
+        assert daemon.chat(name).json()["model"] == name
+    assert (daemon.state("ollama/small"), daemon.state("ollama/large:7b")) == ("ready", "down")
+    body = {"model": "embedder", "input": "x"}
+    assert daemon.request("POST", "/v1/embeddings", json=body).json()["model"] == "embedder"
+    for name, said in (("broken", "requires more system memory"), ("none", "has no model 'none'")):
+        answer = daemon.chat(name)
+        assert answer.status_code == 503
+        assert said in answer.json()["error"]["message"]
+    assert "by itself" not in daemon.get("/api/v1/service/ollama/logs").text
+
+
+def test_ollama_holds_as_many_as_it_may(
+    new_daemon: NewDaemon, program: Callable[[str], str]
+) -> None:
+    """Where its option says so."""
+    models = [{"name": "small"}, {"name": "large:7b"}]
+    written = service("ollama", program("ollama"), models=models, max_loaded_models=2)
+    written["process"] = {"environment": OLLAMA}
+    daemon = new_daemon({"ollama": written})
+    for name in ("small", "large:7b"):
+        assert daemon.chat(name).status_code == 200
+    assert (daemon.state("ollama/small"), daemon.state("ollama/large:7b")) == ("ready", "ready")
+
+
+def test_speaches_loads_and_unloads(new_daemon: NewDaemon, program: Callable[[str], str]) -> None:
+    """Each model by its name at the hub, slash and all."""
+    models = [{"name": name} for name in ("org/whisper", "org/kokoro", "none")]
+    written = service("speaches", program("speaches"), models=models, models_max=1)
+    written["process"] = {"environment": {"FAKE_MODELS": "org/whisper org/kokoro"}}
+    daemon = new_daemon({"speech": written})
+    for name in ("org/whisper", "org/kokoro"):
+        assert daemon.chat(name).json()["model"] == name
+    assert daemon.state("speech/org/whisper") == "down"
+    assert "is not installed locally" in daemon.chat("none").json()["error"]["message"]

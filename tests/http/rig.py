@@ -141,6 +141,8 @@ class FakeConductor:
     refusals: dict[str, Refused] = attrs.field(factory=dict)
     reports: dict[str, ExitReport] = attrs.field(factory=dict)
     lines: list[str] = attrs.field(factory=list)
+    loading: dict[str, float] = attrs.field(factory=dict)
+    """How much of a load is done."""
     hold: trio.Event | None = None
     """Nobody gets a place before it is set."""
     asked: list[ServiceId] = attrs.field(factory=list)
@@ -222,6 +224,9 @@ class FakeConductor:
 
     def report(self, service: ServiceId) -> ExitReport | None:
         return self.reports.get(service)
+
+    def progress(self, service: ServiceId) -> float | None:
+        return self.loading.get(service)
 
     async def facts(self, service: ServiceId) -> RunFacts | None:
         return RunFacts("pid 12", None, 12, ("127.0.0.1:1",), 1.5, 4096)

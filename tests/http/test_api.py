@@ -60,8 +60,9 @@ async def test_models_are_listed_without_starting_anything() -> None:
 
 
 async def test_services_are_shown() -> None:
-    """Each with its state, and for how long."""
+    """Each with its state, for how long, and how far it is."""
     async with running() as rig:
+        rig.conductor.loading["coder"] = 0.5
         status, shown = await ask(rig, "/api/v1/services")
     first = shown["services"][0]
     assert status == 200
@@ -74,6 +75,7 @@ async def test_services_are_shown() -> None:
         "state": "ready",
         "run": 7,
         "why": "it answers",
+        "progress": 0.5,
         "waiting": 0,
         "in_flight": 0,
         "idle_in_s": None,

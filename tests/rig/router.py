@@ -1,12 +1,14 @@
 """A scripted llama-server in router mode: `router.py PORT FOLDER`, by what the real one answers.
 
 Each file of the folder is a model by the name of the file, without its ending.  `broken` fails to
-load, `stubborn` is never unloaded; the others take a moment, as real ones do.
+load, `stubborn` is never unloaded, `held` is half loaded until there is a file `go` beside the
+folder; the others take a moment, as real ones do.
 """
 
 import json
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,11 @@ class Router(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         names = sorted(path.stem for path in folder.iterdir())
         self.models: dict[str, dict[str, Any]] = {name: {"value": "unloaded"} for name in names}
+        self.go = folder.parent / "go"
 
     def become(self, name: str, *, loaded: bool) -> None:
+        while name == "held" and loaded and not self.go.exists():
+            time.sleep(0.005)
         if name == "broken":
             self.models[name] = {"value": "unloaded", "exit_code": 1, "failed": True}
         elif loaded or name != "stubborn":
@@ -40,9 +45,28 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/health":
             self.say(200, {"status": "ok"})
+        elif self.path == "/models/sse":
+            self.tell_events()
         else:
             listed = [{"id": one, "status": status} for one, status in self.server.models.items()]
             self.say(200, {"data": listed, "object": "list"})
+
+    def tell_events(self) -> None:
+        """Tell of every model that is loading, again and again, until nobody listens."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        while True:
+            for name, status in [*self.server.models.items()]:
+                if status["value"] == "loading":
+                    stages = ["text_model", "mmproj_model"]
+                    progress = {"stages": stages, "current": stages[0], "value": 0.5}
+                    told = {"status": "loading", "progress": progress}
+                    event = {"model": name, "event": "status_change", "data": told}
+                    self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
+                    self.wfile.flush()
+            time.sleep(0.02)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

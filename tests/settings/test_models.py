@@ -51,3 +51,17 @@ def test_what_cannot_be_is_told(
     """A server that has no models, a model twice, a folder that is not there."""
     problems = folder.problems(TEXT.format(type=type_, more=more, name=name))
     assert any(said in problem for problem in problems), problems
+
+
+def test_models_that_are_loaded_from_the_start_are_names(folder: Folder) -> None:
+    """Unless somebody has them: a service by its id or alias, another's model, or one before."""
+    folder.model("models/org.gguf")
+    folder.model("mine/x")
+    services = folder.load("""
+        services:
+          one: {type: infinity, runtime: docker, model: [a/b, c/d, ./mine, taken, org]}
+          two: {type: infinity, runtime: docker, model: [a/b, e/f], aliases: [taken]}
+          three: {type: llamacpp-router, runtime: docker, models_dir: models, models: [{name: org}]}
+    """).services
+    assert services[ServiceId("one")].spec.aliases == ("a/b", "c/d")
+    assert services[ServiceId("two")].spec.aliases == ("taken", "e/f")

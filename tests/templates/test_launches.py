@@ -226,7 +226,7 @@ CASES = [
         "ghcr.io/speaches-ai/speaches:latest-cpu",
         "",
         "uvicorn --factory speaches.main:create_app --host 127.0.0.1 --port ${PORT}",
-        'PRELOAD_MODELS=["Systran/faster-whisper-base"]',
+        'PRELOAD_MODELS=["Systran/faster-whisper-base"] STT_MODEL_TTL=-1 TTS_MODEL_TTL=-1',
         "speaches:/home/ubuntu/.cache/huggingface/hub",
     ),
     Case(

@@ -1,22 +1,24 @@
 """What the fakes share: a server of fixed answers, and a start that takes its time.
 
 By the environment: `FAKE_LOAD_S` is how long a load takes, `FAKE_DIES` after how many answers to
-anything but a probe it ends, with exit code 0.
+anything but a probe it ends, with exit code 0; `FAKE_HOLD` is a file that a load waits for.
 """
 
 import json
 import os
 import threading
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, TypeAlias
 
 Answer: TypeAlias = tuple[int, Any]
 Routes: TypeAlias = Mapping[tuple[str, str], Callable[[dict[str, Any]], Answer]]
 """By method and path: from the request's JSON to a status and an answer.
 
-A text is sent as it is, as server-sent events; None is an empty body.
+A text is sent as it is, as server-sent events; an iterator of texts as each comes; None is an empty
+body.
 """
 
 LOAD_S = float(os.environ.get("FAKE_LOAD_S", "0"))
@@ -25,6 +27,14 @@ LOAD_S = float(os.environ.get("FAKE_LOAD_S", "0"))
 def load() -> None:
     """Take the time of a load."""
     time.sleep(LOAD_S)
+
+
+def hold() -> None:
+    """Wait for a test that wants to see a load half done."""
+    file = os.environ.get("FAKE_HOLD")
+    ends_at = time.monotonic() + 60.0
+    while file and not Path(file).exists() and time.monotonic() < ends_at:
+        time.sleep(0.005)
 
 
 def serve(host: str, port: int, routes: Routes, *, wants_json: Container[str] = ()) -> None:
@@ -46,6 +56,9 @@ def serve(host: str, port: int, routes: Routes, *, wants_json: Container[str] = 
             elif route is not None:
                 answered = route(asked)
             status, said = answered
+            if isinstance(said, Iterator):
+                self.stream(status, said)
+                return
             body = (
                 b""
                 if said is None
@@ -63,7 +76,16 @@ def serve(host: str, port: int, routes: Routes, *, wants_json: Container[str] = 
                 if left == 0:
                     threading.Timer(0.05, os._exit, [0]).start()
 
-        do_GET = do_POST = answer  # noqa: N815 -- The base class calls them so.
+        def stream(self, status: int, said: Iterator[str]) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            for piece in said:
+                self.wfile.write(piece.encode())
+                self.wfile.flush()
+
+        do_GET = do_POST = do_DELETE = answer  # noqa: N815 -- The base class calls them so.
 
         def log_message(self, format: str, *args: Any) -> None:
             print(f'INFO:     "{self.requestline}"', flush=True)

@@ -2,17 +2,19 @@
 
 It loads before it listens where it is told a model; /health is 200 without one, /v1/model 503; a
 port that is taken makes it move to the next; a failed load is HTTP 200 with an error in its body;
-it serves whatever `model` says.
+it serves whatever `model` says.  A load goes on when whoever asked for it leaves in the real one;
+here it does not.
 """
 
 import argparse
 import json
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.rig.backends.serving import Answer, chat, load, serve
+from tests.rig.backends.serving import Answer, chat, hold, load, serve
 
 
 def is_taken(port: int) -> bool:
@@ -56,20 +58,25 @@ def main() -> None:
         return 200, {"id": loaded, "object": "model", "parameters": {"max_seq_len": 4096}}
 
     def load_model(asked: dict[str, Any]) -> Answer:
-        nonlocal loaded
         name = asked.get("model_name", "")
         print(f"asked to load {json.dumps(asked)}", flush=True)
         if not (folder / name).exists():
-            return 400, {
-                "detail": {"error": {"message": "Could not find the model path for load."}}
-            }
+            return 400, {"detail": "Could not find the model path for load."}
+        return 200, loading(name)
+
+    def loading(name: str) -> Iterator[str]:
+        nonlocal loaded
         loaded = ""
+        step = {"model_type": "model", "module": 1, "modules": 4, "status": "processing"}
+        yield events(step)
+        yield ": ping - 2026-11-27 10:00:00\r\n\r\n"
+        hold()
         try:
             take(name)
         except ValueError as error:
-            return 200, events({"error": {"message": str(error), "trace": None}})
-        step = {"model_type": "model", "module": 1, "modules": 2, "status": "processing"}
-        return 200, events(step, step | {"module": 2}, step | {"module": 2, "status": "finished"})
+            yield events({"error": {"message": str(error), "trace": None}})
+            return
+        yield events(step | {"module": 4}, step | {"module": 4, "status": "finished"})
 
     def unload(_: dict[str, Any]) -> Answer:
         nonlocal loaded
