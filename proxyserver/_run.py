@@ -23,6 +23,7 @@ from proxycore import (
 
 from ._held import held_asleep
 from .runtime import (
+    UNKNOWN,
     Call,
     Endpoint,
     ExitReport,
@@ -178,7 +179,14 @@ class Run(Generic[C]):
         if self._endpoint is not None:
             with trio.move_on_after(REPORT_S):
                 await self._await_end(lose)
-        return Cause("stopped", "stopped") if self.report is None else self.report.cause
+        if self.report is None:
+            return Cause("stopped", "stopped")
+        if self.report.cause.kind == UNKNOWN and self.service.launch.examine is not None:
+            # A server that ends in a hurry may lose the lines that tell why.
+            found = await trio.to_thread.run_sync(self.service.launch.examine)
+            if found is not None:
+                self.report = attrs.evolve(self.report, cause=found)
+        return self.report.cause
 
     def _be_at(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint

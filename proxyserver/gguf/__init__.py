@@ -5,6 +5,7 @@ from ._estimate import NotModelled as NotModelled
 from ._estimate import Setting as Setting
 from ._estimate import Share as Share
 from ._estimate import estimate as estimate
+from ._files import check_files as check_files
 from ._files import parts_of as parts_of
 from ._files import read_model as read_model
 from ._head import GgufError as GgufError

@@ -24,6 +24,19 @@ def read_model(path: Path) -> Model:
     return model_of([_read_head(part) for part in parts_of(path)])
 
 
+def check_files(path: Path) -> None:
+    """Look whether a model's files can be read, and are as long as their heads say.
+
+    Raises:
+        GgufError: one is no GGUF, cut off, or missing.
+        OSError: one cannot be read.
+    """
+    for part in parts_of(path):
+        wanted, size = _read_head(part).file_size, part.stat().st_size
+        if size < wanted:
+            raise GgufError(f"{part}: is incomplete: {size:,} of {wanted:,} bytes are there")
+
+
 def parts_of(first: Path) -> Iterator[Path]:
     """Yield all files of a model that may be split (`x-00001-of-00003.gguf`).
 

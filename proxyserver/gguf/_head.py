@@ -19,6 +19,8 @@ KEY_MAX = 1 << 16
 DIMENSIONS_MAX = 4
 SIZE_MAX = 1 << 60
 """Bytes of a tensor, and of a model: more than any machine has."""
+ALIGNMENT = 32
+"""Of the weights, where the file does not say it."""
 TEXT_KEPT = 1024
 """Of a text; templates and the like are of no use here."""
 ITEMS_KEPT = 4096
@@ -63,6 +65,8 @@ class Tensor:
     block: Block
     size: int
     """Bytes, without the padding after it."""
+    offset: int
+    """Where it lies among the weights."""
 
 
 @attrs.frozen
@@ -72,6 +76,13 @@ class Head:
     version: int
     metadata: Mapping[str, Value]
     tensors: tuple[Tensor, ...]
+    length: int
+    """Its own bytes, with the padding before the weights."""
+
+    @property
+    def file_size(self) -> int:
+        """Bytes that the file must have at least."""
+        return self.length + max((one.offset + one.size for one in self.tensors), default=0)
 
 
 def parse_head(data: bytes) -> Head:
@@ -97,7 +108,11 @@ def parse_head(data: bytes) -> Head:
         if key in metadata:
             raise GgufError(f"has the key {key[:64]!r} twice")
         metadata[key] = cursor.value()
-    return Head(version, metadata, tuple(cursor.tensor() for _ in range(tensors)))
+    found = tuple(cursor.tensor() for _ in range(tensors))
+    alignment = metadata.get("general.alignment")
+    if not isinstance(alignment, int) or alignment <= 0:
+        alignment = ALIGNMENT
+    return Head(version, metadata, found, -(-cursor.at // alignment) * alignment)
 
 
 @attrs.define
@@ -184,7 +199,7 @@ class _Cursor:
             raise GgufError(f"claims {dimensions} dimensions for the tensor {name[:64]!r}")
         shape = [self.u64() for _ in range(dimensions)]
         kind = self.u32()
-        self.u64()  # Where it lies among the weights.
+        offset = self.u64()
         block = BLOCKS.get(kind)
         if block is None:
             raise GgufError(f"has the tensor {name[:64]!r} of type {kind}, which is not known")
@@ -194,7 +209,7 @@ class _Cursor:
         size = block.row(elements)
         if size > SIZE_MAX:
             raise GgufError(f"claims {size} bytes for the tensor {name[:64]!r}")
-        return Tensor(name, elements, block, size)
+        return Tensor(name, elements, block, size, offset)
 
 
 def _scalar(kind: int) -> struct.Struct:

@@ -12,6 +12,8 @@ from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 from starlette.types import ASGIApp
 
+from proxyserver.runtime import holder_of
+
 from ._connection import Connection, Hangups
 from .errors import ApiError
 
@@ -92,8 +94,9 @@ async def _listen(host: str, port: int) -> list[trio.SocketListener]:
         return await trio.open_tcp_listeners(port, host=host)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
+            who = await trio.to_thread.run_sync(holder_of, port)
             raise ListenError(
-                f"port {port} of {host} is taken; stop what listens there, or set server.port"
+                f"port {port} of {host} is taken{who}; stop what listens there, or set server.port"
             ) from error
         raise ListenError(f"cannot listen on {host}:{port}: {error}; see server.host") from error
 

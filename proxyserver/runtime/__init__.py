@@ -3,7 +3,9 @@
 from ._dial import Stream as Stream
 from ._dial import dial as dial
 from ._dial import socket_of as socket_of
+from ._exits import UNKNOWN as UNKNOWN
 from ._exits import classify as classify
+from ._holders import holder_of as holder_of
 from ._logs import no_lines as no_lines
 from ._plugins import RuntimePlace as RuntimePlace
 from ._plugins import RuntimePlugin as RuntimePlugin

@@ -135,7 +135,7 @@ class Engine:
         reason = clean_line(str(error).replace("\n", " "))
         message = f"the container engine at {self.host} cannot be reached: {reason}. "
         if "Permission denied" in reason:
-            message += "May this user use it (group `docker`)?"
+            message += "May this user use it (`sudo usermod -aG docker $USER`, then log in anew)?"
         else:
             message += "Is it running (`systemctl start docker`)?"
         return RuntimeUnreachable(Cause("engine_unreachable", message))

@@ -13,6 +13,9 @@ from ._protocol import FailurePattern
 SHOWN_LINES = 3
 """Log lines that a message quotes; the exit report has more."""
 
+UNKNOWN = "exit"
+"""The kind of an end that no pattern explains."""
+
 _ROOM = "Give the service more room: a larger `memory` claim, fewer layers or a shorter context."
 _MODEL = "Check the path or name of the model in the configuration."
 
@@ -24,6 +27,13 @@ GENERAL: tuple[FailurePattern, ...] = (
         heals=False,
         advice="The engine cannot give GPUs to containers: install the NVIDIA Container Toolkit, "
         "run `nvidia-ctk runtime configure`, restart the engine.",
+    ),
+    FailurePattern(
+        "oci_runtime",
+        r"[Uu]nknown runtime specified |unknown or invalid runtime name: ",
+        heals=False,
+        advice="The engine has no such runtime (`docker info` lists them): install it, or correct "
+        "`runtime`.",
     ),
     FailurePattern(
         "driver",
@@ -67,7 +77,7 @@ GENERAL: tuple[FailurePattern, ...] = (
     ),
     FailurePattern(
         "alloc",
-        r"failed to allocate \S+ buffer of size \d+|unable to allocate \S+ buffer"
+        r"failed to allocate (\S+ )?buffer of size \d+|unable to allocate \S+ buffer"
         r"|failed to allocate buffer for kv cache|failed to allocate compute (pp|tg) buffers",
         heals=True,
         out_of_memory=True,
@@ -102,22 +112,30 @@ GENERAL: tuple[FailurePattern, ...] = (
     ),
     FailurePattern(
         "bad_flag",
-        r"error: invalid argument:|error while handling argument|error: unrecognized arguments:",
+        r"error: invalid argument:|error while handling argument|error: unrecognized arguments:"
+        r"|error: argument \S+: ",
         heals=False,
         advice="The server does not know one of its arguments: check the command.",
     ),
     FailurePattern(
         "hf_auth",
-        r"Cannot access gated repo for url|gated repository|RepositoryNotFoundError"
-        r"|401 Client Error",
+        r"Cannot access gated repo for url|gated repo|RepositoryNotFoundError"
+        r"|Access to model \S+ is restricted|40[13] Client Error|HTTP status client error \(40[13]",
         heals=False,
-        advice="The model hub wants a token: accept its licence there and set HF_TOKEN.",
+        advice="The model hub wants a token: accept the model's licence on its page there, make a "
+        "token that may read, and set `hf_token`, or HF_TOKEN under `environment`.",
     ),
     FailurePattern(
         "mount_missing",
         r"bind source path does not exist",
         heals=False,
         advice="Create that file or folder, or correct the volume.",
+    ),
+    FailurePattern(
+        "disk_full",
+        r"[Nn]o space left on device|[Dd]isk quota exceeded",
+        heals=True,
+        advice="A disk is full: make room (`df -h`; `docker system df` for the engine's).",
     ),
     FailurePattern(
         "bad_entrypoint",
@@ -170,7 +188,7 @@ def classify(
     if (known := explain(log_tail, patterns)) is not None:
         return attrs.evolve(known, message=f"{ending}: {known.message}")
     shown = " | ".join(line.strip() for line in log_tail[-SHOWN_LINES:])
-    return Cause("exit", f"{ending}; its last words: {shown}" if shown else f"{ending} in silence")
+    return Cause(UNKNOWN, f"{ending}; its last words: {shown}" if shown else f"{ending} in silence")
 
 
 def explain(lines: Sequence[str], patterns: Sequence[FailurePattern] = ()) -> Cause | None:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from proxycore import Cause
 
+from ._holders import holder_of
 from ._protocol import RuntimeFault
 
 LOOPBACK = "127.0.0.1"
@@ -39,8 +40,13 @@ def check_port_free(port: int) -> None:
             listener.bind((LOOPBACK, port))
         except OSError as error:
             message = (
-                f"port {port} is taken: stop what listens there or choose another port"
+                taken(port, holder_of(port))
                 if error.errno == errno.EADDRINUSE
                 else f"port {port} cannot be used: {error.strerror}"
             )
             raise RuntimeFault(Cause("port_in_use", message)) from error
+
+
+def taken(port: int, holder: str) -> str:
+    """Say that a port is taken, and what to do; `holder` is what `holder_of` says."""
+    return f"port {port} is taken{holder}: stop what listens there or choose another port"

@@ -226,6 +226,8 @@ class LaunchSpec:
     """A hash of the configuration: a found run with another one is not adopted."""
     options: Any = None
     """What the service says to a runtime of another package, in an attrs class of that."""
+    examine: Callable[[], Cause | None] | None = attrs.field(default=None, eq=False)
+    """Looks at its files, in a thread, for why it may have failed, where the log does not tell."""
 
 
 @attrs.frozen

@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+import attrs
 import docker
 import trio
 from docker.errors import APIError
@@ -19,9 +20,10 @@ from ._containers import Inspected, Owner, create_arguments, instance_filter
 from ._engine import Engine
 from ._engine_socket import EngineLost, EngineRefused, log_lines
 from ._exits import classify, refusal
+from ._holders import holder_of, port_of, publisher_of
 from ._logs import clean_line, read_tail, tail_of
 from ._owned import find, inspect, inspect_all, remove
-from ._ports import check_port_free
+from ._ports import check_port_free, taken
 from ._protocol import (
     LOG_TAIL_LINES,
     ContainerSpec,
@@ -100,7 +102,8 @@ class DockerRuntime:
         if not isinstance(what, ContainerSpec):
             raise _fault("wrong_runtime", f"{spec.service} is a process, not a container")
         if what.network_mode == "host":
-            check_port_free(what.port)  # The engine does not look, and the server may move on.
+            # The engine does not look, and the server may move on.
+            await trio.to_thread.run_sync(check_port_free, what.port)
         owner = Owner(self._instance, spec.service, run)
         lock = self._locks.setdefault((spec.service, run), threading.Lock())
         arguments = create_arguments(owner, spec, placement)
@@ -126,7 +129,7 @@ class DockerRuntime:
             container = await self._engine.retried(lambda: self._engine.sdk(start))
         except APIError as error:
             await self._engine.ask(lambda client: remove(client, owner))
-            raise _refusal(what.image, error) from error
+            raise await self._with_holder(_refusal(what.image, error)) from error
         if not container.alive:
             return Endpoint("127.0.0.1", 0)
         if container.endpoint is None:
@@ -137,6 +140,18 @@ class DockerRuntime:
                 "use a bridge network or `host`",
             )
         return container.endpoint
+
+    async def _with_holder(self, fault: RuntimeFault) -> RuntimeFault:
+        """Tell of a port that is taken who has it."""
+        port = port_of(fault.cause.message)
+        if port is None:
+            return fault
+
+        def look(client: docker.DockerClient) -> str:
+            return publisher_of(client, port) or holder_of(port)
+
+        message = taken(port, await self._engine.ask(look))
+        return RuntimeFault(attrs.evolve(fault.cause, message=message))
 
     async def owns(self, service: ServiceId, run: RunId, endpoint: Endpoint) -> bool:
         container = await self._find(service, run)

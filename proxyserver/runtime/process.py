@@ -115,7 +115,7 @@ class ProcessRuntime:
         if what.port is None:
             port = free_port(self._given_ports())
         else:
-            check_port_free(port := what.port)
+            await trio.to_thread.run_sync(check_port_free, port := what.port)
         record = _Record(
             spec.service,
             run,

@@ -243,6 +243,8 @@ class Builder:
         chosen = runtimes.chosen(entry, written, at)
         place = Place(at, self.path.absolute().parent, self.environ, self.found, wrong)
         launch = launch_spec(service_id, entry, draft, chosen, place)
+        for option, said in draft.warnings:
+            self.remarks.append(self.found.marks.problem((*at, option), said))
 
         def own_or_default(key: str) -> Any:
             own = getattr(entry, key)

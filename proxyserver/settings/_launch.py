@@ -81,6 +81,7 @@ def launch_spec(
         asleep_line=draft.asleep_line,
         fingerprint=_fingerprint(what, chosen.options),
         options=chosen.options,
+        examine=draft.examine,
     )
 
 

@@ -17,10 +17,11 @@ NO_ESTIMATE = "its memory is not estimated: declare `memory`"
 
 HUB_REFUSES = FailurePattern(
     "hf_auth",
-    r"Cannot access gated repo for url|gated repo|RepositoryNotFoundError|401 Client Error",
+    r"Cannot access gated repo for url|gated repo|RepositoryNotFoundError"
+    r"|Access to model \S+ is restricted|40[13] Client Error|HTTP status client error \(40[13]",
     heals=False,
     advice="The model hub does not give it: check the name in `model`, accept the model's licence "
-    "there, and set `hf_token`.",
+    "on its page there, make a token that may read, and set it as `hf_token`.",
 )
 MODEL_MISSING = FailurePattern(
     "model_missing",

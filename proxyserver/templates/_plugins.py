@@ -8,6 +8,8 @@ from typing import Any
 
 import attrs
 
+from proxycore import Cause
+
 from ._protocol import Draft, Room, Template
 from ._registry import TEMPLATES
 
@@ -42,8 +44,11 @@ class WatchedTemplate:
             raise ValueError(f"the template {self.name!r} failed: {error!r}") from error
         if not isinstance(draft, Draft):
             raise ValueError(f"the template {self.name!r} returned no Draft")
-        remedy = draft.remedy
-        return draft if remedy is None else attrs.evolve(draft, remedy=partial(_careful, remedy))
+        if (remedy := draft.remedy) is not None:
+            draft = attrs.evolve(draft, remedy=partial(_careful, remedy))
+        if (look := draft.examine) is not None:
+            draft = attrs.evolve(draft, examine=partial(_careful_look, look))
+        return draft
 
 
 def _careful(remedy: Callable[[Room], str], room: Room) -> str:
@@ -52,6 +57,15 @@ def _careful(remedy: Callable[[Room], str], room: Room) -> str:
         return str(remedy(room))
     except Exception as error:  # Anybody's code.
         return f"what would help cannot be told ({error!r})"
+
+
+def _careful_look(look: Callable[[], Cause | None]) -> Cause | None:
+    """Look for a cause; one that cannot be told is none."""
+    try:
+        found = look()
+    except Exception:  # Anybody's code.
+        return None
+    return found if isinstance(found, Cause) else None
 
 
 @attrs.frozen

@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeAlias
 
 import attrs
 
+from proxycore import Cause
 from proxyserver.runtime._protocol import (
     Call,
     ContainerSpec,
@@ -150,6 +151,10 @@ class Draft:
     them."""
     doubts: tuple[str, ...] = ()
     """What the needs leave out, or why there are none."""
+    warnings: tuple[tuple[str, str], ...] = ()
+    """What is wrong with the values of options, by option, though the server may know better."""
+    examine: Callable[[], Cause | None] | None = None
+    """Looks at its files for why it may have failed, where the log does not tell."""
     remedy: Callable[[Room], str] | None = None
     """Tells for people what it takes and which options would make it fit; None: nobody knows."""
 

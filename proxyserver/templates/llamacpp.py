@@ -26,6 +26,7 @@ from proxyserver.runtime._protocol import (
 )
 from proxyserver.shapes import CacheType, Command, Count, ExistingFile, Natural, Size, Word
 
+from ._gguf_files import examine, faults
 from ._llama_remedy import SMALLER, remedy
 from ._parts import DEVICES
 from ._protocol import Draft, Need, Room
@@ -64,7 +65,8 @@ FAILURES = (
     ),
     FailurePattern(
         "alloc",
-        r"failed to allocate \S+ buffer of size \d+|unable to allocate \S+ buffer"
+        r"failed to allocate (\S+ )?buffer of size \d+|unable to allocate \S+ buffer"
+        r"|ggml_aligned_malloc: insufficient memory"
         r"|failed to allocate buffer for kv cache|failed to allocate compute (pp|tg) buffers",
         heals=True,
         out_of_memory=True,
@@ -78,11 +80,16 @@ FAILURES = (
     ),
     FailurePattern(
         "model_corrupt",
-        r"invalid magic characters|failed to read magic|model is corrupted or incomplete"
-        r"|only supports up to version",
+        r"only supports up to version",
         heals=False,
-        advice="The file is no GGUF, damaged, or too new for this llama.cpp: fetch it again, or "
-        "take a newer image.",
+        advice="The file is too new for this llama.cpp: take a newer image or binary.",
+    ),
+    FailurePattern(
+        "model_corrupt",
+        r"invalid magic characters|failed to read (magic|header|key-value pairs|tensor info)"
+        r"|model is corrupted or incomplete",
+        heals=False,
+        advice="The file is no GGUF, or damaged: fetch it again.",
     ),
     FailurePattern(
         "unsupported",
@@ -92,7 +99,8 @@ FAILURES = (
     ),
     FailurePattern(
         "bad_flag",
-        r"error: invalid argument:|error while handling argument",
+        r"error: invalid argument:|error while handling argument|error: unrecognized arguments:"
+        r"|error: argument \S+: ",
         heals=False,
         advice="This llama.cpp does not know one of its arguments: check `args`, or take a newer "
         "image or binary.",
@@ -151,6 +159,7 @@ class LlamaCpp:
         parts = list(parts_of(Path(options.model)))
         environment = (("LLAMA_API_KEY", options.api_key),) if options.api_key is not None else ()
         memory = _memory(options)
+        files = {name: getattr(options, name) for name in ("model", "mmproj", "draft_model")}
         return Draft(
             container=_container(options, parts, environment),
             process=ProcessSpec(
@@ -166,6 +175,8 @@ class LlamaCpp:
             need=memory.with_gpu,
             need_without_gpu=memory.without_gpu,
             doubts=memory.doubts,
+            warnings=tuple(faults(files)),
+            examine=partial(examine, files),
             remedy=memory.remedy,
         )
 

@@ -56,6 +56,28 @@ async def test_out_of_memory_at_load(autojump_clock: MockClock) -> None:
         assert {(room.vram, room.vram_total) for room in rooms} == {(24 * GIB, 24 * GIB)}
 
 
+@pytest.mark.parametrize("found", [Cause("model_corrupt", "it is cut off", heals=False), None])
+async def test_what_dies_without_a_word(autojump_clock: MockClock, found: Cause | None) -> None:
+    """Its files are looked at: a server that ends in a hurry may lose the lines that tell why."""
+    one = service(CODER)
+    one = attrs.evolve(one, launch=attrs.evolve(one.launch, examine=lambda: found))
+    async with conducting({CODER: Script(ready_s=60.0, exit_s=1.0)}, services=(one,)) as rig:
+        said = (await refusal(rig, CODER)).message
+        report = rig.conductor.report(CODER)
+    assert said == (found.message if found else "failed with exit code 1 in silence")
+    assert report is not None
+    assert report.cause.message == said
+
+
+async def test_what_tells_why_it_dies_is_believed(autojump_clock: MockClock) -> None:
+    one = service(CODER)
+    other = Cause("model_corrupt", "it is cut off", heals=False)
+    one = attrs.evolve(one, launch=attrs.evolve(one.launch, examine=lambda: other))
+    script = Script(log=((0.0, "error: invalid argument: -x"),), ready_s=60.0, exit_s=1.0)
+    async with conducting({CODER: script}, services=(one,)) as rig:
+        assert "invalid argument" in (await refusal(rig, CODER)).message
+
+
 async def test_room_that_never_comes(autojump_clock: MockClock) -> None:
     """Who waits in vain for what is pinned, or held by strangers, learns what could be had."""
     rooms: list[Room] = []

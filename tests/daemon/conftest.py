@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.rig import Daemon, Flavour, docker_flavour, process_flavour
+from tests.daemon.rig import Daemon, Flavour, Llamas, docker_flavour, process_flavour
 from tests.rig.engine import Engine
+from tests.rig.llama import Llama
 
 
 @pytest.fixture(
@@ -23,6 +24,28 @@ def flavour(request: pytest.FixtureRequest) -> Flavour:
     request.getfixturevalue("mock_image")
     engine: Engine = request.getfixturevalue("engine")
     return docker_flavour(engine.host)
+
+
+@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.engine)])
+def llamas(request: pytest.FixtureRequest, llama: Llama) -> Llamas:
+    """How the real llama-server runs: as a process, and in a container."""
+    service: dict[str, Any] = {
+        "type": "llamacpp",
+        "model": str(llama.parts.model),
+        "ctx": 2048,
+        "gpu_layers": 0,
+        "threads": 1,
+        "args": ["--no-warmup", "--no-ui", "--device", "none"],
+    }
+    if request.param == "process":
+        environment = {"environment": dict(llama.environment)}
+        own = {"binary": str(llama.parts.server), "process": environment}
+        return Llamas({"runtime": "process"}, service | own)
+    engine: Engine = request.getfixturevalue("engine")
+    volumes = [f"{one.source}:{one.target}:ro" for one in llama.mounts]
+    container = {"image": request.getfixturevalue("llama_image"), "volumes": volumes}
+    server = {"runtime": "docker", "docker": {"host": engine.host}}
+    return Llamas(server, service | {"container": container})
 
 
 @pytest.fixture

@@ -62,6 +62,16 @@ def docker_flavour(host: str) -> Flavour:
     return Flavour("docker", {"docker": {"host": host}}, mock)
 
 
+@attrs.frozen
+class Llamas:
+    """The real llama-server by its template, in one of the runtimes."""
+
+    server: Mapping[str, Any]
+    """Keys of `server:` that it needs."""
+    service: Mapping[str, Any]
+    """A service with the small real model."""
+
+
 @attrs.define
 class Daemon:
     """One daemon and its folder; it may end and begin again."""

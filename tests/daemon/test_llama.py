@@ -10,8 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.daemon.rig import Daemon, events, text_of, wait_until
-from tests.rig.engine import Engine
+from tests.daemon.rig import Daemon, Llamas, events, text_of, wait_until
 from tests.rig.llama import Llama
 
 NewDaemon = Callable[..., Daemon]
@@ -21,36 +20,13 @@ HALF = {"ram": "1200MiB"}
 """Two such services do not fit together."""
 
 
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.engine)])
-def new_llama(
-    request: pytest.FixtureRequest, llama: Llama, new_daemon: NewDaemon
-) -> Callable[..., Daemon]:
+@pytest.fixture
+def new_llama(llamas: Llamas, new_daemon: NewDaemon) -> Callable[..., Daemon]:
     """Make a daemon with real services of these names; keywords go to each of them."""
-    own: dict[str, Any] = {}
-    server: dict[str, Any] = {"runtime": request.param}
-    if request.param == "process":
-        own["binary"] = str(llama.parts.server)
-        own["process"] = {"environment": dict(llama.environment)}
-    else:
-        engine: Engine = request.getfixturevalue("engine")
-        server["docker"] = {"host": engine.host}
-        volumes = [f"{one.source}:{one.target}:ro" for one in llama.mounts]
-        image: str = request.getfixturevalue("llama_image")
-        own["container"] = {"image": image, "volumes": volumes}
 
     def make(*names: str, **more: Any) -> Daemon:
-        service = {
-            "type": "llamacpp",
-            "model": str(llama.parts.model),
-            "ctx": 2048,
-            "gpu_layers": 0,
-            "threads": 1,
-            "args": ["--no-warmup", "--no-ui", "--device", "none"],
-            "memory": HALF,
-            **own,
-            **more,
-        }
-        return new_daemon(dict.fromkeys(names, service), **server)
+        service = {**llamas.service, "memory": HALF, **more}
+        return new_daemon(dict.fromkeys(names, service), **llamas.server)
 
     return make
 
