@@ -1,6 +1,7 @@
 """The listening side: what it takes, what it refuses, and how it ends."""
 
 import json
+import os
 from contextlib import ExitStack, suppress
 
 import pytest
@@ -18,7 +19,10 @@ from .rig import EVENTS, GET, PATIENCE_S, Wire, answer, answering, chunk, raw, r
 async def test_a_taken_port_is_told() -> None:
     """Before anything is started, with what to do about it."""
     async with running() as rig:
-        with pytest.raises(ListenError, match=f"port {rig.port} .* is taken; .* server.port"):
+        with pytest.raises(
+            ListenError,
+            match=rf"port {rig.port} .* is taken by \S+ \(pid {os.getpid()}\); .* server.port",
+        ):
             await serve(_no_app, "127.0.0.1", rig.port, stop=trio.Event(), drain_s=1)
 
 

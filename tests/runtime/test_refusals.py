@@ -14,7 +14,6 @@ import pytest
 import trio
 
 from proxycore import RunId
-from proxyserver.http import ListenError, serve
 from proxyserver.runtime import (
     ContainerSpec,
     DockerRuntime,
@@ -84,18 +83,6 @@ async def test_a_port_that_another_program_has(tmp_path: Path) -> None:
         fault = await fault_of(runtime, process("sleep", "60", port=port))
     assert (fault.cause.kind, fault.cause.heals) == ("port_in_use", True)
     assert fault.cause.message == f"port {port} is taken {who}: {CALM}"
-
-
-async def test_the_port_of_the_proxy_itself() -> None:
-    """It says who is in its way before it starts anything."""
-
-    async def app(*_: object) -> None: ...
-
-    with stranger() as (port, who), pytest.raises(ListenError) as caught:
-        await serve(app, "127.0.0.1", port, stop=trio.Event(), drain_s=0)
-    assert str(caught.value) == (
-        f"port {port} of 127.0.0.1 is taken {who}; stop what listens there, or set server.port"
-    )
 
 
 @pytest.mark.engine
