@@ -24,7 +24,7 @@ vocabulary          512
 
 With a context of 4,096 tokens, slots: 2
 MEMORY  WEIGHTS   KV-CACHE  COMPUTE   OUTPUT  TOTAL
-vram    16.5 MiB  2.1 MiB   30.0 MiB  0 B     48.6 MiB
+vram    16.5 MiB  2.1 MiB   32.0 MiB  0 B     50.6 MiB
 ram     16.5 MiB  8.5 MiB   30.0 MiB  4 KiB   55.0 MiB
 """
 
