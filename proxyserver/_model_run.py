@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Generic
 
 import attrs
@@ -12,7 +13,7 @@ from proxycore import Cause, Event, RunAlive, RunId, RunReady
 
 from ._ask import NoAnswer
 from ._run import C, Run
-from .readiness import ALIVE_EVERY_S
+from .readiness import ALIVE_EVERY_S, follow_log
 from .runtime import ExitReport, Runtime
 from .settings import Service
 from .templates import ModelState, ModelStatus
@@ -140,18 +141,35 @@ class ModelRun(Generic[C]):
         """
         told_at = -math.inf
 
+        def alive() -> None:
+            tell(RunAlive(self.service.spec.id, self.id))
+
         def told(progress: float) -> None:
             nonlocal told_at
             moves = progress != self.progress
             self.progress = min(max(progress, 0.0), 1.0)
             if moves and trio.current_time() - told_at >= ALIVE_EVERY_S:
                 told_at = trio.current_time()
-                tell(RunAlive(self.service.spec.id, self.id))
+                alive()
 
-        server, endpoint = self.service.models, self.host.endpoint
+        server, endpoint, host = self.service.models, self.host.endpoint, self.host
         assert server is not None
         assert endpoint is not None
-        return await server.load(endpoint, self.service.model, told)
+        fault: str | None = None
+        unheard: NoAnswer | None = None
+        async with trio.open_nursery() as nursery:
+            # Not every server tells how far it is, but most write about it.
+            nursery.start_soon(
+                partial(follow_log, host.service.spec.id, host.id, host.runtime, alive=alive)
+            )
+            try:
+                fault = await server.load(endpoint, self.service.model, told)
+            except NoAnswer as error:
+                unheard = error  # Out of a nursery it would come as a group.
+            nursery.cancel_scope.cancel()
+        if unheard is not None:
+            raise unheard
+        return fault
 
     def _failed(self, what: str) -> Cause:
         message = f"{self.service.model!r} {what}; the log of {self._place} tells more"

@@ -1,6 +1,7 @@
 """One run, from start to last breath: it is started, watched and ended here, and nowhere else."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import attrs
@@ -22,6 +23,7 @@ from proxycore import (
 )
 
 from ._held import held_asleep
+from .readiness import follow_log
 from .runtime import (
     UNKNOWN,
     Call,
@@ -226,12 +228,21 @@ class Run(Generic[C]):
         service, launch = self.service.spec.id, self.service.launch
         calls = launch.sleep if self._asleep else launch.wake
         assert calls, f"{service} cannot sleep"
-        for call in calls:
-            fault = await self._judge.ask(call, endpoint)
-            if fault is not None:
-                kind = "sleep_failed" if self._asleep else "wake_failed"
-                return RunStuck(service, self.id, Cause(kind, fault))
+
+        def alive() -> None:
             tell(RunAlive(service, self.id))
+
+        fault: str | None = None
+        async with trio.open_nursery() as nursery:
+            # To wake may take as long as a load.
+            nursery.start_soon(partial(follow_log, service, self.id, self.runtime, alive=alive))
+            for call in calls:
+                if fault is None:
+                    fault = await self._judge.ask(call, endpoint)
+            nursery.cancel_scope.cancel()
+        if fault is not None:
+            kind = "sleep_failed" if self._asleep else "wake_failed"
+            return RunStuck(service, self.id, Cause(kind, fault))
         if self._asleep:
             self._sleepers.asleep(self.id)
             return RunSlept(service, self.id, await self._held())

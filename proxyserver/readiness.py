@@ -9,11 +9,12 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
 
 import h11
 import trio
 
-from proxycore import RunId
+from proxycore import RunId, ServiceId
 from proxycore.events import Cause
 from proxyserver.runtime._dial import dial, socket_of
 from proxyserver.runtime._protocol import (
@@ -70,25 +71,9 @@ async def wait_ready(
     ready_line = re.compile(launch.ready_line) if launch.ready_line is not None else None
     hurry = trio.Event()
 
-    async def follow() -> None:
-        nonlocal hurry
-        told_at = -math.inf
-        lines = runtime.log_lines(launch.service, run, tail=1000, follow=True)
-        async with aclosing(lines):  # type: ignore[type-var]
-            async for line in lines:
-                now = trio.current_time()
-                if now - told_at >= ALIVE_EVERY_S:
-                    told_at = now
-                    alive()
-                if ready_line is not None and ready_line.search(line):
-                    hurry.set()
-
-    async def follow_if_possible() -> None:
-        try:
-            await follow()
-        except RuntimeFault:
-            # Polling does without the log; that the engine is lost is noticed elsewhere.
-            return
+    def look(line: str) -> None:
+        if ready_line is not None and ready_line.search(line):
+            hurry.set()
 
     async def is_ours() -> bool:
         try:
@@ -97,7 +82,9 @@ async def wait_ready(
             return False
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(follow_if_possible)
+        nursery.start_soon(
+            partial(follow_log, launch.service, run, runtime, alive=alive, line=look, tail=1000)
+        )
         paced_from_at = trio.current_time()
         while True:
             if await _says_yes(launch.ready, endpoint, probe_s) and await is_ours():
@@ -108,6 +95,40 @@ async def wait_ready(
                 hurry = trio.Event()
                 paced_from_at = trio.current_time()
         nursery.cancel_scope.cancel()
+
+
+async def follow_log(
+    service: ServiceId,
+    run: RunId,
+    runtime: Runtime,
+    *,
+    alive: Callable[[], None],
+    line: Callable[[str], None] = lambda line: None,
+    tail: int = 0,
+) -> None:
+    """Tell by `alive` of new lines in a log, at most once in `ALIVE_EVERY_S`, until it ends.
+
+    Args:
+        service: whose.
+        run: which.
+        runtime: where.
+        alive: a new line is a sign of life.
+        line: is told each line.
+        tail: so many lines of the past are new, too.
+    """
+    told_at = -math.inf
+    lines = runtime.log_lines(service, run, tail=tail, follow=True)
+    try:
+        async with aclosing(lines):  # type: ignore[type-var]
+            async for one in lines:
+                now = trio.current_time()
+                if now - told_at >= ALIVE_EVERY_S:
+                    told_at = now
+                    alive()
+                line(one)
+    except RuntimeFault:
+        # It goes without the log, too; that the engine is lost is noticed elsewhere.
+        return
 
 
 def pause_s(loading_s: float, least_s: float = POLL_LEAST_S, most_s: float = POLL_MOST_S) -> float:

@@ -57,6 +57,8 @@ class FakeJudge:
     calls: list[str] = attrs.Factory(list)
     faults: dict[str, str] = attrs.Factory(dict)
     """Why a call by this path fails."""
+    slow: dict[str, float] = attrs.Factory(dict)
+    """How long a call by this path takes, if not 2 s."""
 
     async def wait_ready(
         self,
@@ -79,7 +81,7 @@ class FakeJudge:
 
     async def ask(self, call: Call, endpoint: Endpoint) -> str | None:
         self.calls.append(call.path)
-        await trio.sleep(2.0)
+        await trio.sleep(self.slow.get(call.path, 2.0))
         return self.faults.get(call.path)
 
     async def wait_stuck(self, launch: LaunchSpec, endpoint: Endpoint) -> Cause:

@@ -94,6 +94,31 @@ async def test_to_wake_may_take_several_calls(autojump_clock: MockClock) -> None
         assert rig.judge.calls == ["/sleep", "/weights", "/reload"]
 
 
+@pytest.mark.parametrize(("talks", "run"), [(True, 1), (False, 2)])
+async def test_to_wake_may_take_as_long_as_the_log_goes_on(
+    autojump_clock: MockClock, talks: bool, run: int
+) -> None:
+    """A silent one is given up, and started again."""
+    one = sleeper(CHAT, GIB)
+    one = attrs.evolve(one, spec=attrs.evolve(one.spec, start_s=5.0))
+    async with conducting(services=(one,)) as rig, trio.open_nursery() as nursery:
+
+        async def talk() -> None:
+            while True:
+                await trio.sleep(2.0)
+                rig.machine.say(CHAT, "reading weights")
+
+        async with rig.conductor.slot(CHAT):
+            pass
+        await rig.conductor.sleep(CHAT)
+        rig.judge.slow["/wake"] = 20.0
+        if talks:
+            nursery.start_soon(talk)
+        async with rig.conductor.slot(CHAT) as slot:
+            assert slot.run == RunId(run)
+        nursery.cancel_scope.cancel()
+
+
 async def test_what_the_log_says_is_claimed(autojump_clock: MockClock) -> None:
     """From the first sleep on; a log that says nothing changes nothing, and takes a moment."""
     one = sleeper(CHAT, GIB)
