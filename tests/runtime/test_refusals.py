@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from proxycore import RunId
+from proxyserver.contract import ALPHA, BETA, PATIENCE_S, PLACEMENT, cleaned, start
 from proxyserver.runtime import (
     ContainerSpec,
     DockerRuntime,
@@ -28,8 +29,7 @@ from proxyserver.runtime._ports import free_port
 from tests.rig.engine import Engine
 from tests.rig.mock import MOCK_PORT
 
-from .benches import DockerBench, cleaned
-from .contract import ALPHA, BETA, PATIENCE_S, PLACEMENT, start
+from .benches import DockerBench
 
 FIRST = RunId(1)
 CALM = "stop what listens there or choose another port"
