@@ -1,7 +1,8 @@
 """How far a pull is, by what the engine tells of it, and whether the rest fits on the disk."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import trio
 from proxycore import Cause
 
 from ._logs import clean_line
-from ._protocol import PullProgress, RuntimeFault
+from ._protocol import Progress, PullProgress, RuntimeFault
+from ._pull_faults import pull_cause
 
+PROGRESS_S = 0.1
+"""Told so often at most, unless what the engine does has changed."""
 ROOM_EVERY_S = 1.0
 ROOM_LEAST = 512 << 20
 """So much stays free: a full disk would hurt everything that lives on it."""
@@ -101,3 +105,48 @@ class Room:
                     "larger disk (`data-root`).",
                 )
             )
+
+
+async def follow(
+    image: str,
+    steps: AsyncGenerator[Any, None],
+    room: Room,
+    progress: Progress,
+    *,
+    stall_s: float,
+) -> None:
+    """Follow a pull to its end; leaving it before ends it.
+
+    Args:
+        image: which.
+        steps: what the engine tells.
+        room: where it must fit.
+        progress: is told how far it is, now and then.
+        stall_s: how long it may go on without a sign of life.
+
+    Raises:
+        RuntimeFault: the engine says that it fails, it does not fit, or nothing comes any more.
+    """
+    layers = Layers()
+    told, told_at = "", float("-inf")
+    await room.check(0)
+    with trio.move_on_after(stall_s) as patience:
+        async with aclosing(steps):
+            async for step in steps:
+                if "error" in step:
+                    raise RuntimeFault(pull_cause(image, str(step["error"])))
+                if layers.note(step):
+                    patience.deadline = trio.current_time() + stall_s
+                now = layers.progress
+                if now.status != told or trio.current_time() - told_at >= PROGRESS_S:
+                    told, told_at = now.status, trio.current_time()
+                    progress(now)
+                await room.check(now.total - now.done)
+        progress(layers.progress)
+    if patience.cancelled_caught:
+        came = layers.progress
+        message = f"{image}: nothing came for {stall_s:g} s"
+        if came.total:
+            message += f", after {came.done >> 20} of {came.total >> 20} MiB"
+        message += ". Is the way to the registry good? What has come whole is kept: try again."
+        raise RuntimeFault(Cause("pull_stalled", message))

@@ -3,10 +3,9 @@
 A pull lasts, so it is one connection of its own: who hangs up cancels it, which a thread could not.
 """
 
-import contextlib
 import json
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,10 @@ from ._exits import refusal
 from ._logs import clean_line
 from ._protocol import Progress, RuntimeFault
 from ._pull_faults import pull_cause
-from ._pull_steps import Free, Layers, Room, free_bytes
+from ._pull_steps import Free, Room, follow, free_bytes
 
 STALL_S = 300.0
 """How long a pull may go on without a byte; the check of a large layer on a slow disk is silent."""
-PROGRESS_S = 0.1
 STEP_BYTES_MAX = 1 << 20
 
 
@@ -74,52 +72,30 @@ class EngineImages:
             RuntimeFault: it cannot be had, does not fit, or does not come, with the cause.
             RuntimeUnreachable: the engine went away.
         """
-        layers = Layers()
-        with trio.move_on_after(self._stall_s) as patience:
+        room = Room(image, await self._data_folder(), self._free)
+        try:
+            await follow(image, self._steps(image), room, progress, stall_s=self._stall_s)
+        except EngineRefused as error:
+            raise RuntimeFault(pull_cause(image, error.message)) from error
+        except EngineLost as error:
+            raise self._engine.unreachable(error) from error
 
-            def note(step: Any) -> None:
-                if layers.note(step):
-                    patience.deadline = trio.current_time() + self._stall_s
-
-            try:
-                await self._pull(image, note, layers, progress)
-            except EngineRefused as error:
-                raise RuntimeFault(pull_cause(image, error.message)) from error
-            except EngineLost as error:
-                raise self._engine.unreachable(error) from error
-        if patience.cancelled_caught:
-            came = layers.progress
-            message = f"{image}: nothing came for {self._stall_s:g} s"
-            if came.total:
-                message += f", after {came.done >> 20} of {came.total >> 20} MiB"
-            message += ". Is the way to the registry good? What has come whole is kept: try again."
-            raise RuntimeFault(Cause("pull_stalled", message))
-
-    async def _pull(
-        self, image: str, note: Callable[[Any], None], layers: Layers, progress: Progress
-    ) -> None:
+    async def _steps(self, image: str) -> AsyncGenerator[Any, None]:
+        """Ask the engine for an image, and yield each step that it tells of."""
         repository, tag = parse_repository_tag(image)
         login = await trio.to_thread.run_sync(_login, image, repository, abandon_on_cancel=True)
-        room = Room(image, await self._data_folder(), self._free)
-        await room.check(0)
         engine = await self._engine.socket()
         query = {"fromImage": repository, "tag": tag or "latest"}
-        told = None
-        told_at = 0.0
-        async with (
-            engine.stream("POST", "/images/create", login, **query) as pieces,
-            contextlib.aclosing(_steps(pieces)) as steps,
-        ):
-            async for step in steps:
-                if "error" in step:
-                    raise RuntimeFault(pull_cause(image, str(step["error"])))
-                note(step)
-                now = layers.progress
-                if now.status != told or trio.current_time() - told_at >= PROGRESS_S:
-                    told, told_at = now.status, trio.current_time()
-                    progress(now)
-                await room.check(now.total - now.done)
-        progress(layers.progress)
+        async with engine.stream("POST", "/images/create", login, **query) as pieces:
+            buffer = bytearray()
+            async for piece in pieces:
+                *lines, rest = (buffer + piece).split(b"\n")
+                buffer = bytearray(rest)
+                for line in lines:
+                    if (step := _step(bytes(line))) is not None:
+                        yield step
+                if len(buffer) > STEP_BYTES_MAX:
+                    raise EngineLost("the engine speaks of a pull without end")
 
     async def _data_folder(self) -> Path | None:
         """Return where the engine keeps images, if that is a folder of this machine."""
@@ -157,27 +133,19 @@ def _login(image: str, repository: str) -> list[tuple[str, str]]:
     return [("X-Registry-Auth", auth.encode_header(found).decode())] if found else []
 
 
-async def _steps(pieces: AsyncIterator[bytes]) -> AsyncGenerator[Any, None]:
-    """Yield the steps of a pull, one JSON object a line.
+def _step(line: bytes) -> Any:
+    """Read a line of the engine; None: there is nothing in it.
 
     Raises:
         EngineLost: it talks, but not so.
     """
-    buffer = bytearray()
-    async for piece in pieces:
-        *lines, rest = (buffer + piece).split(b"\n")
-        buffer = bytearray(rest)
-        for line in lines:
-            if not line.strip():
-                continue
-            try:
-                step = json.loads(line)
-            except ValueError as error:
-                raise EngineLost(f"the engine speaks of a pull in riddles: {error}") from error
-            if isinstance(step, dict):
-                yield step
-        if len(buffer) > STEP_BYTES_MAX:
-            raise EngineLost("the engine speaks of a pull without end")
+    if not line.strip():
+        return None
+    try:
+        step = json.loads(line)
+    except ValueError as error:
+        raise EngineLost(f"the engine speaks of a pull in riddles: {error}") from error
+    return step if isinstance(step, dict) else None
 
 
 def _is_local(host: str) -> bool:

@@ -1,14 +1,17 @@
 """What is made of the steps of a pull, and of the room that there is."""
 
 import errno
+from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from proxycore import Cause
-from proxyserver.runtime import EngineImages, PullProgress, RuntimeUnreachable
-from proxyserver.runtime._pull_steps import Layers, Room
+from proxyserver.runtime import EngineImages, PullProgress, RuntimeFault, RuntimeUnreachable
+from proxyserver.runtime._pull_steps import Layers, Room, follow
 from tests.rig.check_images import check_images
 from tests.rig.fake_images import FakeImages
 
@@ -59,6 +62,76 @@ def test_layers_are_added_up() -> None:
     assert note("Digest: sha256:00")
     assert note("Status: Image is up to date for tiny:1")
     assert layers.progress == PullProgress("Image is up to date for tiny:1", 150, 150)
+
+
+def step(status: str, current: int = 0) -> dict[str, Any]:
+    return {"status": status, "id": "a", "progressDetail": {"current": current, "total": 100}}
+
+
+async def followed(steps: AsyncGenerator[Any, None], free: int = 1 << 40) -> list[PullProgress]:
+    told: list[PullProgress] = []
+    room = Room("tiny:1", Path("/data"), lambda folder: free)
+    await follow("tiny:1", steps, room, told.append, stall_s=10.0)
+    return told
+
+
+async def test_a_pull_goes_on_while_something_comes(autojump_clock: MockClock) -> None:
+    """However long it takes in all."""
+
+    async def steps() -> AsyncGenerator[Any, None]:
+        for percent in range(101):
+            await trio.sleep(9.0)
+            yield step("Downloading", percent)
+
+    told = await followed(steps())
+    assert [one.done for one in told] == [*range(101), 100]
+
+
+async def test_a_pull_that_only_retries_has_stalled(autojump_clock: MockClock) -> None:
+    """So long after the last byte."""
+    began_at = trio.current_time()
+
+    async def steps() -> AsyncGenerator[Any, None]:
+        yield step("Downloading", 50)
+        for left in range(100, 0, -1):
+            await trio.sleep(1.0)
+            yield step(f"Retrying in {left} seconds")
+
+    with pytest.raises(RuntimeFault, match="nothing came for 10 s") as caught:
+        await followed(steps())
+    assert caught.value.cause.kind == "pull_stalled"
+    assert trio.current_time() - began_at == pytest.approx(10.0)
+
+
+async def test_much_that_comes_at_once_is_told_seldom(autojump_clock: MockClock) -> None:
+    """The first, the last, and one each tenth of a second."""
+
+    async def steps() -> AsyncGenerator[Any, None]:
+        for percent in range(101):
+            await trio.sleep(0.01)
+            yield step("Downloading", percent)
+
+    assert 11 <= len(await followed(steps())) <= 13
+
+
+async def test_room_is_looked_at_again_while_it_comes(autojump_clock: MockClock) -> None:
+    """Others fill the disk meanwhile."""
+    asked = 0
+
+    def free(folder: Path) -> int:
+        nonlocal asked
+        asked += 1
+        return 1 << 40 if asked < 4 else 0
+
+    async def steps() -> AsyncGenerator[Any, None]:
+        for percent in range(101):
+            await trio.sleep(1.0)
+            yield step("Downloading", percent)
+
+    room = Room("tiny:1", Path("/data"), free)
+    with pytest.raises(RuntimeFault, match="does not fit") as caught:
+        await follow("tiny:1", steps(), room, lambda progress: None, stall_s=10.0)
+    assert (caught.value.cause.kind, asked) == ("disk_full", 4)
 
 
 async def test_no_engine(tmp_path: Path) -> None:
