@@ -73,6 +73,9 @@ class ImageGate:
         if not scope.cancelled_caught:
             return
         if line.is_stopped:
+            pull = self._pulls.known.get(image)
+            if pull is not None and not pull.followers:
+                self._pulls.cancel(image)
             raise Refused(service, Reason.STOPPED, "stopped by hand while its image was fetched")
         raise Refused(service, Reason.QUEUE_TIMEOUT, f"waited too long: {self._how_far(image)}")
 
@@ -94,21 +97,12 @@ class ImageGate:
 
     def stop(self, service: ServiceId) -> None:
         """Let nobody wait for the image of the service; without anybody its pull is cancelled."""
-        service = self._host(service)
-        image = self.fetched_for(service)
-        line = self._lines.pop(service, None)
-        if image is None or line is None or not line.waiting:
+        line = self._lines.pop(self._host(service), None)
+        if line is None:
             return
         line.is_stopped = True
         for scope in line.waiting:
             scope.cancel()
-        others = any(
-            other.waiting and self.fetched_for(name) == image for name, other in self._lines.items()
-        )
-        pull = self._pulls.known.get(image)
-        # Of those who follow it, one is the first in our line.
-        if pull is not None and pull.followers <= 1 and not others:
-            self._pulls.cancel(image)
 
     def waiting(self, service: ServiceId) -> int:
         """Tell how many wait for the image of the service."""

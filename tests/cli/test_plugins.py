@@ -164,6 +164,12 @@ def test_a_service_runs_in_the_runtime_of_the_example(
     daemon.start()
     again = [daemon.get(f"/api/v1/container/{name}").json() for name in ("inside", "outside")]
     assert [run["pid"] for run in again] == [run["pid"] for run in runs]
+    # What is said to the runtime belongs to the configuration of a run.
+    daemon.stop()
+    daemon.configuration["services"]["inside"]["wrapped"]["by"] = "nice -n 8"
+    daemon.start()
+    assert "removing inside run" in daemon.log
+    assert daemon.get("/service/inside/a.txt").text == "words"
     # What a plug-in left is ended when nobody uses it any more.
     daemon.stop()
     del daemon.configuration["services"]["inside"]

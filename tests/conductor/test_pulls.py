@@ -100,6 +100,15 @@ async def test_an_image_that_is_here_is_not_fetched(autojump_clock: MockClock) -
     assert it.images.asked == []
 
 
+async def test_what_runs_is_not_asked_for_its_image(autojump_clock: MockClock) -> None:
+    """A name may have been given to another image meanwhile, or to none."""
+    async with world(FakeImages(here={IMAGE})) as it:
+        await it.use(CHAT)
+        it.images.here.clear()
+        await it.use(CHAT)
+    assert it.images.asked == []
+
+
 async def test_nobody_fetches_for_a_service_that_says_never(autojump_clock: MockClock) -> None:
     """Its start fails of that, as ever."""
     async with world(FakeImages(), in_container(CHAT, pull="never")) as it:
@@ -195,8 +204,18 @@ async def test_a_stop_by_hand_ends_the_wait_and_the_pull(autojump_clock: MockClo
             assert [one.reason for one in refusals] == [Reason.STOPPED] * 2
             assert it.pull.state == "pulling"
             await it.rig.conductor.stop(CODER)
+        await trio.sleep(1.0)
         assert it.images.ended == 1
         assert it.pull.state == "cancelled"
+        # Somebody else may want the image for itself.
+        pull = it.pulls.begin(IMAGE)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pull.wait)
+            nursery.start_soon(use, CHAT)
+            await trio.sleep(1.0)
+            await it.rig.conductor.stop(CHAT)
+        assert pull.state == "done"
+        it.images.here.clear()
         # A new wait is not stopped by the old stop.
         await trio.sleep(31.0)
         await it.use(CHAT)
@@ -225,7 +244,12 @@ async def test_only_so_many_may_wait(autojump_clock: MockClock) -> None:
         nursery.start_soon(it.use, CHAT)
         nursery.start_soon(it.use, CHAT)
         await trio.sleep(1.0)
-        assert (await it.refusal(CHAT)).reason is Reason.QUEUE_FULL
+        refused = await it.refusal(CHAT)
+        assert (refused.reason, refused.message) == (
+            Reason.QUEUE_FULL,
+            f"2 wait for {IMAGE} already",
+        )
+        assert it.pull.state == "pulling"
 
 
 async def test_an_engine_out_of_reach_is_the_cores_business(autojump_clock: MockClock) -> None:

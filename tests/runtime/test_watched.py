@@ -84,6 +84,18 @@ async def test_what_it_raises_is_a_fault(
         assert isinstance(caught.value, RuntimeUnreachable) == (name == "found")
 
 
+@pytest.mark.parametrize("instead", [raises, returns_rubbish])
+async def test_the_watch_of_it_never_ends(
+    instead: Callable[..., Any], autojump_clock: MockClock
+) -> None:
+    """One that breaks off tells so, and from then on losses show where the runtime is used."""
+    told: list[bool] = []
+    with trio.move_on_after(1000.0) as scope:
+        await watched(FakeMachine(), watch=instead).watch(lambda ok, why: told.append(ok))
+    assert scope.cancelled_caught
+    assert told == ([False] if instead is raises else [])
+
+
 async def test_its_own_faults_pass(autojump_clock: MockClock) -> None:
     """They are what the contract says."""
 
