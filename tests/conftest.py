@@ -13,8 +13,14 @@ hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
 
+BY_HAND = ("infinity", "vllm")
+"""Servers that are too large for CI; they take part where an option names their environment."""
 REMEDIES = {
     "gpu": "an NVIDIA GPU with its driver: ./run test --gpu tests/daemon/test_real_gpu.py",
+    **{
+        name: f"{name} in a virtual environment: ./run test --{name} FOLDER (see CONTRIBUTING.md)"
+        for name in BY_HAND
+    },
     "engine": "a container engine of their own, so root: sudo ./run test",
     "mock_binary": "a C compiler for the scripted server: sudo apt install gcc libc6-dev",
 }
@@ -27,11 +33,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--without",
         action="append",
         default=[],
-        choices=sorted(set(REMEDIES) - {"gpu"}),
+        choices=sorted(set(REMEDIES) - {"gpu", *BY_HAND}),
         help="leave out the tests that need this fixture, and say so at the end",
     )
     # What no machine can install: CI does without, everybody else too unless they ask for it.
     parser.addoption("--gpu", action="store_true", help="run the tests of a real NVIDIA GPU")
+    for name in BY_HAND:
+        text = f"run the tests of the real {name}, which is in this virtual environment"
+        parser.addoption(f"--{name}", metavar="FOLDER", help=text)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -40,8 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     A test that finds its fixture only when it runs says so by a marker of the same name.
     """
     left_out = config.stash[LEFT_OUT] = dict.fromkeys(config.getoption("--without"), 0)
-    if not config.getoption("--gpu"):
-        left_out["gpu"] = 0
+    left_out |= {name: 0 for name in ("gpu", *BY_HAND) if not config.getoption(name)}
     kept, dropped = [], []
     for item in items:
         wants = {*getattr(item, "fixturenames", ()), *(mark.name for mark in item.iter_markers())}

@@ -26,9 +26,16 @@ HUB_REFUSES = FailurePattern(
 MODEL_MISSING = FailurePattern(
     "model_missing",
     r"LocalEntryNotFoundError|HFValidationError|is not a local folder and is not a valid model"
-    r"|does not appear to have a file named",
+    r"|does not appear to have a file named|No such file or directory: '\S+/config\.json'",
     heals=False,
     advice="There is no such model: check `model`, and the way to the model hub.",
+)
+
+MODEL_CORRUPT = FailurePattern(
+    "model_corrupt",
+    r"SafetensorError: ",
+    heals=False,
+    advice="A file of the model is damaged or incomplete: fetch it again.",
 )
 
 

@@ -1,6 +1,7 @@
 """infinity: embeddings and reranking, several models in one process (docs/reference/templates)."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Literal
 
 import attrs
@@ -11,6 +12,7 @@ from proxyserver.shapes import Command, Count, Models, Word
 from ._parts import (
     HUB_REFUSES,
     HUB_VOLUME,
+    MODEL_CORRUPT,
     MODEL_MISSING,
     NO_ESTIMATE,
     container,
@@ -34,6 +36,7 @@ FAILURES = (
     torch_is_full("Take a smaller `batch_size` or `dtype: float16`, or claim more memory."),
     HUB_REFUSES,
     MODEL_MISSING,
+    MODEL_CORRUPT,
     FailurePattern(
         "engine_missing",
         r"is not available\. install via",
@@ -75,7 +78,14 @@ class Infinity:
     options = InfinityOptions
 
     def draft(self, options: InfinityOptions) -> Draft:
-        """Make a proposal from the options."""
+        """Make a proposal from the options.
+
+        Raises:
+            ValueError: two models would have one name.
+        """
+        names = [_name(model) for model in options.model]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"`model`: two of them would be called {twice[0]!r}")
         placed = [mounted(model) for model in options.model]
         environment = (_QUIET, *hub_environment(options.hf_token))
         inside = _arguments(options, [name for name, _ in placed], "0.0.0.0", str(PORT))
@@ -98,10 +108,14 @@ class Infinity:
             live=LiveProbe("/health", 200),
             failures=FAILURES,
             load_s=LOAD_S,
-            # A folder it calls by the last two parts of its path, which differ in a container.
-            names=tuple(model for model in options.model if not model.startswith("/")),
+            names=tuple(names),
             doubts=(NO_ESTIMATE,),
         )
+
+
+def _name(model: str) -> str:
+    """Return the name of a model at the hub, or of its folder."""
+    return Path(model).resolve().name if model.startswith("/") else model
 
 
 def _arguments(
@@ -110,6 +124,10 @@ def _arguments(
     yield "v2"
     for model in models:
         yield from ("--model-id", model)
+    if len(models) > 1:
+        # It calls a folder by the last two parts of its path, which differ in a container.
+        for model in options.model:
+            yield from ("--served-model-name", _name(model))
     # Without the prefix its paths are not those of OpenAI's API; /health has none all the same.
     yield from ("--host", host, "--port", port, "--url-prefix", "/v1")
     # One value holds for all models.

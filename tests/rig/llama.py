@@ -1,9 +1,7 @@
 """The real llama-server with a small real model: as a program and in a container."""
 
-import io
 import os
 import sys
-import tarfile
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import trio
 from proxyserver.parts import LlamaParts, fetch_llama
 from proxyserver.runtime import Mount
 
-from .mock import import_image
+from .borrowed import borrow, import_borrower
 
 LLAMA_IMAGE = "aiproxy-rig/llama-server:1"
 LLAMA_PORT = 8080
@@ -48,16 +46,8 @@ class Llama:
         """What the container needs of this machine; see `import_llama`."""
         parts = [self.parts.server.parent, self.parts.model.parent]
         parts += [Path(folder) for folder in self.parts.library_path.split(":") if folder]
-        system = [Path("/usr"), Path("/bin"), Path("/lib"), Path("/lib64")]
         # The portable server is a Python extension that a script of ours calls.
-        python = [Path(sys.prefix), Path(sys.base_prefix), _REPOSITORY]
-        folders = [*system, *python, *parts]
-        present = {str(folder) for folder in folders if folder.is_dir()}
-        return tuple(
-            Mount(folder, folder, read_only=True)
-            for folder in sorted(present)
-            if not any(str(parent) in present for parent in Path(folder).parents)
-        )
+        return borrow([Path(sys.prefix), Path(sys.base_prefix), _REPOSITORY, *parts])
 
 
 def find_llama(cache: Path) -> Llama:
@@ -82,16 +72,6 @@ def find_portable_llama(cache: Path) -> Llama:
 
 
 def import_llama(host: str, llama: Llama) -> str:
-    """Make an image that runs the real server and return its tag.
-
-    The image is an empty root folder: program, libraries and model are mounted from this machine
-    (`Llama.mounts`), which takes no time and suits every build of the server.
-    """
-    tar = io.BytesIO()
-    with tarfile.open(fileobj=tar, mode="w") as archive:
-        folder = tarfile.TarInfo("tmp")
-        folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
-        archive.addfile(folder)
-    changes = [f'ENTRYPOINT ["{llama.parts.server}"]', f"EXPOSE {LLAMA_PORT}", "ENV HOME=/tmp"]
-    changes += [f"ENV {name}={value}" for name, value in llama.environment if value]
-    return import_image(host, LLAMA_IMAGE, tar.getvalue(), changes)
+    """Make an image that runs the real server, with `Llama.mounts`, and return its tag."""
+    environment = dict(llama.environment)
+    return import_borrower(host, LLAMA_IMAGE, llama.parts.server, LLAMA_PORT, environment)

@@ -19,6 +19,11 @@ LINES = [
      "gpu_oom"),
     (INFINITY, "OSError: x/y is not a local folder and is not a valid model identifier",
      "model_missing"),
+    # The same, on a folder without a model and on half a model.
+    (INFINITY, "FileNotFoundError: [Errno 2] No such file or directory: '/models/x/config.json'",
+     "model_missing"),
+    (INFINITY, "safetensors._safetensors_rust.SafetensorError: Error while deserializing header",
+     "model_corrupt"),
     # By tabbyAPI's source of August 2026, and exllamav3's.
     (TABBY, "ValueError: Failed to load config.json from /app/models/x", "model_missing"),
     (TABBY, "Port 5000 is currently in use. Switching to 5001.", "port_in_use"),
