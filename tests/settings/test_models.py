@@ -63,5 +63,5 @@ def test_models_that_are_loaded_from_the_start_are_names(folder: Folder) -> None
           two: {type: infinity, runtime: docker, model: [a/b, e/f], aliases: [taken]}
           three: {type: llamacpp-router, runtime: docker, models_dir: models, models: [{name: org}]}
     """).services
-    assert services[ServiceId("one")].spec.aliases == ("a/b", "c/d")
+    assert services[ServiceId("one")].spec.aliases == ("a/b", "c/d", "mine")
     assert services[ServiceId("two")].spec.aliases == ("taken", "e/f")

@@ -46,11 +46,13 @@ CASES = [
         "v2 --model-id BAAI/bge-small-en-v1.5 --model-id /models/mine"
         " --served-model-name BAAI/bge-small-en-v1.5 --served-model-name mine"
         " --host 0.0.0.0 --port 7997 --url-prefix /v1 --engine optimum --dtype int8"
-        " --embedding-dtype float32 --batch-size 8 --revision abc --trust-remote-code --no-model-warmup --no-compile",
+        " --embedding-dtype float32 --batch-size 8 --revision abc --trust-remote-code"
+        " --no-model-warmup --no-compile",
         "infinity_emb v2 --model-id BAAI/bge-small-en-v1.5 --model-id {here}/mine"
         " --served-model-name BAAI/bge-small-en-v1.5 --served-model-name mine"
         " --host 127.0.0.1 --port ${PORT} --url-prefix /v1 --engine optimum --dtype int8"
-        " --embedding-dtype float32 --batch-size 8 --revision abc --trust-remote-code --no-model-warmup --no-compile",
+        " --embedding-dtype float32 --batch-size 8 --revision abc --trust-remote-code"
+        " --no-model-warmup --no-compile",
         "DO_NOT_TRACK=1 HF_TOKEN=secret",
         "huggingface:/app/.cache/huggingface {here}/mine:/models/mine:ro",
     ),
