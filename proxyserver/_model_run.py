@@ -12,6 +12,7 @@ from loguru import logger
 from proxycore import Cause, Event, RunAlive, RunId, RunReady
 
 from ._ask import NoAnswer
+from ._beside import beside
 from ._run import C, Run
 from .readiness import ALIVE_EVERY_S, follow_log
 from .runtime import ExitReport, Runtime
@@ -155,21 +156,11 @@ class ModelRun(Generic[C]):
         server, endpoint, host = self.service.models, self.host.endpoint, self.host
         assert server is not None
         assert endpoint is not None
-        fault: str | None = None
-        unheard: NoAnswer | None = None
-        async with trio.open_nursery() as nursery:
+        return await beside(
             # Not every server tells how far it is, but most write about it.
-            nursery.start_soon(
-                partial(follow_log, host.service.spec.id, host.id, host.runtime, alive=alive)
-            )
-            try:
-                fault = await server.load(endpoint, self.service.model, told)
-            except NoAnswer as error:
-                unheard = error  # Out of a nursery it would come as a group.
-            nursery.cancel_scope.cancel()
-        if unheard is not None:
-            raise unheard
-        return fault
+            partial(follow_log, host.service.spec.id, host.id, host.runtime, alive=alive),
+            partial(server.load, endpoint, self.service.model, told),
+        )
 
     def _failed(self, what: str) -> Cause:
         message = f"{self.service.model!r} {what}; the log of {self._place} tells more"

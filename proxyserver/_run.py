@@ -22,6 +22,7 @@ from proxycore import (
     RunWoke,
 )
 
+from ._beside import beside
 from ._held import held_asleep
 from .readiness import follow_log
 from .runtime import (
@@ -232,14 +233,15 @@ class Run(Generic[C]):
         def alive() -> None:
             tell(RunAlive(service, self.id))
 
-        fault: str | None = None
-        async with trio.open_nursery() as nursery:
-            # To wake may take as long as a load.
-            nursery.start_soon(partial(follow_log, service, self.id, self.runtime, alive=alive))
+        async def ask_all() -> str | None:
             for call in calls:
-                if fault is None:
-                    fault = await self._judge.ask(call, endpoint)
-            nursery.cancel_scope.cancel()
+                if (fault := await self._judge.ask(call, endpoint)) is not None:
+                    return fault
+            return None
+
+        # To wake may take as long as a load.
+        follow = partial(follow_log, service, self.id, self.runtime, alive=alive)
+        fault = await beside(follow, ask_all)
         if fault is not None:
             kind = "sleep_failed" if self._asleep else "wake_failed"
             return RunStuck(service, self.id, Cause(kind, fault))

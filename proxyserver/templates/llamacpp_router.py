@@ -6,6 +6,7 @@ limit counts models, not bytes, and it evicts before it knows whether the new on
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import attrs
 import trio
 
 from proxyserver._ask import NoAnswer, ask, listen
+from proxyserver._beside import beside
 from proxyserver.runtime._protocol import (
     ContainerSpec,
     Endpoint,
@@ -140,18 +142,8 @@ class RouterModels:
         Raises:
             NoAnswer: none came.
         """
-        fault: str | None = None
-        unheard: NoAnswer | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._follow, endpoint, model, told)
-            try:
-                fault = await self._load(endpoint, model)
-            except NoAnswer as error:
-                unheard = error  # Out of a nursery it would come as a group.
-            nursery.cancel_scope.cancel()
-        if unheard is not None:
-            raise unheard
-        return fault
+        follow = partial(self._follow, endpoint, model, told)
+        return await beside(follow, partial(self._load, endpoint, model))
 
     async def _load(self, endpoint: Endpoint, model: str) -> str | None:
         await self._ask(endpoint, "POST", "/models/load", _order(model))
