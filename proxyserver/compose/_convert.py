@@ -17,7 +17,8 @@ from proxyserver.settings._model import ContainerEntry
 from proxyserver.settings._shapes import make_converter, structure
 from proxyserver.settings._yaml import parse
 
-from ._images import Known, known, llamacpp, value_of, vllm
+from ._commands import SAYS, options_of
+from ._images import Known, known, value_of
 from ._values import References, host_name, ports_of, volumes_of
 from ._write import configuration
 
@@ -165,11 +166,16 @@ class _Conversion:
         head: dict[str, Any] = {}
         if isinstance(image, str) and "entrypoint" not in container:
             folders = dict(_folders(container.get("volumes", ())))
-            for type_, options_of in (("llamacpp", llamacpp), ("vllm", vllm)):
-                if (options := options_of(image, words, folders)) is not None:
-                    head = {"type": type_, **options}
+            read = options_of(image, words, folders, self.reader.structure)
+            if read is not None:
+                type_, options = read
+                head = {"type": type_, **options}
+                if "command" in said:
                     self.tell((*at, "command"), f"is said by the options of `type: {type_}` now")
-                    container.pop("command", None)
+                container.pop("command", None)
+                self.own_words(type_, container, at)
+                asked = value_of(words, "--port") is not None
+                if kind is not None and (asked or container.get("port") == kind.port):
                     container.pop("port", None)
         if not head and "ready" not in service and kind is not None:
             service["ready"] = {"path": kind.ready}
@@ -181,6 +187,20 @@ class _Conversion:
             claim = "write `memory: {vram: 8GiB}` with what it takes beside `container`"
             self.tell(at, f"claims no memory of a GPU yet, so that nobody makes room: {claim}")
         return {**head, "container": container, **service}
+
+    def own_words(self, type_: str, container: dict[str, Any], at: Steps) -> None:
+        """Leave out variables by which a server would decide what the proxy decides."""
+        said = container.get("environment")
+        for name in SAYS.get(type_, ()):
+            if isinstance(said, dict) and name in said:
+                del said[name]
+            elif isinstance(said, list) and any(str(one).startswith(f"{name}=") for one in said):
+                said[:] = [one for one in said if not str(one).startswith(f"{name}=")]
+            else:
+                continue
+            self.tell((*at, "environment"), f"{name} is not taken: `type: {type_}` says it")
+        if not said:
+            container.pop("environment", None)
 
     def key(
         self,

@@ -170,7 +170,7 @@ def test_tei(folder: Folder) -> None:
         f"{reserved}.limits.pids", f"{reserved}.reservations.memory",
         f"{reserved}.reservations.devices[0].count",
         f"{at}.expose", f"{at}.volumes[0]", f"{at}.volumes[1]", f"{at}.networks.front",
-        f"{at}.logging", f"{at}.cgroups",
+        f"{at}.logging", f"{at}.cgroups", f"{at}.command",
     }  # fmt: skip
 
 
@@ -293,3 +293,111 @@ def test_a_missing_image_is_fetched_as_compose_would(folder: Folder, policy: str
     assert "services.a.pull_policy" not in told(result)
     always = converted(folder, "services: {a: {image: x, pull_policy: always}}")
     assert "pull: missing" in told(always)["services.a.pull_policy"]
+
+
+CUDA = "latest-cuda-12.6.3"
+
+
+@pytest.mark.parametrize(
+    ("image", "command", "ours"),
+    [
+        (
+            "michaelf34/infinity:latest-cpu",
+            "v2 --model-id BAAI/bge-m3 --model-id org/rerank --engine torch --port 7997 --x",
+            {
+                "type": "infinity",
+                "variant": "cpu",
+                "model": ["BAAI/bge-m3", "org/rerank"],
+                "engine": "torch",
+                "args": ["--x"],
+            },
+        ),
+        (
+            "ghcr.io/huggingface/text-embeddings-inference:cpu-1.9",
+            "--model-id BAAI/bge-m3 --dtype float16 --auto-truncate --port 80",
+            {
+                "type": "tei",
+                "variant": "cpu",
+                "model": "BAAI/bge-m3",
+                "dtype": "float16",
+                "auto_truncate": True,
+            },
+        ),
+        # What an option does not take stays an argument.
+        (
+            "ghcr.io/huggingface/text-embeddings-inference:1.9",
+            "--model-id /models/m --dtype bfloat16",
+            {"type": "tei", "model": "./models/m", "args": ["--dtype", "bfloat16"]},
+        ),
+        (
+            "lmsysorg/sglang:latest",
+            "python3 -m sglang.launch_server --model-path org/m --tp 2 --mem-fraction-static 0.7",
+            {"type": "sglang", "model": "org/m", "tp_size": 2, "mem_fraction_static": 0.7},
+        ),
+        ("lmsysorg/sglang:latest", "bash -c run", {}),
+        (
+            "openmmlab/lmdeploy:latest",
+            "lmdeploy serve api_server org/m --session-len 8192 --server-port 23333",
+            {"type": "lmdeploy", "model": "org/m", "session_len": 8192},
+        ),
+        ("ollama/ollama:rocm", None, {"type": "ollama", "variant": "rocm"}),
+        (
+            "ghcr.io/ggml-org/whisper.cpp:main",
+            "'whisper-server -m /models/x.gguf -t 4 --language de --host 0.0.0.0 --convert'",
+            {
+                "type": "whispercpp",
+                "variant": "cpu",
+                "model": "./models/x.gguf",
+                "threads": 4,
+                "language": "de",
+                "convert": True,
+            },
+        ),
+        (
+            "ghcr.io/leejet/stable-diffusion.cpp:master",
+            "-m /models/x.gguf --diffusion-fa --listen-port 1234",
+            {"type": "sdcpp", "model": "./models/x.gguf", "diffusion_fa": True},
+        ),
+        (f"ghcr.io/speaches-ai/speaches:{CUDA}", None, {"type": "speaches"}),
+        (
+            "ghcr.io/remsky/kokoro-fastapi-cpu:latest",
+            None,
+            {"type": "kokoro", "variant": "cpu"},
+        ),
+        (
+            "quay.io/docling-project/docling-serve:latest",
+            "docling-serve run --enable-ui",
+            {"type": "docling", "enable_ui": True},
+        ),
+        ("yanwk/comfyui-boot:cu126-slim", None, {"type": "comfyui"}),
+        # These are told by files and variables of their own: known, and left as they are.
+        ("koboldai/koboldcpp", None, {}),
+        ("ghcr.io/theroyallab/tabbyapi:latest", None, {}),
+    ],
+    ids=lambda value: value.split("/")[-1][:20] if isinstance(value, str) else "",
+)
+def test_images_of_every_type(
+    folder: Folder, image: str, command: str | None, ours: dict[str, Any]
+) -> None:
+    """They become services of their type where options can say the command, and are usable."""
+    said = "" if command is None else f", command: {command}"
+    text = f"services: {{a: {{image: '{image}', volumes: ['./models:/models']{said}}}}}"
+    (folder.path / "models" / "m").mkdir()
+    service = yaml.safe_load(converted(folder, text).text)["services"]["a"]
+    container = service.pop("container")
+    service.pop("aliases", None)
+    assert ("command" in container) is ("type" not in ours and command is not None)
+    assert {key: value for key, value in service.items() if key != "ready"} == ours
+    assert ("ready" in service) is ("type" not in ours)
+    assert one(folder, text, "a")[0].type == ours.get("type", "custom")
+
+
+def test_what_a_type_decides_is_not_taken_over(folder: Folder) -> None:
+    """Else Ollama would unload by itself what the proxy believes to be loaded."""
+    environment = "[OLLAMA_KEEP_ALIVE=24h, OLLAMA_DEBUG=1]"
+    text = f"services: {{a: {{image: ollama/ollama, environment: {environment}}}}}"
+    assert told(converted(folder, text))["services.a.environment"] == (
+        "OLLAMA_KEEP_ALIVE is not taken: `type: ollama` says it"
+    )
+    variables = dict(one(folder, text, "a")[1].environment)
+    assert (variables["OLLAMA_KEEP_ALIVE"], variables["OLLAMA_DEBUG"]) == ("-1", "1")
