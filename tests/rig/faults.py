@@ -39,6 +39,8 @@ class Way:
     ending: Ending = Ending.CLOSE
     passed: int = 0
     """Bytes, over all connections."""
+    kept: bytearray | None = None
+    """All that passed, if somebody wants it."""
 
 
 @attrs.define(eq=False)
@@ -98,6 +100,8 @@ class FaultProxy:
                 await sink.send_all(data)
                 passed += len(data)
                 way.passed += len(data)
+                if way.kept is not None:
+                    way.kept += data
                 if way.rate is not None:
                     await trio.sleep(len(data) / way.rate)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
