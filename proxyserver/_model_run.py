@@ -15,7 +15,7 @@ from ._ask import NoAnswer
 from ._beside import beside
 from ._run import C, Run
 from .readiness import ALIVE_EVERY_S, follow_log
-from .runtime import ExitReport, Runtime
+from .runtime import Endpoint, ExitReport, Runtime
 from .settings import Service
 from .templates import ModelState, ModelStatus
 
@@ -54,6 +54,11 @@ class ModelRun(Generic[C]):
     def connections(self) -> C | None:
         """Those to its host."""
         return self.host.connections
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """That of its host."""
+        return self.host.endpoint
 
     @property
     def runtime(self) -> Runtime:

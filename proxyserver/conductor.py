@@ -51,6 +51,7 @@ from proxycore import (
 from . import readiness
 from ._adoption import is_good, remove
 from ._answer import Answer
+from ._ask import NoAnswer, ask
 from ._model_run import ModelRun
 from ._reach import Reach
 from ._run import C, Judge, Run
@@ -257,6 +258,19 @@ class Conductor(Generic[C]):
             if run is not None:
                 return await self._runtime_of(service).facts(service, run)
         return None
+
+    async def metrics(self, service: ServiceId, authorization: str | None) -> tuple[int, bytes]:
+        """Ask the present run of a service for its metrics; return status and body.
+
+        Raises:
+            NoAnswer: it does not answer.
+        """
+        path, run = self._services[service].metrics, self.view().service(service).run
+        endpoint = None if run is None else self._runs[run].endpoint
+        if path is None or endpoint is None:
+            raise NoAnswer("there is nobody to ask")
+        headers = () if authorization is None else (("Authorization", authorization),)
+        return await ask(endpoint, "GET", path, headers=headers)
 
     def log_lines(self, service: ServiceId, *, tail: int, follow: bool) -> AsyncIterator[str]:
         """Yield the log of the present run, or of the last one."""

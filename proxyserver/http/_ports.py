@@ -60,6 +60,13 @@ class Conductor(Protocol):
     async def sleep(self, service: ServiceId) -> None:
         """Put the service to sleep; return when that is over."""
 
+    async def metrics(self, service: ServiceId, authorization: str | None) -> tuple[int, bytes]:
+        """Ask the present run for its metrics; return status and body.
+
+        Raises:
+            NoAnswer: it does not answer.
+        """
+
     def report(self, service: ServiceId) -> ExitReport | None:
         """Tell how the last run ended."""
 
@@ -141,6 +148,10 @@ class Service(Protocol):
     def type(self) -> str: ...
     @property
     def runtime(self) -> str: ...
+
+    @property
+    def metrics(self) -> str | None:
+        """Where it tells Prometheus of itself; None: nowhere."""
 
     def closed_by(self, method: str, target: bytes) -> str | None:
         """Return the pattern that closes a request's way to the service; None: it may pass."""

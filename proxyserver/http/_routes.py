@@ -155,6 +155,14 @@ TABLE = (
         media="text/plain",
     ),
     Entry(
+        "GET",
+        "/api/v1/service/{id}/metrics",
+        "Show what a service tells Prometheus of itself; starts and wakes nothing.",
+        "What its server answers, as text.",
+        ("service_not_found", "no_metrics", "upstream_error"),
+        media="text/plain",
+    ),
+    Entry(
         "POST",
         "/api/v1/service/{id}/pull",
         "Fetch the image of a service, or join who does, and tell how far it is.",

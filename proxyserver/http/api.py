@@ -13,6 +13,7 @@ from starlette.routing import Router as StarletteRouter
 from starlette.types import Receive, Scope, Send
 
 from proxycore import ServiceId, ServiceView, State, TicketId
+from proxyserver._ask import NoAnswer
 from proxyserver.decisions import DECISIONS_MAX, Decisions, Kind
 from proxyserver.refused import Refused
 from proxyserver.runtime import ExitReport
@@ -23,7 +24,7 @@ from ._ports import Conductor, Gauges, Health, RuntimeState, Settings
 from ._pulls import PullApi
 from ._query import flag, parsed
 from ._routes import TABLE, openapi
-from .errors import ApiError, refused
+from .errors import ApiError, refused, upstream_failed
 from .inference import Inference
 
 TAIL = 100
@@ -90,6 +91,7 @@ class Api:
             "/api/v1/service/{id}/restart": self._start,
             "/api/v1/service/{id}/sleep": self._sleep,
             "/api/v1/service/{id}/logs": self._logs,
+            "/api/v1/service/{id}/metrics": self._metrics,
             "/api/v1/service/{id}/pull": self._pull,
             "/api/v1/service/{id}/pull/cancel": self._cancel_pull,
             "/api/v1/pulls": self._pulls.list,
@@ -236,6 +238,21 @@ class Api:
         tail = parsed(request, "tail", TAIL, _tail, f"a number from 0 to {TAIL_MAX}")
         follow = flag(request, "follow")
         return Lines(self._conductor.log_lines(service, tail=tail, follow=follow))
+
+    async def _metrics(self, request: Request) -> Response:
+        service = self._id(request)
+        state = self._conductor.view().service(service).state
+        if self._settings.services[service].metrics is None:
+            raise ApiError(409, "no_metrics", f"{service} has no `metrics` in its configuration")
+        if state not in (State.READY, State.DRAINING):
+            message = f"{service} is {state.value}: it is neither started nor woken for its metrics"
+            raise ApiError(409, "no_metrics", message)
+        authorization = request.headers.get("authorization")
+        try:
+            status, said = await self._conductor.metrics(service, authorization)
+        except NoAnswer as error:
+            raise upstream_failed(service, f"does not tell its metrics: {error}") from error
+        return Response(said, status, media_type="text/plain; version=0.0.4")
 
     async def _pull(self, request: Request) -> Response:
         return await self._pulls.pull(self._pulls.image_of(self._id(request)), request)

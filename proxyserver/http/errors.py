@@ -32,6 +32,7 @@ CODES = {
     "service_not_found": "There is no such service; near names are in the message.",
     "request_timeout": "The client stopped sending its body.",
     "request_too_large": "The body is larger than `server.body_max`.",
+    "no_metrics": "The service tells no metrics (now); the message says why.",
     "cannot_sleep": "The service cannot be put to sleep (now); the message says why.",
     "no_image": "The service runs in no container, so there is no image of it.",
     "queue_full": "Too many requests wait for the service already.",

@@ -219,6 +219,9 @@ class LaunchSpec:
     sleep: tuple[Call, ...] = ()
     """Let it sleep, one after the other; the last is answered once it sleeps.  (): it cannot."""
     wake: tuple[Call, ...] = ()
+    metrics: str | None = None
+    """Where it tells Prometheus of itself; None: nowhere.  Asked only of a run that is awake, since
+    some wake for it.  `${MODEL}` in it is the model, of a server that tells of each alone."""
     asleep_line: str | None = None
     """A regular expression: a line of its log that tells, in GiB, what its going to sleep `freed`
     of a GPU, and what is `used` of that one still; each may be missing."""

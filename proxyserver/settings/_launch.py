@@ -34,6 +34,7 @@ _TRANSLATED = frozenset(
     "environment env_file volumes mem_limit deploy cpus healthcheck labels".split()
 )
 _FIELD = re.compile(r"[!-~]+(?: [!-~]+)*")
+_NO_TARGET = "expected a path that starts with / and has no spaces"
 _REQUEST_TARGET = re.compile(r"/[!-~]*")
 
 
@@ -66,9 +67,12 @@ def launch_spec(
         for index, call in enumerate(calls):
             if not _REQUEST_TARGET.fullmatch(call.path):
                 path = (*place.at, key, *((index,) if len(calls) > 1 else ()), "path")
-                place.found.add(path, "expected a path that starts with / and has no spaces")
+                place.found.add(path, _NO_TARGET)
         if not calls and key not in place.wrong and (sleep or wake or entry.asleep):
             place.found.add((*place.at, key), "is missing: who sleeps must be woken", at_key=False)
+    metrics = entry.metrics or draft.metrics
+    if metrics is not None and not _REQUEST_TARGET.fullmatch(metrics):
+        place.found.add((*place.at, "metrics"), _NO_TARGET)
     return LaunchSpec(
         service=service,
         what=what,
@@ -78,6 +82,7 @@ def launch_spec(
         failures=draft.failures,
         sleep=sleep,
         wake=wake,
+        metrics=metrics,
         asleep_line=draft.asleep_line,
         fingerprint=_fingerprint(what, chosen.options),
         options=chosen.options,
@@ -220,7 +225,7 @@ def _check_probe(probe: Probe | None, at: Steps, found: Problems) -> None:
     if probe is None:
         return
     if not _REQUEST_TARGET.fullmatch(probe.path):
-        found.add((*at, "path"), "expected a path that starts with / and has no spaces")
+        found.add((*at, "path"), _NO_TARGET)
     if probe.status is not None and not 200 <= probe.status <= 599:
         found.add((*at, "status"), "expected an HTTP status from 200 to 599")
 

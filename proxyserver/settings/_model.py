@@ -258,6 +258,7 @@ class ServiceEntry:
     wake: tuple[Call, ...] = ()
     asleep: MemoryEntry | None = None
     wake_s: Seconds | None = None
+    metrics: str | None = None
     admin_paths: tuple[AdminPath, ...] = ()
     allow_admin: Literal[True, False] | tuple[AdminPath, ...] = False
     models: tuple[ModelEntry, ...] = ()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
+from urllib.parse import quote
 
 import attrs
 
@@ -70,6 +71,14 @@ class Service:
     """Whether its image is fetched when it is missing."""
     closed: tuple[str, ...] = ()
     """Patterns of what administers it, and is closed to clients; see `admin_paths`."""
+
+    @property
+    def metrics(self) -> str | None:
+        """Where this service tells Prometheus of itself; None: nowhere."""
+        path = self.launch.metrics
+        if path is None or ("${MODEL}" in path) != bool(self.model):
+            return None
+        return path.replace("${MODEL}", quote(self.model, safe=""))
 
     def closed_by(self, method: str, target: bytes) -> str | None:
         """Return the pattern that closes a request's way to the service; None: it may pass."""

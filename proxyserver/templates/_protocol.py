@@ -135,6 +135,8 @@ class Draft:
     sleep: tuple[Call, ...] = ()
     """What lets it sleep; (): it cannot, or was not told to be able to."""
     wake: tuple[Call, ...] = ()
+    metrics: str | None = None
+    """Where it tells Prometheus of itself; see `LaunchSpec`."""
     asleep_line: str | None = None
     """How its log tells what it holds asleep; see `LaunchSpec`."""
     wake_s: float | None = None

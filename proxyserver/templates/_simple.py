@@ -60,6 +60,7 @@ class Simple:
     mounts: tuple[Mount, ...] = ()
     failures: tuple[FailurePattern, ...] = ()
     admin: tuple[str, ...] = ()
+    metrics: str | None = None
     load_s: float
     need: Callable[[Any], Need | None] = lambda options: None
     sleep: tuple[Call, ...] = ()
@@ -114,6 +115,7 @@ class Simple:
             live=self.live,
             failures=self.failures,
             admin=self.admin,
+            metrics=self.metrics,
             load_s=self.load_s,
             sleep=self.sleep if sleeps else (),
             wake=self.wake if sleeps else (),

@@ -84,6 +84,7 @@ TEI = Simple(
     port=80,
     ready=Probe("/health"),
     live=LiveProbe("/health"),
+    metrics="/metrics",
     ready_line=r"Ready$",
     arguments=_tei,
     # It keeps its own layout of files there.

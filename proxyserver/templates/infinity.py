@@ -106,6 +106,7 @@ class Infinity:
             ready=Probe("/health", 200),
             ready_line=r"Uvicorn running on",
             live=LiveProbe("/health", 200),
+            metrics="/metrics",
             failures=FAILURES,
             load_s=LOAD_S,
             names=tuple(names),

@@ -169,6 +169,7 @@ class LlamaCpp:
             ready=Probe("/health", 200),
             ready_line=r"model loaded|listening on http",
             live=LiveProbe("/health", 200),
+            metrics="/metrics",
             failures=FAILURES,
             admin=ADMIN,
             load_s=LOAD_LEAST_S + sum(part.stat().st_size for part in parts) / LOAD_RATE,

@@ -92,6 +92,8 @@ class LlamaCppRouter:
             ready=Probe("/health", 200),
             ready_line=r"listening on http",
             live=LiveProbe("/health", 200),
+            # Without the second word the question would load the model.
+            metrics="/metrics?model=${MODEL}&autoload=false",
             failures=FAILURES,
             admin=(*ADMIN, *_ADMIN),
             load_s=1.0,  # It is there at once; its models take the time.
@@ -103,7 +105,7 @@ def _arguments(options: LlamaCppRouterOptions, host: str, port: str, folder: str
     yield from ("--models-dir", folder, "--no-models-autoload", "--models-max", "0")
     yield from ("--host", host, "--port", port)
     # What follows goes to every model; see the template `llamacpp`.
-    yield from ("--sse-ping-interval", "1", "-lv", "4")
+    yield from ("--sse-ping-interval", "1", "--metrics", "-lv", "4")
     valued: tuple[tuple[str, object], ...] = (
         ("--ctx-size", options.ctx),
         ("--parallel", options.parallel),

@@ -234,6 +234,7 @@ DOCLING = Simple(
     # /health says yes before its models are there.
     ready=Probe("/ready"),
     live=LiveProbe("/health"),
+    metrics="/metrics",
     ready_line=r"Uvicorn running on",
     admin=("/v1/clear/*",),
     arguments=_docling,

@@ -197,6 +197,7 @@ class Vllm:
             ready=Probe("/health", 200),
             ready_line=r"Application startup complete",
             live=LiveProbe("/health", 200),
+            metrics="/metrics",
             failures=FAILURES,
             admin=ADMIN,
             load_s=LOAD_S,

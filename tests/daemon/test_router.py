@@ -128,6 +128,16 @@ def test_a_real_model_is_unloaded_by_hand(router: dict[str, Any], new_daemon: Ne
     assert daemon.chat("coder").json()["model"] == "coder"
 
 
+def test_metrics_of_a_real_model(router: dict[str, Any], new_daemon: NewDaemon) -> None:
+    """Each loaded one tells its own; another is not loaded for them."""
+    daemon = new_daemon({"router": router})
+    assert daemon.chat("coder").status_code == 200
+    told = daemon.get("/api/v1/service/router/coder/metrics")
+    assert (told.status_code, "llamacpp:requests_processing 0" in told.text) == (200, True)
+    assert daemon.get("/api/v1/service/router/chat/metrics").status_code == 409
+    assert list(children(router)) == ["coder"]
+
+
 def test_a_real_model_that_is_cut_does_not_load(
     router: dict[str, Any], new_daemon: NewDaemon
 ) -> None:

@@ -52,6 +52,19 @@ def test_sleep_by_hand(flavour: Flavour, new_daemon: NewDaemon) -> None:
     assert daemon.chat("a").status_code == 200
 
 
+def test_its_metrics_do_not_wake_it(flavour: Flavour, new_daemon: NewDaemon) -> None:
+    """They are told while it is awake, and nobody asks it for them while it sleeps."""
+    service = {**sleeper(flavour), "metrics": "/mock/echo"}
+    daemon = new_daemon({"a": service}, **flavour.server)
+    assert daemon.get("/api/v1/service/a/metrics").status_code == 409
+    assert daemon.state("a") == "down"
+    daemon.chat("a")
+    assert daemon.get("/api/v1/service/a/metrics").text.startswith("GET /mock/echo HTTP/1.1")
+    sleep(daemon, "a")
+    assert daemon.get("/api/v1/service/a/metrics").json()["error"]["code"] == "no_metrics"
+    assert daemon.state("a") == "asleep"
+
+
 @pytest.fixture
 def processes(mock_binary: Any) -> Flavour:
     return process_flavour(mock_binary)

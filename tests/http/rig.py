@@ -21,6 +21,7 @@ from proxycore import (
     ServiceView,
     State,
 )
+from proxyserver._ask import NoAnswer
 from proxyserver.admin_paths import closed_by
 from proxyserver.decisions import Decisions
 from proxyserver.gauges import Health, Measurement
@@ -103,6 +104,7 @@ class Kind:
     type: str = "custom"
     runtime: str = "process"
     closed: tuple[str, ...] = ("/sleep",)
+    metrics: str | None = "/metrics"
 
     def closed_by(self, method: str, target: bytes) -> str | None:
         return closed_by(self.closed, method, target)
@@ -147,6 +149,8 @@ class FakeConductor:
     """Nobody gets a place before it is set."""
     asked: list[ServiceId] = attrs.field(factory=list)
     acts: list[tuple[str, str]] = attrs.field(factory=list)
+    silent: bool = False
+    """No server answers a question of ours."""
     waiting: int = 0
     in_flight: int = 0
     runtime: RuntimeState = RuntimeState(True, "plain processes")
@@ -221,6 +225,13 @@ class FakeConductor:
 
     async def sleep(self, service: ServiceId) -> None:
         self.acts.append(("sleep", service))
+
+    async def metrics(self, service: ServiceId, authorization: str | None) -> tuple[int, bytes]:
+        await trio.lowlevel.checkpoint()
+        self.acts.append(("metrics", service))
+        if self.silent:
+            raise NoAnswer("it hung up")
+        return 200, f"served_total 1\n# {authorization}\n".encode()
 
     def report(self, service: ServiceId) -> ExitReport | None:
         return self.reports.get(service)

@@ -204,6 +204,23 @@ async def test_logs_are_text_and_can_be_followed() -> None:
         assert (await rig.record(1)).outcome is Outcome.CLIENT_GONE
 
 
+async def test_metrics_of_who_is_ready() -> None:
+    """They are its server's own words; whoever is down is not started for them."""
+    async with running() as rig:
+        path = "/api/v1/service/coder/metrics"
+        status, headers, body = await rig.get(path, "Authorization: Bearer key")
+        assert (status, body) == (200, b"served_total 1\n# Bearer key\n")
+        assert b"text/plain" in headers
+        rig.conductor.silent = True
+        status, said = await ask(rig, path)
+        assert (status, said["error"]["code"]) == (502, "upstream_error")
+        await ask(rig, "/api/v1/service/coder/stop", "POST")
+        asked = len(rig.conductor.acts)
+        status, said = await ask(rig, path)
+        assert (status, said["error"]["code"]) == (409, "no_metrics")
+        assert len(rig.conductor.acts) == asked
+
+
 async def test_health_tells_of_a_lost_runtime() -> None:
     """Still 200, because the proxy itself works."""
     async with running() as rig:

@@ -20,7 +20,17 @@ def test_the_proxy_alone_decides_what_is_loaded(tmp_path: Path) -> None:
     assert draft.process.command == (
         *("llama-server", "--models-dir", str(tmp_path), "--no-models-autoload"),
         *("--models-max", "0", "--host", "127.0.0.1", "--port", "${PORT}"),
-        *("--sse-ping-interval", "1", "-lv", "4", "--ctx-size", "512", "--gpu-layers", "0"),
+        *(
+            "--sse-ping-interval",
+            "1",
+            "--metrics",
+            "-lv",
+            "4",
+            "--ctx-size",
+            "512",
+            "--gpu-layers",
+            "0",
+        ),
     )
     assert draft.process.environment == (("LLAMA_API_KEY", "k"),)
     assert draft.container is not None
