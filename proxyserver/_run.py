@@ -69,6 +69,9 @@ class Judge(Protocol):
     async def wait_stuck(self, launch: LaunchSpec, endpoint: Endpoint) -> Cause:
         """Return, with the reason, when a ready run has stopped answering."""
 
+    async def examine(self, launch: LaunchSpec) -> Cause | None:
+        """Say what is wrong with the files of a run that has ended; None: nothing is."""
+
     async def ask(self, call: Call, endpoint: Endpoint) -> str | None:
         """Ask a run to do something; return why it did not, or None when it is done."""
 
@@ -184,9 +187,9 @@ class Run(Generic[C]):
                 await self._await_end(lose)
         if self.report is None:
             return Cause("stopped", "stopped")
-        if self.report.cause.kind == UNKNOWN and self.service.launch.examine is not None:
+        if self.report.cause.kind == UNKNOWN:
             # A server that ends in a hurry may lose the lines that tell why.
-            found = await trio.to_thread.run_sync(self.service.launch.examine)
+            found = await self._judge.examine(self.service.launch)
             if found is not None:
                 self.report = attrs.evolve(self.report, cause=found)
         return self.report.cause

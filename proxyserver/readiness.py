@@ -156,6 +156,11 @@ async def wait_stuck(launch: LaunchSpec, endpoint: Endpoint) -> Cause:
     )
 
 
+async def examine(launch: LaunchSpec) -> Cause | None:
+    """Say what is wrong with the files that a launch names; None: nothing is, or it names none."""
+    return None if launch.examine is None else await trio.to_thread.run_sync(launch.examine)
+
+
 async def ask(call: Call, endpoint: Endpoint) -> str | None:
     """Ask a server to do something; return why it did not, or None when it is done.
 
