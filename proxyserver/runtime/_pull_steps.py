@@ -1,7 +1,7 @@
 """How far a pull is, by what the engine tells of it, and whether the rest fits on the disk."""
 
 import shutil
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,13 @@ ROOM_LEAST = 512 << 20
 _UNTOLD = ("Retrying", "Pulling from", "Pulling fs", "Waiting", "Digest:")
 """What begins so says nothing of how far it is."""
 
-Free = Callable[[Path], int]
+Free = Callable[[Path], Awaitable[int]]
 """Tells the bytes that are free where a folder is."""
 
 
-def free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
+async def free_bytes(folder: Path) -> int:
+    """Ask the kernel, in a thread: a disk in trouble may take its time to answer."""
+    return (await trio.to_thread.run_sync(shutil.disk_usage, folder)).free
 
 
 @attrs.define
@@ -90,7 +91,7 @@ class Room:
             return
         self._asked_at, self._asked_for = trio.current_time(), missing
         try:
-            free = await trio.to_thread.run_sync(self._free, self._folder)
+            free = await self._free(self._folder)
         except OSError:
             self._folder = None
             return

@@ -163,7 +163,7 @@ async def test_what_does_not_fit_is_not_fetched(
     """As soon as the sizes are known; the folder asked about is the engine's own."""
     asked: set[Path] = set()
 
-    def free(folder: Path) -> int:
+    async def free(folder: Path) -> int:
         asked.add(folder)
         return ROOM_LEAST + (1 << 20)
 
@@ -183,7 +183,11 @@ async def test_what_does_not_fit_is_not_fetched(
 async def test_a_full_disk_is_told_before_anything_is_asked(engine: Engine) -> None:
     """No registry is asked for what has no room in any case."""
     with registry(b"small") as source:
-        images = EngineImages(engine.host, free=lambda folder: 5 << 20)
+
+        async def free(folder: Path) -> int:
+            return 5 << 20
+
+        images = EngineImages(engine.host, free=free)
         cause = await fault_of(images, source.image)
     assert (cause.kind, source.asked) == ("disk_full", [])
     assert "512 MiB shall stay free, and 5 MiB are free" in cause.message

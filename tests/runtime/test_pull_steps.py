@@ -26,7 +26,7 @@ async def test_room_that_nobody_can_tell_is_not_asked_for_again() -> None:
     """An engine in a machine of its own may name a folder that is not here."""
     asked = 0
 
-    def free(folder: Path) -> int:
+    async def free(folder: Path) -> int:
         nonlocal asked
         asked += 1
         raise FileNotFoundError(errno.ENOENT, "no such folder")
@@ -68,9 +68,14 @@ def step(status: str, current: int = 0) -> dict[str, Any]:
     return {"status": status, "id": "a", "progressDetail": {"current": current, "total": 100}}
 
 
-async def followed(steps: AsyncGenerator[Any, None], free: int = 1 << 40) -> list[PullProgress]:
+async def much(folder: Path) -> int:
+    await trio.lowlevel.checkpoint()
+    return 1 << 40
+
+
+async def followed(steps: AsyncGenerator[Any, None]) -> list[PullProgress]:
     told: list[PullProgress] = []
-    room = Room("tiny:1", Path("/data"), lambda folder: free)
+    room = Room("tiny:1", Path("/data"), much)
     await follow("tiny:1", steps, room, told.append, stall_s=10.0)
     return told
 
@@ -118,7 +123,7 @@ async def test_room_is_looked_at_again_while_it_comes(autojump_clock: MockClock)
     """Others fill the disk meanwhile."""
     asked = 0
 
-    def free(folder: Path) -> int:
+    async def free(folder: Path) -> int:
         nonlocal asked
         asked += 1
         return 1 << 40 if asked < 4 else 0
