@@ -5,19 +5,18 @@ and liveness probes do that, and here a run lives until it is ended.
 """
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import attrs
 import trio
 
-from proxycore import Cause, DeviceId, Placement, RunId, ServiceId
+from proxycore import Cause, Placement, RunId, ServiceId
 
 from ._dial import dial, socket_of
 from ._logs import bound_file, follow_file, read_tail
@@ -31,7 +30,7 @@ from ._protocol import (
     RunFacts,
     RuntimeFault,
 )
-from ._state import file_name, write_atomically
+from ._records import Record, RunFiles
 
 LOG_BYTES_MAX = 1 << 20
 CONNECT_S = 5.0
@@ -40,27 +39,12 @@ STOP_COMMAND_S = 60.0
 
 
 @attrs.frozen
-class _Record:
-    """What the state file says about one run; how to stop it too, if it is configured no more."""
+class _Record(Record):
+    """How to stop it, too, if it is configured no more."""
 
-    service: ServiceId
-    run: RunId
-    fingerprint: str
-    placement: Placement
-    started_at: float
     stop: tuple[str, ...]
     host: str
     port: int
-
-    def to_json(self) -> bytes:
-        return json.dumps(attrs.asdict(self), indent=1).encode()
-
-    @classmethod
-    def from_json(cls, text: bytes) -> "_Record":
-        values: dict[str, Any] = json.loads(text)
-        amounts = values.pop("placement")["amounts"]
-        placement = Placement.of((DeviceId(device), amount) for device, amount in amounts)
-        return cls(placement=placement, stop=tuple(values.pop("stop")), **values)
 
 
 class ExternalRuntime:
@@ -74,7 +58,7 @@ class ExternalRuntime:
     name = "external"
 
     def __init__(self, *, state_dir: Path, specs: Mapping[ServiceId, LaunchSpec]) -> None:
-        self._folder = state_dir / "external"
+        self._files = RunFiles(state_dir / "external", _Record)
         self._specs = specs
         self._ended: dict[tuple[ServiceId, RunId], trio.Event] = {}
 
@@ -97,10 +81,10 @@ class ExternalRuntime:
         )  # fmt: skip
         try:
             # Before the command: whoever finds it half done can stop what it started.
-            write_atomically(self._state_file(spec.service, run), record.to_json())
-            self._remove_old_logs(spec.service)
+            self._files.write(record)
+            self._files.remove_old_logs(spec.service)
         except OSError as error:
-            message = f"cannot keep state in {self._folder}: {error.strerror}"
+            message = f"cannot keep state in {self._files.folder}: {error.strerror}"
             raise _fault("state_dir", message, heals=True) from error
         try:
             if what.start:
@@ -108,14 +92,14 @@ class ExternalRuntime:
             else:
                 await _reach(what.endpoint)
         except RuntimeFault:
-            self._remove_state(spec.service, run)
+            self._files.forget(spec.service, run)
             raise
         await trio.lowlevel.checkpoint()
         return what.endpoint
 
     async def owns(self, service: ServiceId, run: RunId, endpoint: Endpoint) -> bool:
         await trio.lowlevel.checkpoint()
-        record = self._read(service, run)
+        record = self._files.read(service, run)
         return record is not None and (record.host, record.port) == (endpoint.host, endpoint.port)
 
     async def stop(self, service: ServiceId, run: RunId, grace_s: float) -> None:
@@ -127,7 +111,7 @@ class ExternalRuntime:
 
     async def _end(self, service: ServiceId, run: RunId, within_s: float) -> None:
         await trio.lowlevel.checkpoint()
-        record = self._read(service, run)
+        record = self._files.read(service, run)
         if record is None:
             return
         if record.stop:
@@ -136,28 +120,28 @@ class ExternalRuntime:
             if scope.cancelled_caught:
                 message = f"{record.stop[0]!r} did not stop it within {within_s:g} s"
                 raise _fault("stop_command", message, heals=True)
-        self._remove_state(service, run)
+        self._files.forget(service, run)
         self._event(service, run).set()
 
     async def wait_gone(self, spec: LaunchSpec, run: RunId) -> ExitReport:
         """Wait until it was ended by us: an end by itself is for the liveness probe to see."""
         await trio.lowlevel.checkpoint()
-        if self._read(spec.service, run) is not None:
+        if self._files.read(spec.service, run) is not None:
             await self._event(spec.service, run).wait()
         tail = await trio.to_thread.run_sync(
-            read_tail, self._log_file(spec.service, run), LOG_TAIL_LINES
+            read_tail, self._files.log(spec.service, run), LOG_TAIL_LINES
         )
         return ExitReport(Cause("stopped", "stopped because it was asked to"), None, False, tail)
 
     async def forget(self, service: ServiceId, run: RunId) -> None:
         await trio.lowlevel.checkpoint()
         self._ended.pop((service, run), None)
-        self._remove_state(service, run)
+        self._files.forget(service, run)
 
     async def found(self) -> Sequence[FoundProcess]:
         await trio.lowlevel.checkpoint()
         found = []
-        for record in self._records():
+        for record in self._files.all():
             spec = self._specs.get(record.service)
             same = spec is not None and spec.fingerprint == record.fingerprint
             endpoint = None
@@ -178,7 +162,7 @@ class ExternalRuntime:
 
     async def facts(self, service: ServiceId, run: RunId) -> RunFacts | None:
         await trio.lowlevel.checkpoint()
-        record = self._read(service, run)
+        record = self._files.read(service, run)
         if record is None:
             return None
         address = f"{record.host}:{record.port}"
@@ -194,10 +178,10 @@ class ExternalRuntime:
     ) -> AsyncIterator[str]:
         """Yield what the commands said; the server's own log is where it runs."""
         return follow_file(
-            self._log_file(service, run),
+            self._files.log(service, run),
             tail=tail,
             follow=follow,
-            ended=lambda: self._read(service, run) is None,
+            ended=lambda: self._files.read(service, run) is None,
         )
 
     async def _command(
@@ -223,14 +207,14 @@ class ExternalRuntime:
                 message = f"cannot run {words[0]!r}: {error.strerror}"
                 raise _fault("binary_missing", message) from error
         if done.returncode:
-            tail = await trio.to_thread.run_sync(read_tail, self._log_file(service, run), 1)
+            tail = await trio.to_thread.run_sync(read_tail, self._files.log(service, run), 1)
             said = f": {tail[0]}" if tail else ""
             message = f"{' '.join(words)!r} ended with {done.returncode}{said}"
             raise _fault(kind, message, heals=True)
 
     @contextlib.contextmanager
     def _log(self, service: ServiceId, run: RunId) -> Iterator[IO[bytes]]:
-        path = self._log_file(service, run)
+        path = self._files.log(service, run)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             log = path.open("ab")
@@ -243,33 +227,6 @@ class ExternalRuntime:
 
     def _event(self, service: ServiceId, run: RunId) -> trio.Event:
         return self._ended.setdefault((service, run), trio.Event())
-
-    def _records(self) -> Iterator[_Record]:
-        for state_file in sorted(self._folder.glob("*.json")):
-            with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-                yield _Record.from_json(state_file.read_bytes())
-
-    def _read(self, service: ServiceId, run: RunId) -> _Record | None:
-        try:
-            return _Record.from_json(self._state_file(service, run).read_bytes())
-        except FileNotFoundError:
-            return None
-
-    def _state_file(self, service: ServiceId, run: RunId) -> Path:
-        return self._folder / f"{file_name(service)}.{run}.json"
-
-    def _log_file(self, service: ServiceId, run: RunId) -> Path:
-        return self._folder / f"{file_name(service)}.{run}.log"
-
-    def _remove_state(self, service: ServiceId, run: RunId) -> None:
-        with contextlib.suppress(OSError):
-            self._state_file(service, run).unlink(missing_ok=True)
-
-    def _remove_old_logs(self, service: ServiceId) -> None:
-        """Leave the log of the last run: it tells why this one is needed."""
-        logs = self._folder.glob(f"{file_name(service)}.*.log")
-        for log_file in sorted(logs, key=lambda path: path.stat().st_mtime)[:-1]:
-            log_file.unlink()
 
 
 async def _reach(endpoint: Endpoint) -> None:

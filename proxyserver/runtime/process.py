@@ -7,7 +7,6 @@ watches it and ends it as if it were its own child.
 
 import contextlib
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -17,17 +16,15 @@ from collections.abc import (
     Callable,
     Collection,
     Iterable,
-    Iterator,
     Mapping,
     Sequence,
 )
 from pathlib import Path
-from typing import Any
 
 import attrs
 import trio
 
-from proxycore import Cause, DeviceId, Placement, RunId, ServiceId
+from proxycore import Cause, Placement, RunId, ServiceId
 
 from . import _proc
 from ._exits import classify
@@ -44,7 +41,7 @@ from ._protocol import (
     RunFacts,
     RuntimeFault,
 )
-from ._state import file_name, write_atomically
+from ._records import Record, RunFiles
 
 LOG_BYTES_MAX = 8 * 1024 * 1024
 LOG_CHECK_S = 1.0
@@ -60,29 +57,12 @@ _Key = tuple[ServiceId, RunId]
 
 
 @attrs.frozen
-class _Record:
-    """What the state file says about one run."""
-
-    service: ServiceId
-    run: RunId
-    fingerprint: str
-    placement: Placement
+class _Record(Record):
     port: int
-    started_at: float
     marker: str
     pid: int | None = None
     """None: it was about to be started when the daemon died."""
     start_ticks: int = 0
-
-    def to_json(self) -> bytes:
-        return json.dumps(attrs.asdict(self), indent=1).encode()
-
-    @classmethod
-    def from_json(cls, text: bytes) -> "_Record":
-        values: dict[str, Any] = json.loads(text)
-        amounts = values.pop("placement")["amounts"]
-        placement = Placement.of((DeviceId(device), amount) for device, amount in amounts)
-        return cls(placement=placement, **values)
 
 
 class ProcessRuntime:
@@ -95,7 +75,7 @@ class ProcessRuntime:
     ) -> None:
         self._instance = instance
         self._log_bytes_max = log_bytes_max
-        self._folder = state_dir / "processes"
+        self._files = RunFiles(state_dir / "processes", _Record)
         self._exit_codes: dict[_Key, int] = {}
         self._end_asked: set[_Key] = set()
 
@@ -121,18 +101,18 @@ class ProcessRuntime:
             run,
             spec.fingerprint,
             placement,
-            port,
             time.time(),
+            port,
             f"{self._instance}/{spec.service}/{run}",
         )
         # Not abandoned when we are cancelled: so it is done in full, or not at all.
         try:
             await trio.to_thread.run_sync(self._spawn, what, record)
         except OSError as error:
-            for file in (self._state_file(spec.service, run), self._log_file(spec.service, run)):
-                with contextlib.suppress(OSError):
-                    file.unlink(missing_ok=True)
-            message = f"cannot keep state and log in {self._folder}: {error.strerror}"
+            self._files.forget(spec.service, run)
+            with contextlib.suppress(OSError):
+                self._files.log(spec.service, run).unlink(missing_ok=True)
+            message = f"cannot keep state and log in {self._files.folder}: {error.strerror}"
             advice = "make room, or choose another `server.state_dir`"
             raise _fault("state_dir", f"{message}: {advice}", heals=True) from error
         return Endpoint(LOOPBACK, port)
@@ -145,12 +125,11 @@ class ProcessRuntime:
         for name, value in what.environment:
             environment[name] = value.replace("${PORT}", str(record.port))
         environment[MARKER] = record.marker
-        state_file = self._state_file(record.service, record.run)
         # Written first without, then with its number: killed between the two, we find the
         # process by its environment.
-        write_atomically(state_file, record.to_json())
-        self._remove_old_logs(record.service)
-        log_file = self._log_file(record.service, record.run)
+        self._files.write(record)
+        self._files.remove_old_logs(record.service)
+        log_file = self._files.log(record.service, record.run)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         log = os.open(log_file, flags, 0o600)
         try:
@@ -164,8 +143,8 @@ class ProcessRuntime:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
+            self._files.forget(record.service, record.run)
             with contextlib.suppress(OSError):
-                state_file.unlink()
                 log_file.unlink()
             raise _cannot_run(command, error) from error
         finally:
@@ -174,7 +153,7 @@ class ProcessRuntime:
         assert stat is not None, "a child that nobody reaped keeps its number"
         known = attrs.evolve(record, pid=child.pid, start_ticks=stat.start_ticks)
         try:
-            write_atomically(state_file, known.to_json())
+            self._files.write(known)
         except OSError:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
@@ -184,7 +163,7 @@ class ProcessRuntime:
         child.returncode = 0
 
     async def owns(self, service: ServiceId, run: RunId, endpoint: Endpoint) -> bool:
-        record = self._read(service, run)
+        record = self._files.read(service, run)
         if record is None or (LOOPBACK, record.port) != (endpoint.host, endpoint.port):
             await trio.lowlevel.checkpoint()
             return False
@@ -192,7 +171,7 @@ class ProcessRuntime:
 
     async def stop(self, service: ServiceId, run: RunId, grace_s: float) -> None:
         self._end_asked.add((service, run))
-        record = self._read(service, run)
+        record = self._files.read(service, run)
         if record is None:
             await trio.lowlevel.checkpoint()
             return
@@ -205,7 +184,7 @@ class ProcessRuntime:
     async def kill(self, service: ServiceId, run: RunId) -> None:
         self._end_asked.add((service, run))
         await trio.lowlevel.checkpoint()
-        record = self._read(service, run)
+        record = self._files.read(service, run)
         if record is not None:
             await self._kill(record)
 
@@ -218,8 +197,8 @@ class ProcessRuntime:
 
     async def wait_gone(self, spec: LaunchSpec, run: RunId) -> ExitReport:
         service, key = spec.service, (spec.service, run)
-        record = self._read(service, run)
-        log_file = self._log_file(service, run)
+        record = self._files.read(service, run)
+        log_file = self._files.log(service, run)
         # Who has an exit code was found gone with all its group: to look again takes milliseconds.
         if record is not None and record.pid is not None and key not in self._exit_codes:
             gone = False
@@ -245,23 +224,20 @@ class ProcessRuntime:
         await trio.lowlevel.checkpoint()
         self._exit_codes.pop((service, run), None)
         self._end_asked.discard((service, run))
-        # Left on a disk that lets nothing go, it is one of a dead run to the next life.
-        with contextlib.suppress(OSError):
-            self._state_file(service, run).unlink(missing_ok=True)
+        self._files.forget(service, run)
 
     async def found(self) -> Sequence[FoundProcess]:
         """Return what an earlier life left; what outlived the leader of a dead run is killed."""
         found = []
-        for state_file in sorted(self._folder.glob("*.json")):
-            try:
-                record = _Record.from_json(state_file.read_bytes())
-            except (ValueError, TypeError, KeyError, AttributeError):
-                state_file.unlink()  # Not written by us, or by another version.
+        for state_file in self._files.paths():
+            record = self._files.at(state_file)
+            if record is None:
+                state_file.unlink()
                 continue
             if record.pid is None:
                 record = await trio.to_thread.run_sync(_with_number, record)
                 with contextlib.suppress(OSError):  # The next life can find it in the same way.
-                    write_atomically(state_file, record.to_json())
+                    self._files.write(record)
             alive = _leader_lives(record)
             if not alive:
                 await self._kill(record)
@@ -280,7 +256,7 @@ class ProcessRuntime:
         return found
 
     async def facts(self, service: ServiceId, run: RunId) -> RunFacts | None:
-        record = self._read(service, run)
+        record = self._files.read(service, run)
         if record is None or not _leader_lives(record):
             await trio.lowlevel.checkpoint()
             return None
@@ -299,14 +275,14 @@ class ProcessRuntime:
 
     def _whose(self, pids: Collection[int]) -> dict[int, RunId]:
         stats = [stat for pid in pids if (stat := _proc.read_stat(pid)) is not None]
-        return {pid: record.run for record in self._records() for pid in _members(record, stats)}
+        return {pid: record.run for record in self._files.all() for pid in _members(record, stats)}
 
     def log_lines(
         self, service: ServiceId, run: RunId, *, tail: int, follow: bool
     ) -> AsyncIterator[str]:
-        record = self._read(service, run)
+        record = self._files.read(service, run)
         return follow_file(
-            self._log_file(service, run),
+            self._files.log(service, run),
             tail=tail,
             follow=follow,
             ended=lambda: record is None or not _leader_lives(record),
@@ -338,31 +314,7 @@ class ProcessRuntime:
 
     def _given_ports(self) -> set[int]:
         """Return the ports of all runs, some of which may not listen yet."""
-        return {record.port for record in self._records()}
-
-    def _records(self) -> Iterator[_Record]:
-        """Yield what the state files say, as far as they can be read."""
-        for state_file in self._folder.glob("*.json"):
-            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-                yield _Record.from_json(state_file.read_bytes())
-
-    def _read(self, service: ServiceId, run: RunId) -> _Record | None:
-        try:
-            return _Record.from_json(self._state_file(service, run).read_bytes())
-        except FileNotFoundError:
-            return None
-
-    def _state_file(self, service: ServiceId, run: RunId) -> Path:
-        return self._folder / f"{file_name(service)}.{run}.json"
-
-    def _log_file(self, service: ServiceId, run: RunId) -> Path:
-        return self._folder / f"{file_name(service)}.{run}.log"
-
-    def _remove_old_logs(self, service: ServiceId) -> None:
-        """Leave the log of the last run: it tells why this one is needed."""
-        logs = self._folder.glob(f"{file_name(service)}.*.log")
-        for log_file in sorted(logs, key=lambda path: path.stat().st_mtime)[:-1]:
-            log_file.unlink()
+        return {record.port for record in self._files.all()}
 
 
 def _leader_lives(record: _Record) -> bool:
