@@ -16,6 +16,7 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "lo
 BY_HAND = ("infinity", "vllm")
 """Servers that are too large for CI; they take part where an option names their environment."""
 REMEDIES = {
+    "curl": "curl: sudo apt install curl",
     "gpu": "an NVIDIA GPU with its driver: ./run test --gpu tests/daemon/test_real_gpu.py",
     **{
         name: f"{name} in a virtual environment: ./run test --{name} FOLDER (see CONTRIBUTING.md)"

@@ -65,13 +65,13 @@ async def test_random_chunks_arrive_as_they_were(seed: int) -> None:
             body += piece
             sent += chunk(piece)
         sent += b"0\r\n\r\n"
+        written[target] = body
         while sent:
             size = chance.choice((1, 3, 100, 1460, 70_000))
             await wire.send(sent[:size])
             sent = sent[size:]
             if chance.random() < 0.2:
                 await trio.lowlevel.checkpoint()
-        written[target] = body
 
     got: dict[bytes, bytes] = {}
 
