@@ -8,8 +8,9 @@ import attrs
 from proxycore import Cause, Placement, RunId, ServiceId
 from proxyserver.shapes import Json, Seconds
 
-LOG_TAIL_LINES = 50
-"""Enough for a Python traceback; what an exit report keeps of a log."""
+LOG_TAIL_LINES = 200
+"""What an exit report keeps of a log: enough for the tracebacks of a server of several processes;
+vLLM writes 61 lines after the reason."""
 
 
 class RuntimeFault(Exception):

@@ -26,7 +26,8 @@ HUB_REFUSES = FailurePattern(
 MODEL_MISSING = FailurePattern(
     "model_missing",
     r"LocalEntryNotFoundError|HFValidationError|is not a local folder and is not a valid model"
-    r"|does not appear to have a file named|No such file or directory: '\S+/config\.json'",
+    r"|does not appear to have a file named|Invalid repository ID or local directory specified"
+    r"|No such file or directory: '\S+/config\.json'",
     heals=False,
     advice="There is no such model: check `model`, and the way to the model hub.",
 )

@@ -13,6 +13,7 @@ from proxyserver.shapes import Command, Count, ExistingFile, Model, Share, Size,
 from ._parts import (
     HUB_REFUSES,
     HUB_VOLUME,
+    MODEL_CORRUPT,
     MODEL_MISSING,
     container,
     flags,
@@ -84,6 +85,14 @@ FAILURES = (
     ),
     FailurePattern("vllm_no_kv", LACKING, heals=False, advice=give_more),
     FailurePattern(
+        "vllm_ram",
+        r"Available memory on node .* is less than (desired|requested)",
+        heals=True,
+        out_of_memory=True,
+        advice="Others held main memory: set `kv_cache_memory`, or lower it, or claim more `ram` "
+        "so that they make room.",
+    ),
+    FailurePattern(
         "vllm_no_kv",
         r"No available memory for the cache blocks",
         heals=False,
@@ -94,6 +103,12 @@ FAILURES = (
         r"estimated maximum model length is \d+",
         heals=False,
         advice=shorten,
+    ),
+    FailurePattern(
+        "vllm_max_len",
+        r"max_model_len \(\d+\) is greater than the derived max_model_len",
+        heals=False,
+        advice="The model was not made for that: lower `max_model_len`.",
     ),
     torch_is_full(
         "Lower `gpu_memory_utilization`, `max_num_seqs` or `max_model_len`, or set "
@@ -107,11 +122,18 @@ FAILURES = (
         advice="This vLLM does not know the model: take a newer image.",
     ),
     MODEL_MISSING,
+    MODEL_CORRUPT,
     FailurePattern(
         "bad_flag",
         r"error: unrecognized arguments:|error: argument --\S+: ",
         heals=False,
         advice="vLLM does not know one of its arguments: check `args`, or take a newer image.",
+    ),
+    FailurePattern(
+        "bad_config",
+        r"^\s*Value error, ",
+        heals=False,
+        advice="vLLM refuses what it was told: check the options, and `args`.",
     ),
 )
 """The loudest line of a failure, that the engine core did not start, is not among them: it says

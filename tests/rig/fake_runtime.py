@@ -30,7 +30,7 @@ from proxyserver.runtime import (
 PORT_MIN = 30_000
 PID_MIN = 1 << 30
 """No process of this machine has such a number."""
-LOG_TAIL_LINES = 50
+LOG_TAIL_LINES = 200
 
 
 @attrs.frozen

@@ -34,6 +34,18 @@ LINES = [
      "gpu_oom"),
     (TABBY, "ERROR: Inference dependencies for TabbyAPI are not installed.",
      "bad_install"),
+    # vLLM 0.32 itself, on CPU.
+    (VLLM, ("  Value error, User-specified max_model_len (100000) is greater than the derived"
+            " max_model_len (max_position_embeddings=2048.0)"), "vllm_max_len"),
+    (VLLM, "  Value error, Invalid repository ID or local directory specified: '/models/x'.",
+     "model_missing"),
+    (VLLM, "  Value error, Model architectures ['X'] are not supported for now.", "unsupported"),
+    (VLLM, "  Value error, Sleep mode is not supported on current platform.", "bad_config"),
+    (VLLM, "vllm serve: error: argument --max-model-len: invalid value: 'banana'", "bad_flag"),
+    (VLLM, "safetensors._safetensors_rust.SafetensorError: Error while deserializing header",
+     "model_corrupt"),
+    (VLLM, ("ValueError: Available memory on node 0 (17.2/23.5 GiB) on startup is less than"
+            " desired CPU memory utilization (0.92, 21.6 GiB)."), "vllm_ram"),
     # By the project's notes on vLLM 0.33.
     (VLLM, ("ValueError: Free memory on device cuda:0 (3.2/23.6 GiB) on startup is less than"
             " desired GPU memory utilization (0.9, 21.3 GiB)."), "vllm_precheck"),
