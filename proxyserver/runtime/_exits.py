@@ -99,7 +99,8 @@ GENERAL: tuple[FailurePattern, ...] = (
     ),
     FailurePattern(
         "model_corrupt",
-        r"invalid magic characters|failed to read magic|model is corrupted or incomplete"
+        r"invalid magic characters|failed to read (magic|header|key-value pairs|tensor info)"
+        r"|model is corrupted or incomplete"
         r"|only supports up to version",
         heals=False,
         advice="The model file is damaged, incomplete or too new: fetch it again.",

@@ -34,6 +34,19 @@ SEEN = [
     ("unsupported", "error loading model architecture: unknown model architecture: 'qwen9'"),
     ("bad_flag", "error: invalid argument: --no-such-flag"),
     ("hf_auth", "Cannot access gated repo for url https://example.org"),
+    ("hf_auth", "Access to model meta-llama/Llama-3.1-8B is restricted. You must have access"),
+    ("hf_auth", "OSError: You are trying to access a gated repo."),
+    ("hf_auth", "requests.exceptions.HTTPError: 403 Client Error: Forbidden for url"),
+    ("hf_auth", "Error: request error: HTTP status client error (401 Unauthorized) for url"),
+    ("bad_flag", "llama-server: error: argument -c/--ctx-size: invalid int value: 'many'"),
+    ("model_corrupt", "gguf_init_from_reader: failed to read key-value pairs"),
+    (
+        "alloc",
+        "ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 184320",
+    ),
+    ("oci_runtime", "Unknown runtime specified runsc"),
+    ("gpu_runtime", "unknown or invalid runtime name: nvidia"),
+    ("disk_full", "OSError: [Errno 28] No space left on device: '/root/.cache/huggingface'"),
     ("gpu_runtime", 'could not select device driver "nvidia" with capabilities: [[gpu]]'),
     ("driver", "CUDA driver version is insufficient for CUDA runtime version"),
     ("bad_entrypoint", "[FATAL tini (7)] exec /no-such failed: No such file or directory"),
@@ -58,6 +71,7 @@ def test_causes_that_cannot_heal() -> None:
         "vllm_precheck",
         "engine_dead",
         "port_in_use",
+        "disk_full",
     }
 
 
