@@ -41,8 +41,8 @@ from ._plain import (
 )
 from ._units import shown
 
-_ALIAS = re.compile(r"[!-~]{1,128}")
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+ALIAS = re.compile(r"[!-~]{1,128}")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
 def structure(converter: cattrs.Converter, value: Any, to: Any, at: Steps, found: Problems) -> Any:
@@ -213,7 +213,7 @@ def _is_mixed(type_: Any) -> bool:
 
 def name(value: Any) -> str:
     text = word(value)
-    if not _NAME.fullmatch(text):
+    if not NAME.fullmatch(text):
         raise ValueError(
             f"{shown(text)} is no good name: up to 63 of a-z, 0-9, '.', '_' and '-',"
             " a letter or digit first"
@@ -223,7 +223,7 @@ def name(value: Any) -> str:
 
 def _alias(value: Any) -> str:
     text = word(value)
-    if not _ALIAS.fullmatch(text):
+    if not ALIAS.fullmatch(text):
         raise ValueError(f"{shown(text)} is no good alias: up to 128 visible characters, no spaces")
     return text
 

@@ -96,3 +96,17 @@ def test_import_of_a_compose_file(tmp_path: Path) -> None:
     missing = aiproxy("config", "import-compose", str(path), "b")
     assert (missing.returncode, missing.stdout) == (1, "")
     assert "there is no 'b'" in missing.stderr
+
+
+def test_schema(tmp_path: Path) -> None:
+    """One JSON document, with the types of the file that is named."""
+    path = tmp_path / "c.yaml"
+    path.write_text("templates:\n  mine: {options: {ctx: count}, process: {command: sh}}\n" + GOOD)
+    general = json.loads(aiproxy("config", "schema").stdout)
+    own = json.loads(aiproxy("config", "schema", str(path)).stdout)
+    assert general["$schema"] == own["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert own["$defs"].keys() - general["$defs"].keys() == {"service of type mine"}
+    path.write_text("templates: {mine: {optoins: 1}}\n" + GOOD)
+    wrong = aiproxy("config", "schema", str(path))
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert wrong.stderr.startswith(f"{path}:1:20: templates.mine.optoins: unknown key; did you")

@@ -315,6 +315,14 @@ def test_options_of_a_plug_in_are_checked(tmp_path: Path) -> None:
         assert (done.returncode, said in done.stderr) == (1, True), done.stderr
 
 
+def test_the_schema_knows_what_packages_offer(tmp_path: Path) -> None:
+    """A type with its options, and what a service says to a runtime."""
+    path = installed(tmp_path, "aiproxy-files", "aiproxy-wrapped")
+    known = json.loads(aiproxy("config", "schema", PYTHONPATH=path).stdout)["$defs"]
+    assert {"folder", "cgi"} <= known["service of type files"]["properties"].keys()
+    assert "wrapped" in known["service of type custom"]["properties"]
+
+
 def test_what_is_broken_is_said_and_left_out(tmp_path: Path) -> None:
     """In the list, and where somebody uses it; the rest works."""
     (tmp_path / "broken.py").write_text(BROKEN)

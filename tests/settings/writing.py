@@ -10,6 +10,8 @@ import pytest
 from proxycore import DeviceId
 from proxyserver.settings import Settings, SettingsError, load
 
+from .schemas import complaint
+
 ENVIRON = {"HOME": "/home/tester", "PATH": "/usr/bin:/bin"}
 
 
@@ -39,7 +41,10 @@ class Folder:
 
     def load(self, text: str, environ: Mapping[str, str] = ENVIRON) -> Settings:
         self.file.write_text(dedent(text))
-        return load(self.file, environ, find_gpus=self.find_gpus)
+        settings = load(self.file, environ, find_gpus=self.find_gpus)
+        # Whatever is good for the reader is good in an editor.
+        assert complaint(dedent(text)) is None
+        return settings
 
     def problems(self, text: str, environ: Mapping[str, str] = ENVIRON) -> list[str]:
         """Return what is said of a bad configuration, less the name of its file."""
