@@ -18,6 +18,12 @@ Piece: TypeAlias = tuple[int, int]
 LINE_MAX = 512
 """Of a chunk's size, with its extensions."""
 TRAILERS_MAX = 16 * 1024
+NO_TRAILERS = frozenset(
+    b"authorization connection content-encoding content-length content-range content-type cookie"
+    b" expect forwarded host keep-alive max-forwards range set-cookie te trailer transfer-encoding"
+    b" upgrade x-api-key x-forwarded-for x-forwarded-host x-forwarded-prefix x-forwarded-proto"
+    b" x-request-id".split()
+)
 _SIZE = rb"([0-9a-fA-F]{1,15})(?:;[^\x00-\x08\x0a-\x1f\x7f]*+)?\r\n"
 """Fifteen digits fit into 63 bits."""
 _FIRST_LINE = re.compile(_SIZE)
@@ -28,24 +34,14 @@ _TRAILERS = re.compile(rb"(%s)\r\n" % FIELDS)
 class LengthBody:
     """A body of so many bytes."""
 
+    between = False
+    """Whether something could be put in here."""
+
     def __init__(self, length: int) -> None:
         self.payload = 0
         """How many bytes of the payload have passed."""
+        self.done = length == 0
         self._left = length
-
-    @property
-    def done(self) -> bool:
-        return self._left == 0
-
-    @property
-    def between(self) -> bool:
-        """Whether something could be put in here; never."""
-        return False
-
-    @property
-    def chunk_left(self) -> int:
-        """How many bytes are still to come of the chunk that has begun."""
-        return self._left
 
     def take(self, data: Buffer, start: int, end: int, pieces: list[Piece] | None = None) -> int:
         """Follow the body through `data[start:end]`; return where it ends, or `end`.
@@ -56,18 +52,25 @@ class LengthBody:
             end: Where what was received ends.
             pieces: Gets the places of the payload.
         """
-        size = min(self._left, end - start)
-        self._left -= size
+        left = self._left
+        size = end - start
+        if size >= left:
+            size = left
+            self.done = True
+        self._left = left - size
         self.payload += size
         if pieces is not None and size:
             pieces.append((start, start + size))
         return start + size
 
+    def resumed(self, payload: bytes) -> bytes:
+        """Return what stands for the part that was taken, so that the rest can follow as it is."""
+        return payload
+
 
 class EndlessBody:
     """A body that ends with its connection."""
 
-    chunk_left = 0
     between = True
 
     def __init__(self) -> None:
@@ -88,6 +91,7 @@ class ChunkedBody:
         self.payload = 0
         self.done = False
         self.chunk_left = 0
+        """How many bytes are still to come of the chunk that has begun."""
         self._line = _FIRST_LINE
         self._line_max = LINE_MAX
         self._held = b""
@@ -128,6 +132,7 @@ class ChunkedBody:
                     return end
                 at = line.end()
             if self._line is _TRAILERS:
+                self._check_trailers(line[1])
                 self.done = True
                 return at
             left = self.chunk_left = int(line[1], 16)
@@ -136,6 +141,25 @@ class ChunkedBody:
                 self._line = _TRAILERS
                 self._line_max = TRAILERS_MAX
         return at
+
+    def resumed(self, payload: bytes) -> bytes:
+        r"""Return what stands for the part that was taken, so that the rest can follow as it is.
+
+        Args:
+            payload: Of that part, perhaps changed.
+
+        >>> body = ChunkedBody()
+        >>> _ = body.take(b"3\r\nab", 0, 5)
+        >>> body.resumed(b"AB")
+        b'3\r\nAB'
+        """
+        if self._line is _FIRST_LINE:
+            return self._held
+        size = len(payload) + self.chunk_left
+        chunk = b"%x\r\n%s" % (size, payload) if size else b""
+        if self._line is _NEXT_LINE:
+            return chunk + self._held
+        return chunk + b"\r\n" * bool(size) + b"0\r\n" + self._held
 
     def _resume(self, data: Buffer, at: int, end: int) -> tuple[re.Match[bytes] | None, int]:
         """Go on with a line that has begun in an earlier buffer."""
@@ -147,6 +171,12 @@ class ChunkedBody:
             return None, end
         self._held = b""
         return line, at + line.end() - len(held)
+
+    def _check_trailers(self, raw: bytes) -> None:
+        """Refuse what belongs into a head: some servers put the two together (RFC 9110, 6.5.1)."""
+        for line in raw.split(b"\r\n"):
+            if line.partition(b":")[0].lower() in NO_TRAILERS:
+                raise BadWire("a trailer that belongs into the head")
 
     def _hold(self, beginning: bytes) -> None:
         if len(beginning) >= self._line_max or not self._may_begin(beginning):

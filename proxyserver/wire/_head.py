@@ -10,7 +10,7 @@ h11 is the oracle of the tests: what passes here, h11 reads in the same way.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
@@ -29,21 +29,19 @@ UNTIL_CLOSE = -2
 Header: TypeAlias = tuple[bytes, bytes]
 Fields: TypeAlias = Mapping[bytes, Sequence[bytes]]
 """The values of fields, by names in lower case."""
-Line: TypeAlias = tuple[bytes, int, int]
-"""The name of a field in lower case, and where its line begins and ends in the fields."""
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 FIELDS = rb"(?:" + TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+"
-_REQUEST = re.compile(rb"(%s) ([!\"$-~]++) HTTP/([0-9]\.[0-9])\r\n(%s)\r\n" % (TOKEN, FIELDS))
+_REQUEST = re.compile(rb"(%s) ([!\"$-~]++) HTTP/(1\.[01])\r(\n%s)\r\n" % (TOKEN, FIELDS))
 _RESPONSE = re.compile(
-    rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t \x21-\x7e\x80-\xff]*+))?\r\n(%s)\r\n" % FIELDS
+    rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t \x21-\x7e\x80-\xff]*+))?\r(\n%s)\r\n" % FIELDS
 )
-_LINE = re.compile(rb"([^:\r\n]+):[ \t]*([^\r]*)\r\n")
+LINE = re.compile(rb"\n([^:\r\n]+):[ \t]*([^\r]*)\r")
 _KNOWN = re.compile(
-    rb"\n(host|connection|content-(?:length|type|encoding)|transfer-encoding|expect|upgrade|te"
+    rb"(?i:\n(host|connection|content-(?:length|type|encoding)|transfer-encoding|expect|upgrade|te"
     rb"|trailer|keep-alive|proxy-(?:authenticate|authorization|connection)|http2-settings"
     rb"|x-request-id|forwarded|x-forwarded-(?:for|host|prefix|proto)|authorization|x-api-key"
-    rb"|api-key|origin|date|sec-fetch-(?:mode|site)):[ \t]*([^\r]*)\r"
+    rb"|api-key|origin|date|sec-fetch-(?:mode|site))):[ \t]*([^\r]*)"
 )
 _URL = re.compile(rb"https?://", re.IGNORECASE)
 _DIGITS = re.compile(rb"[0-9]{1,%d}" % LENGTH_DIGITS_MAX)
@@ -57,17 +55,15 @@ class Head:
     """What both kinds of heads have."""
 
     raw: bytes
-    """All lines of fields, as they came, each with its end."""
+    """A newline, and all lines of fields as they came, each with its end."""
     known: dict[bytes, list[bytes]]
     """The values of those fields that mean something to a proxy."""
-    lines: list[Line]
-    """Where the lines of `known` are, in their order."""
     size: int
     """How many bytes the head took."""
 
     def headers(self) -> list[Header]:
         """Return all fields, names in their case."""
-        return [(name, value.rstrip(b" \t")) for name, value in _LINE.findall(self.raw)]
+        return [(name, value.rstrip(b" \t")) for name, value in LINE.findall(self.raw)]
 
     def listed(self, name: bytes) -> frozenset[bytes]:
         """Return the members of a known field that is a list, in lower case."""
@@ -76,13 +72,6 @@ class Head:
             return frozenset()
         members = b",".join(values).lower().split(b",")
         return frozenset(member.strip(b" \t") for member in members) - {b""}
-
-    def lines_of(self, names: frozenset[bytes]) -> Iterator[Line]:
-        """Yield the lines of these fields, known ones or not; names in lower case."""
-        for line in _LINE.finditer(self.raw):
-            name = line[1].lower()
-            if name in names:
-                yield name, line.start(), line.end()
 
 
 @attrs.define(eq=False)
@@ -132,8 +121,10 @@ def scan_request(data: bytes) -> RequestHead | None:
     if found is None:
         return None
     method, target, version, raw = found.groups()
-    known, lines = _find_known(raw)
-    if target[0] != 0x2F and not (_URL.match(target) or target == b"*" or method == b"CONNECT"):
+    known = _find_known(raw)
+    if method == b"CONNECT":
+        raise BadWire("a request for a tunnel, which there are none of here")
+    if target[0] != 0x2F and not (_URL.match(target) or (target, method) == (b"*", b"OPTIONS")):
         raise BadWire("a target that is neither a path nor a URL")
     hosts = known.get(b"host", ())
     if len(hosts) != 1 and (hosts or version == b"1.1"):
@@ -141,7 +132,7 @@ def scan_request(data: bytes) -> RequestHead | None:
     length = _framing(known)
     if length == CHUNKED and version != b"1.1":
         raise BadWire("Transfer-Encoding with a version of HTTP that does not know it")
-    return RequestHead(raw, known, lines, found.end(), method, target, version, length or 0)
+    return RequestHead(raw, known, found.end(), method, target, version, length or 0)
 
 
 def scan_response(data: bytes, method: bytes) -> ResponseHead | None:
@@ -158,7 +149,7 @@ def scan_response(data: bytes, method: bytes) -> ResponseHead | None:
     if found is None:
         return None
     minor, code, reason, raw = found.groups()
-    known, lines = _find_known(raw)
+    known = _find_known(raw)
     status = int(code)
     both = b"content-length" in known and b"transfer-encoding" in known
     if both:
@@ -172,7 +163,7 @@ def scan_response(data: bytes, method: bytes) -> ResponseHead | None:
     if status < 200 or status in (204, 304) or method == b"HEAD":
         length = 0
     keeps = minor == b"1" and length != UNTIL_CLOSE and not both
-    head = ResponseHead(raw, known, lines, found.end(), status, reason or b"", length, keeps)
+    head = ResponseHead(raw, known, found.end(), status, reason or b"", length, keeps)
     if keeps and b"connection" in known and b"close" in head.listed(b"connection"):
         head.keeps = False
     return head
@@ -194,19 +185,16 @@ def _whole(pattern: re.Pattern[bytes], data: bytes) -> re.Match[bytes] | None:
     return found
 
 
-def _find_known(raw: bytes) -> tuple[dict[bytes, list[bytes]], list[Line]]:
+def _find_known(raw: bytes) -> dict[bytes, list[bytes]]:
     known: dict[bytes, list[bytes]] = {}
-    lines: list[Line] = []
-    for line in _KNOWN.finditer(b"\n" + raw.lower()):
-        name = line[1]
-        start, end = line.span(2)
-        value = raw[start - 1 : end - 1].rstrip(b" \t")
+    for name, value in _KNOWN.findall(raw):
+        name = name.lower()
+        value = value.rstrip(b" \t")
         if name in known:
             known[name].append(value)
         else:
             known[name] = [value]
-        lines.append((name, line.start(), line.end()))
-    return known, lines
+    return known
 
 
 def _framing(known: Fields) -> int | None:

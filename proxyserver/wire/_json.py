@@ -50,7 +50,7 @@ def model_in(body: bytes) -> str:
         raise BadBody("invalid_json", "the body must be a JSON object")
     found = None
     for key, value in request:
-        if key.lower() == "model":
+        if len(key) == 5 and key.lower() == "model":
             _check_key(key, first=found is None)
             if not isinstance(value, str) or not value:
                 raise _missing()

@@ -1,10 +1,20 @@
 """Makes of a head that came the head that goes on: what concerns one hop stays here."""
 
+import re
 from collections.abc import Sequence
 
 import attrs
 
-from ._head import CHUNKED, UNTIL_CLOSE, Fields, Header, Line, RequestHead, ResponseHead
+from ._head import (
+    CHUNKED,
+    LINE,
+    UNTIL_CLOSE,
+    Fields,
+    Head,
+    Header,
+    RequestHead,
+    ResponseHead,
+)
 
 HOP_BY_HOP = frozenset(
     {
@@ -39,9 +49,20 @@ OURS = frozenset(
 
 KEYS = frozenset({b"authorization", b"x-api-key", b"api-key"})
 
-_DROPPED = HOP_BY_HOP | OURS
-_DROPPED_WITH_KEYS = _DROPPED | KEYS
-_DROPPED_OF_ANSWER = HOP_BY_HOP | {b"x-request-id"}
+
+class _Dropped:
+    """Fields that do not go on."""
+
+    def __init__(self, names: frozenset[bytes]) -> None:
+        self.names = names
+        self.lines = re.compile(rb"(?i:\n(?:%s)):[^\r]*\r" % b"|".join(sorted(names)))
+
+
+_DROPPED = _Dropped(HOP_BY_HOP | OURS)
+_DROPPED_WITH_KEYS = _Dropped(HOP_BY_HOP | OURS | KEYS)
+_DROPPED_OF_ANSWER = _Dropped(HOP_BY_HOP | {b"x-request-id"})
+_DROPPED_WITH_LENGTH = _Dropped(HOP_BY_HOP | {b"x-request-id", b"content-length"})
+_LENGTH = frozenset({b"content-length"})
 _COMMON_OPTIONS = frozenset({b"keep-alive", b"close", b"te", b"upgrade", b"http2-settings"})
 """What `Connection` names nearly always: these are dropped anyhow."""
 
@@ -86,7 +107,7 @@ def to_upstream(
     else:
         framed = True
     parts = [head.method, b" ", target, b" HTTP/1.1\r\nHost: ", hop.host, b"\r\n"]
-    parts += _kept(head, _DROPPED_WITH_KEYS if hop.authorization else _DROPPED, OURS)
+    parts.append(_kept(head, _DROPPED_WITH_KEYS if hop.authorization else _DROPPED, OURS))
     if hop.authorization:
         parts += (b"Authorization: ", hop.authorization, b"\r\n")
     if websocket:
@@ -127,7 +148,7 @@ def to_client(head: ResponseHead, added: bytes, *, websocket: bool = False) -> b
         websocket: Whether the connection becomes one.
     """
     parts = [b"HTTP/1.1 %d " % head.status, head.reason, b"\r\n"]
-    parts += _kept_of_answer(head)
+    parts.append(_kept_of_answer(head))
     if websocket:
         parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
     if head.length == CHUNKED:
@@ -141,37 +162,23 @@ def to_client(head: ResponseHead, added: bytes, *, websocket: bool = False) -> b
 
 def headers_to_client(head: ResponseHead) -> list[Header]:
     """Return the fields of the answer that go to a client whose body somebody else frames."""
-    raw = b"".join(_kept_of_answer(head))
-    return ResponseHead(raw, {}, [], 0, head.status, head.reason, 0, False).headers()
+    return attrs.evolve(head, raw=b"\n" + _kept_of_answer(head)).headers()
 
 
-def _kept_of_answer(head: ResponseHead) -> list[bytes]:
-    dropped = _DROPPED_OF_ANSWER
-    if head.length in (CHUNKED, UNTIL_CLOSE) or head.status in (101, 204):
-        dropped |= {b"content-length"}  # The body is framed by chunks, whatever this one says.
-    return _kept(head, dropped, frozenset({b"content-length"}))
+def _kept_of_answer(head: ResponseHead) -> bytes:
+    # What is framed by chunks is so, whatever its length says.
+    chunked = head.length < 0 or head.status in (101, 204)
+    return _kept(head, _DROPPED_WITH_LENGTH if chunked else _DROPPED_OF_ANSWER, _LENGTH)
 
 
-def _kept(
-    head: RequestHead | ResponseHead, dropped: frozenset[bytes], unlistable: frozenset[bytes]
-) -> list[bytes]:
-    """Return the lines that go on, in pieces."""
-    lines: list[Line] = head.lines
+def _kept(head: Head, dropped: _Dropped, unlistable: frozenset[bytes]) -> bytes:
+    """Return the lines that go on."""
     if b"connection" in head.known:
         listed = head.listed(b"connection") - unlistable
         if not listed <= _COMMON_OPTIONS:
-            dropped |= listed
-            lines = list(head.lines_of(dropped))
-    raw = head.raw
-    pieces = []
-    at = 0
-    for name, start, end in lines:
-        if name in dropped:
-            if at != start:
-                pieces.append(raw[at:start])
-            at = end
-    pieces.append(raw[at:])
-    return pieces
+            names = dropped.names | listed
+            return LINE.sub(lambda line: b"" if line[1].lower() in names else line[0], head.raw)[1:]
+    return dropped.lines.sub(b"", head.raw)[1:]
 
 
 def _element(hop: Hop, hosts: Sequence[bytes]) -> bytes:

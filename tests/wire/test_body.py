@@ -109,6 +109,7 @@ def test_a_body_ends_at_the_same_place_at_every_split(data: bytes) -> None:
         b"0\r\nX : 1\r\n\r\n",
         b"0\r\n folded\r\n\r\n",
         b"0\r\nX: 1\n\r\n",
+        b"0\r\nX: 1\r\nContent-length: 1\r\n\r\n",
         b"0\r\nX: " + b"x" * 20_000,
     ],
 )
@@ -155,3 +156,20 @@ def test_a_body_without_end_has_none() -> None:
     body = EndlessBody()
     assert body.take(b"abc", 1, 3) == 3
     assert (body.done, body.payload) == (False, 2)
+
+
+@pytest.mark.parametrize("data", GOOD)
+def test_what_was_held_can_be_followed_by_the_rest(data: bytes) -> None:
+    """At every split: the payload so far as a chunk, then the bytes as they come."""
+    payload, _, _ = read(data, [])
+    for split in range(len(data)):
+        pieces: list[tuple[int, int]] = []
+        body = ChunkedBody()
+        body.take(data, 0, split, pieces)
+        held = b"".join(data[start:end] for start, end in pieces)
+        changed = body.resumed(held.swapcase()) + data[split:]
+        assert read(changed, []) == (
+            held.swapcase() + payload[len(held) :],
+            len(changed),
+            True,
+        )
