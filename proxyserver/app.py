@@ -125,6 +125,7 @@ async def serve(
                 gate,
                 on_request=log_request,
                 nursery=nursery,
+                patience=http.Patience(server.first_byte_s, server.stall_s, server.total_s),
             )
             with patience:
                 async with trio.open_nursery() as serving:

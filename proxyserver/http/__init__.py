@@ -2,7 +2,9 @@
 
 from ._exchange import Outcome as Outcome
 from ._exchange import RequestRecord as RequestRecord
+from .asgi import App as App
 from .asgi import make_app as make_app
 from .server import ListenError as ListenError
 from .server import serve as serve
+from .upstream import Patience as Patience
 from .upstream import UpstreamConnections as UpstreamConnections

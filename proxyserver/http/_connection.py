@@ -22,11 +22,10 @@ What waits for the rebuild of the data path: a limit on slow bodies (`receive` h
 where a body is streamed), and 100 Continue only when somebody wants the body.
 """
 
-import select
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeAlias, cast
 
 import h11
@@ -42,12 +41,12 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from ._asgi_exchange import CLIENT_GONE, HEAD
+from ._client_side import ClientSide
 from ._exchange import LINGER_S
 from ._strict import StrictConnection
 from .errors import ApiError
 
-CLIENT_GONE = "client_gone"
-"""The key in ASGI's `state` of a `trio.Event`: the client has left, which is why we cancel."""
 Address: TypeAlias = tuple[str, int] | None
 RECEIVE_MAX = 64 * 1024
 SEND_S = 300.0
@@ -59,72 +58,26 @@ _HEAD_ERRORS = {
 }
 
 
-class Hangups:
-    """Tells whose client has left, by one epoll for all connections; costs nothing per request."""
-
-    def __init__(self) -> None:
-        self._epoll = select.epoll()
-        self._gone: dict[int, trio.Event] = {}
-
-    async def run(self) -> None:
-        """Watch for ever."""
-        with self._epoll:
-            while True:
-                await trio.lowlevel.wait_readable(self._epoll.fileno())
-                for descriptor, _ in self._epoll.poll(0):
-                    if descriptor in self._gone:
-                        self._gone[descriptor].set()
-
-    @contextmanager
-    def watch(self, sock: trio.socket.SocketType) -> Iterator[trio.Event]:
-        """Yield an event that is set when the peer closes, or half-closes, the connection."""
-        descriptor = sock.fileno()
-        gone = self._gone[descriptor] = trio.Event()
-        self._epoll.register(descriptor, select.EPOLLRDHUP | select.EPOLLONESHOT)
-        try:
-            yield gone
-        finally:
-            if sock.fileno() >= 0:
-                self._epoll.unregister(descriptor)
-            # Else closing has done that, and the next connection may have the number already.
-            if self._gone.get(descriptor) is gone:
-                del self._gone[descriptor]
-
-
 class Connection(TCPServer):
-    """Serves one client until it or we have had enough."""
+    """Serves a client until it or we have had enough, or it asks for something of the fast lane."""
 
     def __init__(
-        self,
-        app: AppWrapper,
-        config: Config,
-        context: WorkerContext,
-        hangups: Hangups,
-        stream: trio.SocketStream,
+        self, app: AppWrapper, config: Config, context: WorkerContext, side: ClientSide
     ) -> None:
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(side.peer.socket))
         # Typed for TLS; it works on a plain stream as well, which is how hypercorn calls it.
         super().__init__(app, config, context, ConnectionState({}), cast(Any, stream))
-        self._hangups = hangups
-        self._socket = stream.socket
+        self._side = side
+        self._socket = side.peer.socket
+        self._next: bytes | None = None
 
-    async def run(self) -> None:
-        try:
-            client = parse_socket_addr(self._socket.family, self._socket.getpeername())
-            server = parse_socket_addr(self._socket.family, self._socket.getsockname())
-        except OSError:  # It left before we looked.
-            self._socket.close()
-            return
-        with self._hangups.watch(self._socket) as gone:
-            self._gone = gone
-            try:
-                async with trio.open_nursery() as watching:
-                    watching.start_soon(self._leave, watching.cancel_scope)
-                    await self._talk(client, server)
-                    watching.cancel_scope.cancel()
-            finally:
-                self._socket.close()
+    async def run_from(self, data: bytes) -> bytes | None:
+        """Serve the request that begins with the data, and those that came with it.
 
-    async def _talk(self, client: Address, server: Address) -> None:
+        Return what the client sent when they were answered; None: the connection is closed.
+        """
+        client = parse_socket_addr(self._socket.family, self._socket.getpeername())
+        server = parse_socket_addr(self._socket.family, self._socket.getsockname())
         async with TaskGroup() as group:
             self._task_group = group
             self.protocol: Any = _Http1(
@@ -132,7 +85,7 @@ class Connection(TCPServer):
                 self.config,
                 self.context,
                 group,
-                ConnectionState({CLIENT_GONE: self._gone}),
+                ConnectionState({CLIENT_GONE: self._side.gone}),
                 False,
                 client,
                 server,
@@ -141,12 +94,23 @@ class Connection(TCPServer):
             self.protocol.reset = self._reset
             self.protocol.linger = self._linger
             await self.idle_task.restart(group, self._idle_timeout)
-            await self._read_data()
+            await self._read_from(data)
             await self.idle_task.stop()
+        return self._next
 
-    async def _leave(self, connection_scope: trio.CancelScope) -> None:
-        await self._gone.wait()
-        connection_scope.cancel()
+    async def _read_from(self, data: bytes) -> None:
+        while True:
+            await self.protocol.handle(RawData(data))
+            if not data:
+                break
+            try:
+                data = bytes(await self.stream.receive_some(RECEIVE_MAX))
+            except (trio.ClosedResourceError, trio.BrokenResourceError):
+                break
+            if data and self.protocol.is_between:
+                self._next = data
+                return
+        await self.protocol.handle(Closed())
 
     async def protocol_send(self, event: Event) -> None:
         if not isinstance(event, RawData):
@@ -157,7 +121,7 @@ class Connection(TCPServer):
                 with trio.fail_after(SEND_S):
                     await self.stream.send_all(event.data)
             except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-                self._gone.set()
+                self._side.leave()
 
     async def _linger(self) -> None:
         """End our side, and wait a little for the client's end."""
@@ -180,8 +144,20 @@ class _Http1(H11Protocol):
 
     def __init__(self, app: AppWrapper, config: Config, *more: Any) -> None:
         super().__init__(app, config, *more)
-        self.connection = StrictConnection(
+        self._strict = StrictConnection(
             h11.SERVER, max_incomplete_event_size=config.h11_max_incomplete_size
+        )
+        self.connection = self._strict
+
+    @property
+    def is_between(self) -> bool:
+        """Whether no request is under way, and none has begun to come."""
+        http = self.connection
+        return (
+            isinstance(http, h11.Connection)
+            and http.our_state is h11.IDLE
+            and http.their_state is h11.IDLE
+            and not http.trailing_data[0]
         )
 
     async def _check_protocol(self, event: h11.Request) -> None:
@@ -207,7 +183,7 @@ class _Http1(H11Protocol):
                 http_version=request.http_version.decode(),
                 method=request.method.decode(),
                 raw_path=request.target,
-                state=self.connection_state,
+                state=ConnectionState({**self.connection_state, HEAD: self._strict.head}),
             )
         )
         self.keep_alive_requests += 1
@@ -224,8 +200,8 @@ class _Http1(H11Protocol):
 
     async def _send_error_response(self, status_code: int) -> None:
         message = _HEAD_ERRORS.get(status_code, "this is no valid HTTP/1.1 request")
-        if isinstance(self.connection, StrictConnection) and self.connection.refused is not None:
-            message += f": {self.connection.refused}"
+        if self._strict.problem is not None:
+            message = f"the client sent {self._strict.problem}"
         body = ApiError(status_code, "invalid_request", message).encoded()
         headers = [
             (b"content-type", b"application/json"),

@@ -1,17 +1,31 @@
 """One request and its answer: what passes is counted, and the end is told once."""
 
+import abc
 import enum
+import random
+import string
+import time
 from email.utils import formatdate
-from typing import Any
+from typing import TypeAlias
 
 import attrs
 import trio
-from starlette.types import Message, Receive, Scope, Send
 
 from proxycore import RunId, ServiceId
+from proxyserver.wire import (
+    BadBody,
+    BadWire,
+    Body,
+    FormModel,
+    JsonModel,
+    Piece,
+    RequestHead,
+    ResponseHead,
+)
 
-from ._headers import Header, Headers, values
+from ._peer import Bytes
 from .errors import ApiError
+from .upstream import UpstreamConnection
 
 LINGER_S = 2.0
 """How long a client that was answered early may go on sending, before we close on it.
@@ -19,6 +33,10 @@ LINGER_S = 2.0
 Closing with bytes unread makes the kernel send a reset, which may take the answer away from the
 client's hands (RFC 9112, 9.6); nginx lingers 5 s between two reads.
 """
+BODY_GAP_S = 60.0
+"""How long a client may pause within its body; nginx waits as long."""
+REQUEST_ID_MAX = 128
+_VISIBLE = frozenset((string.ascii_letters + string.digits + string.punctuation).encode())
 
 
 class Outcome(enum.Enum):
@@ -35,7 +53,7 @@ class Outcome(enum.Enum):
     BUG = "bug"
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class RequestRecord:
     """What there is to say about a request when it is over."""
 
@@ -59,154 +77,198 @@ class RequestRecord:
     """What went wrong, if something did; a bug has its traceback here."""
 
 
-@attrs.define(eq=False)
-class Exchange:
-    """The ASGI channels of one request, watched; `receive` and `send` are ASGI's own."""
+Scan: TypeAlias = JsonModel | FormModel
 
-    scope: Scope
-    request_id: str
-    _receive: Receive
-    _send: Send
+
+class ClientGone(Exception):
+    """The client has left; there is nobody to answer."""
+
+
+class Exchange(abc.ABC):
+    """One request, whichever lane it came by; a lane says how it is read and answered.
+
+    Most of it is the same for most requests, and so an attribute of the class until it is not:
+    there are twenty thousand of these a second.
+    """
+
+    can_splice = False
+    """Whether the connection can become a WebSocket."""
     service: ServiceId | None = None
     run: RunId | None = None
+    upstream: UpstreamConnection | None = None
+    """Who is answering."""
     status: int | None = None
-    waited_s: float = 0.0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    body_read: bool = False
+    waited_s = 0.0
+    first_byte_at: float | None = None
+    bytes_in = 0
+    """Of the request's body."""
+    bytes_out = 0
+    """Of the answer's body."""
+    body_read = False
     """The request's body has been read to its end."""
-    gone: bool = False
-    """The client has closed the connection."""
-    finished: bool = False
+    finished = False
     """All that the client waits for is on its way: leaving now is no loss."""
-    _arrived_at: float = attrs.field(factory=trio.current_time)
-    _first_byte_at: float | None = None
-    _is_events: bool = False
-    _promised: int | None = None
-    """The length of the answer's body; None: its end will tell."""
-    _tail: bytes = b""
-    """The last bytes sent."""
+    scan: Scan | None = None
+    """Who reads along with `read_framed`."""
+
+    def __init__(self, head: RequestHead, client: bytes, scheme: bytes) -> None:
+        """Begin an exchange.
+
+        Args:
+            head: Of the request.
+            client: The address of the peer.
+            scheme: That the peer uses.
+        """
+        self.head = head
+        self.client = client
+        self.scheme = scheme
+        self.request_id = request_id(head)
+        self.arrived_at = trio.current_time()
 
     @property
-    def method(self) -> str:
-        return str(self.scope["method"])
+    @abc.abstractmethod
+    def gone(self) -> bool:
+        """Whether the client has left."""
 
-    @property
-    def headers(self) -> Headers:
-        headers: Headers = self.scope["headers"]
-        return headers
+    # The request
 
-    async def receive(self) -> Message:
-        """Return ASGI's next message; after the body's end, wait for the client to leave."""
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            self.gone = True
-        else:
-            self.bytes_in += len(message.get("body", b""))
-            self.body_read = not message.get("more_body", False)
-        return message
+    def at_hand(self) -> bytes | None:
+        """Return the body if all of it has come already; None: it has not, or who knows."""
+        return None
 
-    async def send(self, message: Message) -> None:
-        """Send ASGI's next message; the last one waits a little for a client that still sends."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            self._first_byte_at = trio.current_time()
-            headers = [*message.get("headers", ()), *self._own_headers(message)]
-            self._is_events = _is_event_stream(headers)
-            self._promised = _promised(self.method, message["status"], headers)
-            self.finished = self._promised == 0
-            await self._send({**message, "headers": headers})
-            return
-        body = message.get("body", b"")
-        self.bytes_out += len(body)
-        self._tail = body[-4:] or self._tail
-        self.finished = self.finished or self.bytes_out == self._promised
-        if message.get("more_body", False):
-            await self._send(message)
-            return
-        if body:
-            await self._send({**message, "more_body": True})
-        await self._linger()
-        self.finished = True
-        await self._end()
+    @abc.abstractmethod
+    async def read(self) -> bytes:
+        """Return more of the body; nothing once it has ended, and only then.
 
-    def _own_headers(self, start: Message) -> list[Header]:
-        own = [(b"X-Request-Id", self.request_id.encode())]
-        if not values(start.get("headers", ()), b"date"):
-            own.append((b"Date", formatdate(usegmt=True).encode()))
-        return own
+        Raises:
+            ApiError: it does not go on, or is none.
+            ClientGone: nobody is left to send it.
+        """
 
-    async def _linger(self) -> None:
-        with trio.move_on_after(LINGER_S):
-            while not self.body_read and not self.gone:
-                await self.receive()
+    @abc.abstractmethod
+    def resumed(self, held: bytes) -> bytes:
+        """Return what was read of the body, framed so that `read_framed` can follow."""
 
-    async def _end(self) -> None:
-        last: Message = {"type": "http.response.body", "body": b"", "more_body": False}
-        if self.body_read or self.gone:
-            await self._send(last)
-            return
-        # hypercorn tells us about the end through the same bounded queue that the body fills:
-        # if nobody empties it, the two wait for each other for ever.
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._discard)
-            await self._send(last)
-            nursery.cancel_scope.cancel()
+    @abc.abstractmethod
+    async def read_framed(self) -> Bytes:
+        """Return more of the body, framed as its head says; nothing once it has ended.
 
-    async def _discard(self) -> None:
-        while not self.gone:
-            await self.receive()
+        What is returned holds until the next checkpoint.
 
+        Raises:
+            ApiError: as `read`.
+            ClientGone: as `read`.
+        """
+
+    async def framed_at_hand(self) -> Bytes:
+        """Return what has come of the body already, framed as its head says; it waits for nothing.
+
+        Raises:
+            ApiError: it is none.
+        """
+        return b""
+
+    # The answer
+
+    @abc.abstractmethod
+    async def inform(self, head: ResponseHead) -> None:
+        """Pass on an informational answer (1xx), if that is possible."""
+
+    @abc.abstractmethod
+    def begin(self, head: ResponseHead, body: Body) -> list[Piece] | None:
+        """Begin the answer; return what shall get the pieces of its payload, if something."""
+
+    @abc.abstractmethod
+    async def pass_on(self, data: bytes | bytearray, start: int, end: int) -> None:
+        """Send a part of the answer; the first time with its head."""
+
+    async def splice(self, head: ResponseHead, data: bytes, upstream: UpstreamConnection) -> None:
+        """Connect the two sides, until one of them ends.
+
+        Raises:
+            UpstreamFault: the upstream broke off.
+        """
+        raise NotImplementedError(f"{self} cannot")
+
+    @abc.abstractmethod
+    async def end(self) -> None:
+        """Send the end of the answer, and wait a little for a client that still sends."""
+
+    @abc.abstractmethod
     async def fail(self, error: ApiError) -> None:
         """Answer with an error; if an answer has begun, leave it unended, which aborts it.
 
         A stream of events gets the error as its last event, if the one before it is whole.
         """
-        body = error.encoded()
-        if self.status is not None:
-            if self._is_events and self._tail.endswith((b"\n\n", b"\r\n\r\n")):
-                event = b"data: " + body + b"\n\n"
-                await self.send({"type": "http.response.body", "body": event, "more_body": True})
-            return
-        headers = [(name.encode(), value.encode()) for name, value in error.headers]
-        headers.append((b"content-type", b"application/json"))
-        headers.append((b"content-length", b"%d" % len(body)))
-        await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": body})
+
+    # Its end
 
     def record(self, outcome: Outcome, error: BaseException | None) -> RequestRecord:
         """Return what there is to say, now that it is over."""
-        first = self._first_byte_at
+        first = self.first_byte_at
         return RequestRecord(
-            request_id=self.request_id,
-            method=self.method,
-            path=self.scope["raw_path"].decode("latin-1"),
-            service=self.service,
-            run=self.run,
-            status=self.status,
-            waited_s=self.waited_s,
-            first_byte_s=None if first is None else first - self._arrived_at,
-            duration_s=trio.current_time() - self._arrived_at,
-            bytes_in=self.bytes_in,
-            bytes_out=self.bytes_out,
-            outcome=outcome,
-            error=error,
+            self.request_id,
+            self.head.method.decode("latin-1"),
+            self.head.target.partition(b"?")[0].decode("latin-1"),
+            self.service,
+            self.run,
+            self.status,
+            self.waited_s,
+            None if first is None else first - self.arrived_at,
+            trio.current_time() - self.arrived_at,
+            self.bytes_in,
+            self.bytes_out,
+            outcome,
+            error,
         )
 
 
-def _promised(method: str, status: int, headers: Headers) -> int | None:
-    if method == "HEAD" or status in (204, 304):
-        return 0
-    lengths = values(headers, b"content-length")
-    return int(lengths[0]) if lengths else None
+def request_id(head: RequestHead) -> str:
+    """Return the client's own id if it is fit for a log and a header, else a new one."""
+    for value in head.known.get(b"x-request-id", ())[:1]:
+        if 0 < len(value) <= REQUEST_ID_MAX and _VISIBLE.issuperset(value):
+            return value.decode("ascii")
+    return f"{random.getrandbits(128):032x}"
 
 
-def _is_event_stream(headers: Headers) -> bool:
-    kinds = values(headers, b"content-type")
-    fixed = values(headers, b"content-length") or values(headers, b"content-encoding")
+def is_event_stream(head: ResponseHead) -> bool:
+    kinds = head.known.get(b"content-type", ())
+    fixed = b"content-length" in head.known or b"content-encoding" in head.known
     return not fixed and any(kind.startswith(b"text/event-stream") for kind in kinds)
 
 
-def client_address(scope: Scope) -> bytes:
-    client: Any = scope.get("client")
-    return str(client[0]).encode() if client else b"unknown"
+def date() -> bytes:
+    """Return the present second as HTTP writes it; it is made once a second."""
+    now = int(time.time())
+    if now != _Date.second:
+        _Date.second, _Date.text = now, formatdate(now, usegmt=True).encode()
+    return _Date.text
+
+
+class _Date:
+    second = -1
+    text = b""
+
+
+def bad_body(bad: BadBody) -> ApiError:
+    param = "model" if bad.code == "missing_model" else None
+    return ApiError(400, bad.code, bad.message, param=param)
+
+
+def bad_chunks(bad: BadWire) -> ApiError:
+    """Return the answer to a body whose end cannot be found, and so nothing after it."""
+    return ApiError(
+        400,
+        "invalid_request",
+        f"the client sent {bad}",
+        headers=(("connection", "close"),),
+    )
+
+
+def too_slow() -> ApiError:
+    return ApiError(
+        408,
+        "request_timeout",
+        f"no more of the body came for {BODY_GAP_S:g} s; send it again",
+        headers=(("connection", "close"),),
+    )

@@ -46,12 +46,14 @@ _PLACE = (
 )
 _MODEL = (
     "invalid_json",
+    "invalid_form",
     "missing_model",
     "model_not_found",
     "request_timeout",
     "request_too_large",
     "server_busy",
     "upstream_error",
+    "upstream_timeout",
     *_PLACE,
 )
 _WAIT = Query("wait", "boolean", "`false`: answer 202 at once and go on in the background.")
@@ -66,7 +68,11 @@ TABLE = (
         "/service/{id}/{path}",
         "Forward any request to a service, starting it when it is not running.",
         "What the service answers, streamed.",
-        ("service_not_found", "admin_path", "upstream_error", "websocket_unsupported", *_PLACE),
+        (
+            *("service_not_found", "admin_path", "request_timeout"),
+            *("upstream_error", "upstream_timeout", "websocket_unsupported"),
+            *_PLACE,
+        ),
         media="*/*",
     ),
     Entry(
@@ -87,6 +93,20 @@ TABLE = (
         "POST",
         "/v1/embeddings",
         "Forward to the service that has the `model` named in the body.",
+        "What the service answers.",
+        _MODEL,
+    ),
+    Entry(
+        "POST",
+        "/v1/audio/transcriptions",
+        "Forward to the service that has the `model` named in the form.",
+        "What the service answers.",
+        _MODEL,
+    ),
+    Entry(
+        "POST",
+        "/v1/audio/translations",
+        "Forward to the service that has the `model` named in the form.",
         "What the service answers.",
         _MODEL,
     ),

@@ -22,6 +22,7 @@ STATUS = {
 CODES = {
     "invalid_request": "The request contradicts itself or misses something; the message says what.",
     "invalid_json": "The body is not JSON, or no object.",
+    "invalid_form": "The body is no form, or one that servers read in different ways.",
     "missing_model": "The body has no `model`, or it is no text.",
     "forbidden_host": "The `Host` is no loopback name: a web page may be behind it.",
     "forbidden_origin": "A web page of another site sent the request.",
@@ -31,13 +32,13 @@ CODES = {
     "model_not_found": "No service has this model; near names are in the message.",
     "service_not_found": "There is no such service; near names are in the message.",
     "request_timeout": "The client stopped sending its body.",
-    "request_too_large": "The body is larger than `server.body_max`.",
     "no_metrics": "The service tells no metrics (now); the message says why.",
+    "request_too_large": "The first `server.body_max` bytes of the body do not say the `model`.",
     "cannot_sleep": "The service cannot be put to sleep (now); the message says why.",
     "no_image": "The service runs in no container, so there is no image of it.",
     "queue_full": "Too many requests wait for the service already.",
     "internal_error": "A bug of the proxy; its log has the details under the request id.",
-    "websocket_unsupported": "WebSocket connections are not forwarded yet.",
+    "websocket_unsupported": "A WebSocket was asked for by a way that has none.",
     "upstream_error": "The service broke off, or sent no HTTP; the message has the cause.",
     "insufficient_resources": "The service can never fit on this machine as configured.",
     "service_failed": "The service does not start; the message has the cause.",
@@ -45,6 +46,7 @@ CODES = {
     "service_stopped": "Somebody stopped the service while the request waited.",
     "shutting_down": "The proxy is stopping.",
     "server_busy": "Too many large bodies or connections are held already.",
+    "upstream_timeout": "The service did not accept, answer, or go on with its answer in time.",
     "queue_timeout": "No place at the service within `wait_s`.",
     "start_timeout": "The service did not become ready in time.",
 }
@@ -115,5 +117,9 @@ def admin_closed(service: ServiceId, pattern: str) -> ApiError:
     )
 
 
-def upstream_failed(service: ServiceId, message: str) -> ApiError:
-    return ApiError(502, "upstream_error", f"service {service!r} {message}")
+def upstream_failed(service: ServiceId, message: str, *, late: bool = False) -> ApiError:
+    """Return the answer for a service that broke off, or (`late`) took longer than we wait."""
+    text = f"service {service!r} {message}"
+    return (
+        ApiError(504, "upstream_timeout", text) if late else ApiError(502, "upstream_error", text)
+    )

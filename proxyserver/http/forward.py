@@ -1,129 +1,151 @@
-"""The data path: one admitted request to its upstream and the answer back, byte for byte.
+"""The data path: one admitted request to its upstream and the answer back.
 
-Built for correctness, behind `forward` alone, so that it can be rebuilt for speed.
-Nothing is buffered: each piece goes on as it comes, and a slow reader slows its writer.
+Nothing is buffered: each piece goes on as it comes, and a slow reader slows its writer.  A request
+whose body is here already needs one task; only where the body is still coming does a second one
+send it, so that an early answer (a 413) is seen at once.
 """
 
-import h11
+import attrs
 import trio
 
-from ._exchange import Exchange
-from ._headers import to_client
+from proxyserver.wire import BadWire, EndlessBody, body_of
+
+from ._exchange import ClientGone, Exchange
+from ._peer import BUFFER
+from .errors import ApiError
 from .upstream import UpstreamConnection, UpstreamConnections, UpstreamFault
 
-REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods that may be sent twice (RFC 9110, 9.2.1)."""
-SEND_MAX = 64 * 1024
+AT_ONCE_MAX = 64 * 1024
+"""So much the kernel takes from us in one go, whatever the upstream does."""
 
 
-class ClientGone(Exception):
-    """The client has left; there is nobody to answer."""
+@attrs.frozen
+class Outgoing:
+    """What is to be sent upstream."""
+
+    data: bytes
+    """The head, and what was held of the body."""
+    whole: bool
+    """There is nothing to come from the client."""
+    repeatable: bool
+    """It may be sent twice: a mere question, or a completion, which changes nothing."""
+    websocket: bool = False
 
 
-async def forward(
-    exchange: Exchange,
-    connections: UpstreamConnections,
-    request: h11.Request,
-    held: bytes | None,
-) -> None:
+async def forward(exchange: Exchange, connections: UpstreamConnections, outgoing: Outgoing) -> None:
     """Send the request to the upstream and its answer to the client.
-
-    Args:
-        exchange: The client's side.
-        connections: The upstream's side.
-        request: The head to send, framed for the body.
-        held: The body, where it has been read already; None: it is streamed from the client.
 
     Raises:
         UpstreamFault: the upstream failed.  `exchange.status` tells whether a part of its answer
             has gone out; then the only honest end is to send no more, which aborts the body.
         ClientGone: the client left.  The upstream's connection is closed, so that it stops.
+        ApiError: the rest of the client's body is not to be had.
     """
-    # A request on a kept connection that died unheard is sent again, once and afresh, if that
-    # can do no harm: it is a mere question, or a completion (held), which changes nothing.
     connection = await connections.acquire()
-    repeatable = held is not None or request.method.decode() in REPEATABLE
     try:
-        await _exchange(exchange, connections, connection, request, held)
+        await _exchange(exchange, connections, connection, outgoing)
     except UpstreamFault as fault:
-        unread = held is not None or exchange.bytes_in == 0
-        if not (fault.silent and connection.used and repeatable and unread):
+        # A kept connection may have died unheard: then it is sent again, once and afresh, if all
+        # of it is still here and it can do no harm (RFC 9110, 9.2.2).
+        if not (fault.silent and connection.used and outgoing.whole and outgoing.repeatable):
+            raise
+        if fault.late:
             raise
         connection = await connections.acquire(fresh=True)
-        await _exchange(exchange, connections, connection, request, held)
-    await exchange.send({"type": "http.response.body", "body": b"", "more_body": False})
+        await _exchange(exchange, connections, connection, outgoing)
+    await exchange.end()
 
 
 async def _exchange(
     exchange: Exchange,
     connections: UpstreamConnections,
     connection: UpstreamConnection,
-    request: h11.Request,
-    held: bytes | None,
+    outgoing: Outgoing,
 ) -> None:
     """Do all but the end of the answer, so that it is not held up by a client still sending."""
-    fault: UpstreamFault | None = None
+    exchange.upstream = connection
     try:
-        open_ = await connection.send(request)
-        if not _has_body(request):
-            await connection.end_request()  # The answer may be here before the upload task runs.
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_upload, exchange, connection, open_, held, nursery.cancel_scope)
-            try:
-                await _download(exchange, connection)
-            except UpstreamFault as caught:
-                fault = caught
-            # The answer is whole, or broken: nobody needs what is left of the request.
-            nursery.cancel_scope.cancel()
+        if outgoing.whole and len(outgoing.data) <= AT_ONCE_MAX:
+            if await connection.send(outgoing.data):
+                connection.sent()
+            await _download(exchange, connection, outgoing)
+        else:
+            await _both(exchange, connection, outgoing)
     finally:
+        exchange.upstream = None
         connections.release(connection)
-    if exchange.gone:
-        raise ClientGone
-    if fault is not None:
-        raise fault
 
 
-async def _upload(
-    exchange: Exchange,
-    connection: UpstreamConnection,
-    open_: bool,
-    held: bytes | None,
-    exchange_scope: trio.CancelScope,
-) -> None:
-    """Send the body, then watch the client; when it leaves, end the exchange."""
-    if held is not None:
-        for start in range(0, len(held), SEND_MAX):
-            open_ = open_ and await connection.send(h11.Data(data=held[start : start + SEND_MAX]))
-    while held is None and not exchange.body_read and not exchange.gone:
-        message = await exchange.receive()
-        body = message.get("body", b"")
+async def _both(exchange: Exchange, connection: UpstreamConnection, outgoing: Outgoing) -> None:
+    """Send and receive at the same time."""
+    failures: list[UpstreamFault | ClientGone | ApiError] = []
+    async with trio.open_nursery() as nursery:
+
+        async def upload() -> None:
+            try:
+                await _upload(exchange, connection, outgoing)
+            except (ClientGone, ApiError) as failure:
+                failures.append(failure)
+                nursery.cancel_scope.cancel()
+
+        nursery.start_soon(upload)
+        try:
+            await _download(exchange, connection, outgoing)
+        except (UpstreamFault, ClientGone) as failure:
+            failures.append(failure)
+        # The answer is whole, or broken: nobody needs what is left of the request.
+        nursery.cancel_scope.cancel()
+    if failures:
+        raise failures[0]
+
+
+async def _upload(exchange: Exchange, connection: UpstreamConnection, outgoing: Outgoing) -> None:
+    open_ = await connection.send(outgoing.data)
+    while not outgoing.whole and not exchange.body_read:
+        piece = await exchange.read_framed()
         # When the upstream takes no more, the rest is read and thrown away: the answer decides.
-        if body and open_:
-            open_ = await connection.send(h11.Data(data=body))
-    if open_ and not exchange.gone:
-        await connection.end_request()
-    while not exchange.gone:
-        await exchange.receive()
-    exchange_scope.cancel()
+        if piece and open_:
+            open_ = await connection.send(piece)
+    if open_:
+        connection.sent()
 
 
-async def _download(exchange: Exchange, connection: UpstreamConnection) -> None:
+async def _download(exchange: Exchange, connection: UpstreamConnection, outgoing: Outgoing) -> None:
     """Pass the answer on as it comes.
 
     Raises:
-        UpstreamFault: it broke off.
+        UpstreamFault: it broke off, or is none.
+        ClientGone: nobody takes it.
     """
-    head = await connection.receive()
-    assert isinstance(head, h11.Response)
-    headers = to_client(head.headers.raw_items())
-    await exchange.send(
-        {"type": "http.response.start", "status": head.status_code, "headers": headers}
-    )
-    while isinstance(event := await connection.receive(), h11.Data):
-        await exchange.send(
-            {"type": "http.response.body", "body": bytes(event.data), "more_body": True}
-        )
-
-
-def _has_body(request: h11.Request) -> bool:
-    return any(name in (b"content-length", b"transfer-encoding") for name, _ in request.headers)
+    method = exchange.head.method
+    head, data = await connection.receive_head(method)
+    while head.status < 200:
+        if head.status == 101:
+            if not outgoing.websocket:
+                raise UpstreamFault("changed to a protocol that nobody asked for")
+            await exchange.splice(head, data, connection)
+            return
+        # We have answered an `Expect` ourselves, so that 100 is nobody's.
+        if head.status != 100:
+            await exchange.inform(head)
+        head, data = await connection.receive_head(method, data[head.size :])
+    body = body_of(head.length)
+    pieces = exchange.begin(head, body)
+    buffer: bytes | bytearray = data
+    start, size = head.size, len(data)
+    while True:
+        try:
+            end = body.take(buffer, start, size, pieces)
+        except BadWire as bad:
+            raise UpstreamFault(f"sent {bad}") from bad
+        await exchange.pass_on(buffer, start, end)
+        if body.done:
+            break
+        start, size = 0, await connection.receive()
+        buffer = BUFFER
+        if size == 0:
+            if isinstance(body, EndlessBody):
+                return
+            raise connection.broken_off()
+    # Bytes that nobody asked for must not answer the next request.
+    connection.finish(reusable=head.keeps and end == size)

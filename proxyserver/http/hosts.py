@@ -1,13 +1,15 @@
 """Who may talk to us: no web page of a stranger, by whatever name it reaches a loopback port."""
 
+import functools
 import ipaddress
 from urllib.parse import urlsplit
 
-from ._headers import Headers, values
+from proxyserver.wire import Fields
+
 from .errors import ApiError
 
 
-def check(method: str, headers: Headers) -> None:
+def check(method: bytes, known: Fields) -> None:
     """Refuse what a browser sends on behalf of a page that is not of this machine.
 
     There are no keys yet, and a loopback address keeps no browser out:
@@ -20,7 +22,7 @@ def check(method: str, headers: Headers) -> None:
     Raises:
         ApiError: 403.
     """
-    hosts = values(headers, b"host")
+    hosts = known.get(b"host", ())
     if len(hosts) > 1 or (hosts and not is_loopback(hosts[0].decode("latin-1"))):
         raise ApiError(
             403,
@@ -28,14 +30,16 @@ def check(method: str, headers: Headers) -> None:
             f"the Host {b', '.join(hosts).decode('latin-1')[:128]!r} is no name of this machine's"
             " loopback; use http://localhost or http://127.0.0.1",
         )
-    for origin in values(headers, b"origin"):
+    for origin in known.get(b"origin", ()):
         if not _is_loopback_origin(origin.decode("latin-1")):
             raise _forbidden(f"the Origin {origin.decode('latin-1')[:128]!r}")
-    followed = method in ("GET", "HEAD") and values(headers, b"sec-fetch-mode") == [b"navigate"]
-    if values(headers, b"sec-fetch-site") == [b"cross-site"] and not followed:
-        raise _forbidden("a page of another site")
+    if b"sec-fetch-site" in known:
+        followed = method in (b"GET", b"HEAD") and known.get(b"sec-fetch-mode") == [b"navigate"]
+        if [*known[b"sec-fetch-site"]] == [b"cross-site"] and not followed:
+            raise _forbidden("a page of another site")
 
 
+@functools.lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Tell whether a `Host` (a name or an address, with or without a port) is this machine's own.
 

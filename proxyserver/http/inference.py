@@ -1,30 +1,60 @@
 """The paths that lead to services: by id under `/service/`, by model under `/v1/`."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from urllib.parse import unquote_to_bytes
 
-import h11
 import trio
 
 from proxycore import Route, Router, ServiceId, Unknown
 from proxyserver.runtime import ExitReport
+from proxyserver.wire import (
+    BadBody,
+    FormModel,
+    Hop,
+    JsonModel,
+    boundary_of,
+    model_in,
+    to_upstream,
+)
 
-from ._exchange import Exchange, client_address
-from ._headers import Header, Hop, framing, to_upstream, values
+from ._exchange import Exchange, Scan, bad_body
 from ._ports import Conductor, Settings
 from .errors import ApiError, admin_closed, unknown, upstream_failed
-from .forward import forward
+from .forward import Outgoing, forward
 from .upstream import UpstreamConnections, UpstreamFault
 
-BY_MODEL = (b"/v1/chat/completions", b"/v1/completions", b"/v1/embeddings")
+BY_MODEL = frozenset(
+    {
+        b"/v1/audio/transcriptions",
+        b"/v1/audio/translations",
+        b"/v1/chat/completions",
+        b"/v1/completions",
+        b"/v1/embeddings",
+    }
+)
+REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+"""Methods that may be sent twice (RFC 9110, 9.2.1)."""
 HELD_BODIES = 4
 """Bodies of the largest size that are held at once, over all requests: then 503."""
-BODY_GAP_S = 60.0
-"""How long a client may pause within a body that is held; nginx waits as long."""
+HELD_WHOLE = 1024 * 1024
+"""A body up to this size is held until it is whole, so that it can be checked, and sent again."""
+READ_WHOLE = 256 * 1024
+"""A body up to this size is read as JSON, which is faster than to scan it."""
 EXIT_S = 0.25
 """How long we wait to hear why a run ended whose connection broke: the exit comes a bit later."""
+
+
+class _Held:
+    """A body as far as it was read, or as it was changed."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.size = 0
+        """How much is counted."""
+        self.grown = 0
+        """By how much it has become longer than what was read."""
+        self.scan: Scan | None = None
+        """Who looks at the rest."""
 
 
 class Inference:
@@ -40,6 +70,8 @@ class Inference:
         self._conductor = conductor
         self._services = settings.services
         self._body_max = settings.server.body_max
+        self._whole_max = min(READ_WHOLE, self._body_max)
+        self._held_max = min(HELD_WHOLE, self._body_max)
         self._held = 0
 
     def route(self, what: str, name: str) -> Route:
@@ -54,90 +86,91 @@ class Inference:
         return resolved
 
     async def by_service(self, exchange: Exchange, id: bytes, path: bytes) -> None:
-        """Answer `/service/{id}/{path}`; both as the client wrote them."""
+        """Answer `/service/{id}/{path}`; all as the client wrote it, with its query."""
         route = self.route("service", unquote_to_bytes(id).decode("utf-8", "replace"))
-        self._check_open(exchange, route.service, path)
-        prefix = b"/service/" + id
-        await self._serve(exchange, route, path, prefix, framing(exchange.headers), None)
-
-    def _check_open(self, exchange: Exchange, service: ServiceId, path: bytes) -> None:
-        """Refuse what administers a service: the proxy decides what it does, or people do.
-
-        Raises:
-            ApiError: 403, it is closed to clients.
-        """
-        query: bytes = exchange.scope["query_string"]
-        target = path + b"?" + query if query else path
-        closed = self._services[service].closed_by(exchange.method, target)
+        closed = self._services[route.service].closed_by(exchange.head.method.decode(), path)
         if closed is not None:
-            raise admin_closed(service, closed)
+            # The proxy decides what a service does, or people do.
+            raise admin_closed(route.service, closed)
+        await self._serve(exchange, route, path, b"/service/" + id, None)
 
     async def by_model(self, exchange: Exchange, path: bytes) -> None:
         """Answer a call of OpenAI's API, by whoever has the model that its body names."""
-        async with self._hold(exchange) as body:
-            model = _model(body)
+        held = _Held()
+        try:
+            try:
+                model = await self._read_model(exchange, held)
+            except BadBody as bad:
+                raise bad_body(bad) from bad
             route = self.route("model", model)
             own = self._own_names.get(route.service, model)
             if own != model:
                 # A server knows its models by its own names alone.
-                body = json.dumps({**json.loads(body), "model": own}).encode()
-            frame = (b"Content-Length", b"%d" % len(body))
-            await self._serve(exchange, route, path, b"", frame, body)
-
-    @asynccontextmanager
-    async def _hold(self, exchange: Exchange) -> AsyncIterator[bytes]:
-        """Read the body and hold it as long as the block lasts."""
-        lengths = values(exchange.headers, b"content-length")
-        if lengths and int(lengths[0]) > self._body_max:
-            raise self._too_large()
-        pieces: list[bytes] = []
-        size = 0
-        try:
-            while not exchange.body_read and not exchange.gone:
-                with trio.move_on_after(BODY_GAP_S) as gap:
-                    message = await exchange.receive()
-                if gap.cancelled_caught:
-                    raise ApiError(
-                        408,
-                        "request_timeout",
-                        f"no more of the body came for {BODY_GAP_S:g} s; send it again",
-                        headers=(("connection", "close"),),
-                    )
-                piece = message.get("body", b"")
-                if size + len(piece) > self._body_max:
-                    raise self._too_large()
-                if self._held + len(piece) > HELD_BODIES * self._body_max:
-                    raise ApiError(
-                        503,
-                        "server_busy",
-                        "too many large bodies wait already; try again soon",
-                        headers=(("retry-after", "1"),),
-                    )
-                self._held += len(piece)
-                size += len(piece)
-                pieces.append(piece)
-            body = b"".join(pieces)
-            pieces.clear()
-            yield body
+                _rename(held, own)
+            await self._serve(exchange, route, path, b"", held)
         finally:
-            self._held -= size
+            self._held -= held.size
 
-    def _too_large(self) -> ApiError:
-        return ApiError(
-            413,
-            "request_too_large",
-            f"the body is larger than server.body_max, {self._body_max} bytes; send less,"
-            " or to /service/{id}/..., where bodies have no limit",
-        )
+    async def _read_model(self, exchange: Exchange, held: _Held) -> str:
+        """Read the body up to its model, and on if it is small.
+
+        Raises:
+            BadBody: it has no model.
+            ApiError: it is too large to be held so far, or there are too many of them.
+        """
+        kinds = exchange.head.known.get(b"content-type")
+        form = boundary_of(kinds[0]) if kinds else None
+        first = exchange.at_hand()
+        if first is None:
+            first = await exchange.read()
+        if exchange.body_read and form is None and len(first) <= self._whole_max:
+            self._count(held, first)
+            held.data = first
+            return model_in(first)
+        scan = held.scan = JsonModel() if form is None else FormModel(form)
+        pieces = []
+        piece = first
+        while True:
+            scan.feed(piece)
+            self._count(held, piece)
+            pieces.append(piece)
+            if exchange.body_read:
+                scan.finish()
+                break
+            if scan.found is not None and held.size >= self._held_max:
+                break
+            piece = await exchange.read()
+        held.data = b"".join(pieces)
+        assert scan.found is not None, "a body that has ended without a model was refused"
+        return scan.found.name
+
+    def _count(self, held: _Held, piece: bytes) -> None:
+        """Take note of what is held.
+
+        Raises:
+            ApiError: that is too much, of this body or of all.
+        """
+        size = len(piece)
+        known = held.scan is None or held.scan.found is not None
+        if held.size + size > self._body_max and not known:
+            raise ApiError(
+                413,
+                "request_too_large",
+                f"no `model` in the first {self._body_max} bytes (server.body_max) of the body;"
+                " write it first, or send to /service/{id}/..., where bodies have no limit",
+            )
+        if self._held + size > HELD_BODIES * self._body_max:
+            raise ApiError(
+                503,
+                "server_busy",
+                "too many large bodies wait already; try again soon",
+                headers=(("retry-after", "1"),),
+            )
+        self._held += size
+        held.size += size
 
     async def _serve(
-        self,
-        exchange: Exchange,
-        route: Route,
-        path: bytes,
-        prefix: bytes,
-        frame: Header | None,
-        held: bytes | None,
+        self, exchange: Exchange, route: Route, path: bytes, prefix: bytes, held: _Held | None
     ) -> None:
         exchange.service = route.service
         asked_at = trio.current_time()
@@ -147,12 +180,14 @@ class Inference:
                 exchange.run = slot.run
                 earlier = self._conductor.report(route.service)
                 connections = slot.connections
-                request = _request(exchange, connections, path, prefix, frame)
+                outgoing = await _outgoing(exchange, connections, path, prefix, held)
                 try:
-                    await forward(exchange, connections, request, held)
+                    await forward(exchange, connections, outgoing)
                 except UpstreamFault as fault:
-                    message = await self._why(route.service, earlier, str(fault))
-                    raise upstream_failed(route.service, message) from fault
+                    message = str(fault)
+                    if not fault.late:
+                        message = await self._why(route.service, earlier, message)
+                    raise upstream_failed(route.service, message, late=fault.late) from fault
         finally:
             if exchange.run is None:
                 exchange.waited_s = trio.current_time() - asked_at
@@ -168,43 +203,51 @@ class Inference:
         return fault
 
 
-def _model(body: bytes) -> str:
-    try:
-        request = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from error
-    if not isinstance(request, dict):
-        raise ApiError(400, "invalid_json", "the body must be a JSON object")
-    model = request.get("model")
-    if not isinstance(model, str) or not model:
-        raise ApiError(
-            400,
-            "missing_model",
-            "the body needs `model`, the name of a model as text; GET /v1/models lists them",
-            param="model",
-        )
-    return model
+def _rename(held: _Held, own: str) -> None:
+    """Write another name for the model that the body asks for."""
+    scan = held.scan
+    if scan is None:
+        scan = JsonModel()
+        scan.feed(held.data)
+    field = scan.found
+    assert field is not None, "it was routed by it"
+    name = json.dumps(own).encode() if isinstance(scan, JsonModel) else own.encode()
+    held.data = held.data[: field.start] + name + held.data[field.end :]
+    held.grown = field.renamed(name)
 
 
-def _request(
+async def _outgoing(
     exchange: Exchange,
     connections: UpstreamConnections,
     path: bytes,
     prefix: bytes,
-    frame: Header | None,
-) -> h11.Request:
-    query: bytes = exchange.scope["query_string"]
+    held: _Held | None,
+) -> Outgoing:
+    head = exchange.head
     hop = Hop(
         host=connections.authority,
-        client=client_address(exchange.scope),
-        scheme=exchange.scope["scheme"].encode(),
+        client=exchange.client,
+        scheme=exchange.scheme,
         prefix=prefix,
         request_id=exchange.request_id.encode(),
         authorization=connections.authorization,
     )
-    path = connections.prefix + path
-    return h11.Request(
-        method=exchange.method,
-        target=path + b"?" + query if query else path,
-        headers=to_upstream(exchange.headers, hop, frame),
+    target = connections.prefix + path
+    if held is not None:
+        if exchange.body_read:
+            data = to_upstream(head, hop, target, length=len(held.data)) + held.data
+            return Outgoing(data, whole=True, repeatable=True)
+        exchange.scan = held.scan
+        length = head.length + held.grown if head.length >= 0 else None
+        data = to_upstream(head, hop, target, length=length) + exchange.resumed(held.data)
+        return Outgoing(data, whole=False, repeatable=False)
+    data = to_upstream(head, hop, target, websocket=head.wants_websocket)
+    if head.length:
+        data += await exchange.framed_at_hand()
+        return Outgoing(data, whole=exchange.body_read, repeatable=False)
+    return Outgoing(
+        data,
+        whole=True,
+        repeatable=head.method in REPEATABLE,
+        websocket=head.wants_websocket,
     )

@@ -4,25 +4,26 @@ import errno
 import resource
 from contextlib import suppress
 from functools import partial
+from socket import socket
 from typing import Any, cast
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
-from starlette.types import ASGIApp
+from loguru import logger
 
 from proxyserver.runtime import holder_of
+from proxyserver.wire import HEAD_MAX
 
-from ._connection import Connection, Hangups
+from ._client_side import IDLE_S
+from ._lanes import Lanes
+from .asgi import App
 from .errors import ApiError
 
 CONNECTIONS_MAX = 4096
 DESCRIPTORS_KEPT = 128
 """File descriptors that are left for logs, engines, services."""
-HEAD_MAX = 64 * 1024
-IDLE_S = 75.0
-"""How long a connection may be idle, and how long a client may take to send its head."""
 
 
 class ListenError(Exception):
@@ -30,19 +31,21 @@ class ListenError(Exception):
 
 
 async def serve(
-    app: ASGIApp,
+    app: App,
     host: str,
     port: int,
     *,
     stop: trio.Event,
     drain_s: float,
     connections_max: int | None = None,
+    fast: bool = True,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `stop`, then let answers finish for up to `drain_s`; return when all is closed.
 
     The task is started with the URL that clients reach it by.  More than `connections_max` clients
-    at once (None: as many as the limit of open files allows) are answered 503 and closed.
+    at once (None: as many as the limit of open files allows) are answered 503 and closed.  Without
+    the `fast` lane everything goes by hypercorn; answers are the same.
 
     Raises:
         ListenError: the address is taken, or not ours.
@@ -56,8 +59,8 @@ async def serve(
     config.h11_pass_raw_headers = True
     config.keep_alive_timeout = IDLE_S
     context = WorkerContext(None)
-    hangups = Hangups()
     wrapped = ASGIWrapper(cast(Any, app))  # Starlette's types for ASGI are wider than hypercorn's.
+    lanes = Lanes(app.handling, wrapped, config, context, fast=fast)
     limiter = trio.CapacityLimiter(connections_max or _connections_max())
 
     async def handle(stream: trio.SocketStream) -> None:
@@ -67,15 +70,16 @@ async def serve(
             await _turn_away(stream)
             return
         try:
-            await Connection(wrapped, config, context, hangups, stream).run()
+            await lanes.serve(socket(fileno=stream.socket.detach()))
         except Exception:
             # A bug of the protocol code, most likely provoked; it must not take the others along.
-            stream.socket.close()
+            logger.exception("a connection ended by a bug of the proxy")
         finally:
             limiter.release_on_behalf_of(stream)
 
     async with trio.open_nursery() as watching:
-        watching.start_soon(hangups.run)
+        watching.start_soon(lanes.sweep)
+        watching.start_soon(app.handling.sweep)
         async with trio.open_nursery() as clients:
             async with trio.open_nursery() as accepting:
                 accepting.start_soon(
@@ -84,7 +88,8 @@ async def serve(
                 task_status.started(_url(listeners[0]))
                 await stop.wait()
                 accepting.cancel_scope.cancel()
-            await context.terminated.set()  # Idle connections close, and others after their answer.
+            lanes.end()
+            await context.terminated.set()  # The same, on the lane of hypercorn.
             clients.cancel_scope.deadline = trio.current_time() + drain_s
         watching.cancel_scope.cancel()
 

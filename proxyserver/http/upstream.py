@@ -1,12 +1,14 @@
-"""Connections to one run of a service: HTTP/1.1 by h11 over Trio, kept while they are fresh."""
+"""Connections to one run of a service: kept while they are fresh, broken when the run goes."""
 
-import select
-from typing import TypeAlias
+import math
 
-import h11
+import attrs
 import trio
 
 from proxyserver.runtime import Endpoint, Stream, dial, socket_of
+from proxyserver.wire import BadWire, ResponseHead, scan_response
+
+from ._peer import VIEW, AnyPeer, Bytes, peer_of
 
 CONNECT_S = 5.0
 """A ready server on this machine accepts within milliseconds, or its backlog is full."""
@@ -16,119 +18,163 @@ IDLE_S = 4.0
 The servers close theirs after 5 s (cpp-httplib and so llama.cpp, uvicorn and so vLLM, node): a
 request sent at that very moment is lost, and cannot be told from one that was worked on.
 """
-IDLE_MAX = 32
-RECEIVE_MAX = 64 * 1024
-HEAD_MAX = 64 * 1024
-"""nginx allows 4 or 8 KiB, node 16, Apache 8 a line; our own services are trusted."""
+IDLE_MAX = 64
 
-Answered: TypeAlias = h11.Response | h11.Data | h11.EndOfMessage
+
+@attrs.frozen
+class Patience:
+    """How long an upstream may keep us waiting."""
+
+    first_byte_s: float = 3600.0
+    """From the request to the head of its answer: a long prompt, on a slow machine, unstreamed."""
+    stall_s: float = 600.0
+    """Within its answer."""
+    total_s: float = math.inf
+    """From the arrival of the request to the end of the answer."""
 
 
 class UpstreamFault(Exception):
     """The world's fault: the service could not be reached, broke off, or sent no HTTP."""
 
-    def __init__(self, message: str, *, silent: bool) -> None:
+    def __init__(self, message: str, *, silent: bool = False, late: bool = False) -> None:
         super().__init__(message)
         self.silent = silent
         """No byte of an answer had come."""
+        self.late = late
+        """Our patience ended."""
 
 
 class UpstreamConnection:
     """One connection, for one request at a time."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, peer: AnyPeer) -> None:
         self.used = False
         """It has carried a request before this one: it may be dead without our knowing."""
         self.released_at = 0.0
-        self._stream = stream
-        self._socket = socket_of(stream)
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_MAX)
-        self._sending = False
+        self.answering = False
+        """The head of the answer has come."""
+        self._peer = peer
+        self._sent = False
         self._silent = True
-        self._ended: str | None = None
+        self._reusable = False
+        self._cut: UpstreamFault | None = None
+        # What the sweeper goes by: cheaper to keep than points in time.
+        self._waiting = False
+        self._moved = False
+        self._quiet_since = trio.current_time()
 
-    async def send(self, event: h11.Request | h11.Data | h11.EndOfMessage) -> bool:
+    async def send(self, data: Bytes) -> bool:
         """Send a part of the request; False: the upstream takes no more.
 
         That is no fault yet: it may have answered early (a 413) before it closed its ears.
         """
-        data = self._http.send(event)
-        if not data:
-            return True
-        self._sending = True
         try:
-            await self._stream.send_all(data)
+            await self._peer.send(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return False
-        self._sending = False
+        self._moved = True
         return True
 
-    async def end_request(self) -> None:
-        """Send the end of the request, if that has not been done."""
-        if self._http.our_state is h11.SEND_BODY:
-            await self.send(h11.EndOfMessage())
+    def sent(self) -> None:
+        """Note that the request has been sent to its end."""
+        self._sent = True
 
-    async def receive(self) -> Answered:
-        """Return the next part of the answer; informational ones (1xx) are dropped.
+    async def receive_head(self, method: bytes, data: bytes = b"") -> tuple[ResponseHead, bytes]:
+        """Return the head of the answer, and what came, which begins with it.
+
+        Args:
+            method: Of the request.
+            data: What came after an informational head (1xx), which the real one follows.
 
         Raises:
             UpstreamFault: the connection broke, or this is not HTTP/1.1.
         """
         while True:
-            try:
-                event = self._http.next_event()
-            except h11.RemoteProtocolError as error:
-                raise self._fault(self._ended or f"sent no valid HTTP: {error}") from error
-            if isinstance(event, h11.Response | h11.Data | h11.EndOfMessage):
-                return event
-            if event is h11.NEED_DATA:
-                await self._fill()
-            elif not isinstance(event, h11.InformationalResponse):
-                raise self._fault(self._ended or "spoke another protocol than HTTP/1.1")
+            if data:
+                try:
+                    head = scan_response(data, method)
+                except BadWire as bad:
+                    raise self._fault(f"sent no valid HTTP: {bad}") from bad
+                if head is not None:
+                    self.answering = head.status >= 200
+                    return head, data
+            size = await self.receive()
+            if size == 0:
+                raise self.broken_off()
+            data += bytes(VIEW[:size])
 
-    async def _fill(self) -> None:
+    async def receive(self) -> int:
+        """Read more of the answer into the buffer; return how much, 0 at the end of the stream.
+
+        Raises:
+            UpstreamFault: the connection broke.
+        """
+        self._waiting = self._moved = True
         try:
-            data = bytes(await self._stream.receive_some(RECEIVE_MAX))
+            size = await self._peer.receive()
         except trio.BrokenResourceError as error:
             raise self._fault(f"reset the connection {self._when()}") from error
         except trio.ClosedResourceError as error:
-            raise self._fault("was stopped") from error
-        if data:
+            raise self._cut or self._fault("was stopped") from error
+        self._waiting = False
+        if size:
             self._silent = False
-        else:
-            self._ended = f"closed the connection {self._when()}"
-        self._http.receive_data(data)
+        return size
+
+    def broken_off(self) -> UpstreamFault:
+        """Return the fault that the end of the stream is, where there should have been more."""
+        return self._fault(f"closed the connection {self._when()}")
 
     def _when(self) -> str:
-        started = self._http.their_state not in (h11.IDLE, h11.SEND_RESPONSE)
-        return "in the middle of its answer" if started else "before it answered"
+        return "in the middle of its answer" if self.answering else "before it answered"
 
     def _fault(self, message: str) -> UpstreamFault:
         return UpstreamFault(message, silent=self._silent)
 
+    def finish(self, *, reusable: bool) -> None:
+        """Note that the answer has been read to its end, and nothing but it."""
+        self._reusable = reusable
+
     def recycle(self) -> bool:
         """Get ready for the next request; False: this connection has had its last."""
-        if self._sending or self._http.trailing_data[0]:
-            return False  # Bytes that nobody asked for must not answer the next request.
-        try:
-            self._http.start_next_cycle()
-        except h11.LocalProtocolError:
-            return False  # A half sent request, a half read answer, `Connection: close`, HTTP/1.0.
-        self.used = True
-        self._silent = True
+        if not self._reusable or not self._sent or self._cut:
+            return False
+        self.used = self._silent = True
+        self._sent = self._reusable = self.answering = self._waiting = False
         return True
 
     def is_stale(self) -> bool:
         """Tell whether the peer has closed, or spoken out of turn; asked between requests only."""
-        if self._socket.fileno() < 0:
-            return True
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(0))
+        return self._peer.readable()
 
     def close(self) -> None:
         """Close at once; whoever waits on this connection gets an `UpstreamFault`."""
-        self._socket.close()
+        self._peer.close()
+
+    def sweep(self, now: float, arrived_at: float, patience: Patience) -> None:
+        """Close if the upstream has kept us waiting for too long.
+
+        Args:
+            now: The time.
+            arrived_at: When the request came.
+            patience: What is too long.
+        """
+        if now - arrived_at >= patience.total_s:
+            self.give_up(f"was not done with its answer within {patience.total_s:g} s")
+            return
+        if self._moved or not self._waiting:
+            self._moved = False
+            self._quiet_since = now
+            return
+        limit_s = patience.stall_s if self.answering else patience.first_byte_s
+        if now - self._quiet_since >= limit_s:
+            what = "more of its answer" if self.answering else "an answer"
+            self.give_up(f"sent no {what} within {limit_s:g} s")
+
+    def give_up(self, message: str) -> None:
+        """Close because it took too long; whoever waits gets that as an `UpstreamFault`."""
+        self._cut = UpstreamFault(message, silent=self._silent, late=True)
+        self._peer.close()
 
 
 class UpstreamConnections:
@@ -158,7 +204,7 @@ class UpstreamConnections:
                 self._active[connection] = None
                 return connection
             connection.close()
-        connection = UpstreamConnection(await self._connect())
+        connection = UpstreamConnection(peer_of(await self._connect()))
         self._active[connection] = None
         return connection
 
@@ -169,7 +215,7 @@ class UpstreamConnections:
                 stream = await dial(self._endpoint)
         except trio.TooSlowError as error:
             raise UpstreamFault(
-                f"did not accept a connection within {CONNECT_S:g} s", silent=True
+                f"did not accept a connection within {CONNECT_S:g} s", silent=True, late=True
             ) from error
         except OSError as error:
             raise UpstreamFault(f"cannot be reached: {error}", silent=True) from error
@@ -201,8 +247,13 @@ class UpstreamConnections:
         self._idle.clear()
 
     def _expire(self) -> None:
+        """Close what has been idle for long; the oldest is the first."""
         oldest_at = trio.current_time() - IDLE_S
-        fresh = [connection for connection in self._idle if connection.released_at >= oldest_at]
-        for connection in self._idle[: len(self._idle) - len(fresh)]:
+        old = 0
+        for connection in self._idle:
+            if connection.released_at >= oldest_at:
+                break
             connection.close()
-        self._idle = fresh
+            old += 1
+        if old:
+            del self._idle[:old]

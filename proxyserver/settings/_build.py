@@ -146,6 +146,9 @@ class Builder:
             docker_host=self.docker_host(entry),
             runtime=entry.runtime,
             body_max=entry.body_max,
+            first_byte_s=entry.first_byte_s,
+            stall_s=entry.stall_s,
+            total_s=entry.total_s,
             journal=entry.journal,
             policy=entry.policy,
         )

@@ -88,6 +88,9 @@ class ServerEntry:
     runtime: RuntimeChoice = "auto"
     pull: PullPolicy = "never"
     body_max: Size = 64 * core.MIB
+    first_byte_s: Seconds = 3600.0
+    stall_s: Seconds = 600.0
+    total_s: Seconds = 86400.0
     journal: bool = True
     policy: Word = "cost_rate"
 

@@ -47,6 +47,12 @@ class ServerSettings:
     runtime: Literal["auto", "docker", "process"] = "auto"
     body_max: int = 64 * MIB
     """The largest request body that is held in memory to find its `model`."""
+    first_byte_s: float = 3600.0
+    """How long a service may take until its answer begins."""
+    stall_s: float = 600.0
+    """How long it may pause within its answer."""
+    total_s: float = 86400.0
+    """How long a request may take in all."""
     journal: bool = True
     policy: str = "cost_rate"
     """Who values what could be stopped; see `proxyserver.policies`."""

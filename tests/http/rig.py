@@ -1,9 +1,8 @@
 """A server under test between raw sockets: scripted upstreams below, raw clients above."""
 
-import socket
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from functools import partial
 
 import attrs
@@ -25,77 +24,25 @@ from proxyserver._ask import NoAnswer
 from proxyserver.admin_paths import closed_by
 from proxyserver.decisions import Decisions
 from proxyserver.gauges import Health, Measurement
-from proxyserver.http import RequestRecord, UpstreamConnections, make_app, serve
+from proxyserver.http import (
+    App,
+    Patience,
+    RequestRecord,
+    UpstreamConnections,
+    make_app,
+    serve,
+)
 from proxyserver.pulls import Pulls
 from proxyserver.refused import Refused
 from proxyserver.runtime import Endpoint, ExitReport, RunFacts
 from tests.rig.fake_images import FakeImages
 
-PATIENCE_S = 10.0
-"""What should happen at once and did not by then, will not."""
-PROMPT_S = 1.0
-"""What "at once" is allowed to take on a busy machine."""
+from .sockets import PATIENCE_S as PATIENCE_S
+from .sockets import PROMPT_S as PROMPT_S
+from .sockets import Wire as Wire
 
-
-@attrs.define(eq=False)
-class Wire:
-    """A connection, read and written byte by byte; everything read is bounded in time."""
-
-    stream: trio.SocketStream
-    buffer: bytes = b""
-    closed: bool = False
-
-    async def send(self, data: bytes) -> None:
-        with trio.fail_after(PATIENCE_S):
-            await self.stream.send_all(data)
-
-    async def more(self) -> bool:
-        """Read some more; False: the peer has ended the stream."""
-        with trio.fail_after(PATIENCE_S):
-            data = await self.stream.receive_some(65536)
-        self.buffer += data
-        return bool(data)
-
-    async def until(self, mark: bytes) -> bytes:
-        """Return everything up to the mark, and the mark."""
-        while mark not in self.buffer:
-            assert await self.more(), f"ended before {mark!r}: {self.buffer!r}"
-        end = self.buffer.index(mark) + len(mark)
-        found, self.buffer = self.buffer[:end], self.buffer[end:]
-        return found
-
-    async def head(self) -> bytes:
-        return await self.until(b"\r\n\r\n")
-
-    async def exactly(self, size: int) -> bytes:
-        while len(self.buffer) < size:
-            assert await self.more(), f"ended after {len(self.buffer)} of {size} bytes"
-        found, self.buffer = self.buffer[:size], self.buffer[size:]
-        return found
-
-    async def rest(self) -> bytes:
-        """Return everything up to the end of the stream."""
-        while await self.more():
-            pass
-        found, self.buffer = self.buffer, b""
-        return found
-
-    async def wait_closed(self, within_s: float = PROMPT_S) -> None:
-        """Wait until the peer closes, reading away what it still sends."""
-        with trio.fail_after(within_s):
-            try:
-                while await self.stream.receive_some(65536):
-                    pass
-            except trio.BrokenResourceError:
-                pass
-
-    def close(self, *, reset: bool = False) -> None:
-        if reset:
-            linger = struct.pack("ii", 1, 0)
-            self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self.stream.socket.close()
-
-
+FAST: ContextVar[bool] = ContextVar("fast", default=True)
+"""Whether the fast lane is open, or everything goes by hypercorn."""
 Script = Callable[[Wire], Awaitable[None]]
 
 
@@ -306,6 +253,7 @@ class Rig:
     images: FakeImages
     gate: FakeGate
     records: list[RequestRecord]
+    app: App
     stop: trio.Event
     ended: trio.Event
     upstreams: list[Wire]
@@ -350,6 +298,7 @@ async def running(
     drain_s: float = 5.0,
     body_max: int = 1024 * 1024,
     connections_max: int | None = None,
+    patience: Patience | None = None,
 ) -> AsyncIterator[Rig]:
     """Run the server with an upstream that treats each of its connections by the script."""
     conductor = FakeConductor(CONFIG)
@@ -372,16 +321,6 @@ async def running(
         wire.close()
 
     async def server(task_status: trio.TaskStatus[str]) -> None:
-        app = make_app(
-            conductor,
-            settings,
-            gauges,
-            decisions,
-            pulls,
-            gate,
-            on_request=records.append,
-            nursery=background,
-        )
         await serve(
             app,
             "127.0.0.1",
@@ -389,6 +328,7 @@ async def running(
             stop=stop,
             drain_s=drain_s,
             connections_max=connections_max,
+            fast=FAST.get(),
             task_status=task_status,
         )
         ended.set()
@@ -400,12 +340,23 @@ async def running(
         _, port = listeners[0].socket.getsockname()
         for service in CONFIG.services:
             conductor.connections[service.id] = UpstreamConnections(Endpoint("127.0.0.1", port))
+        app = make_app(
+            conductor,
+            settings,
+            gauges,
+            decisions,
+            pulls,
+            gate,
+            on_request=records.append,
+            nursery=background,
+            patience=patience,
+        )
         url: str = await nursery.start(server)
         port = int(url.rsplit(":", 1)[1])
         await background.start(pulls.run)
         rig = Rig(
             *(port, conductor, gauges, decisions, pulls, images, gate),
-            *(records, stop, ended, upstreams),
+            *(records, app, stop, ended, upstreams),
         )
         try:
             yield rig

@@ -100,7 +100,8 @@ async def test_an_upload_arrives_piece_by_piece() -> None:
         assert b"Transfer-Encoding: chunked\r\n" in await wire.head()
         for _ in range(3):
             await pieces.send(await wire.until(b"!\r\n"))
-        await wire.until(b"0\r\n\r\n")
+        await wire.until(b"0\r\n")
+        await wire.until(b"\r\n")
         await wire.send(answer(b""))
 
     async with running(script) as rig:
@@ -111,7 +112,7 @@ async def test_an_upload_arrives_piece_by_piece() -> None:
             await wire.send(chunk(b"piece %d!" % number))
             with trio.fail_after(PATIENCE_S):
                 assert b"piece %d!" % number in await got.receive()
-        await wire.send(b"0\r\nTrailer: dropped\r\n\r\n")
+        await wire.send(b"0\r\nX-Sum: 1\r\n\r\n")
         assert b"200" in await wire.head()
 
 
@@ -199,7 +200,7 @@ async def test_large_bodies_pass_in_flat_memory(direction: str) -> None:
     async def script(wire: Wire) -> None:
         await wire.head()
         if direction == "up":
-            left = size
+            left = size - len(wire.buffer)
             while left:
                 left -= len(await wire.stream.receive_some(16384))
             await wire.send(answer(b""))
@@ -270,16 +271,48 @@ async def test_answers_without_a_body_leave_the_connections_usable(
         for _ in range(2):
             await wire.send(GET.replace(b"GET", method.encode()))
             head = await wire.head()
+            if head.startswith(b"HTTP/1.1 103 "):  # The fast lane passes it on.
+                head = await wire.head()
             final = reply.replace(b"HTTP/1.1 10", b"").split(b"HTTP/1.1 ")[1].split()[0]
-            assert head.split()[1] in (final, reply.split()[1])
+            assert head.split()[1] == final
             assert await wire.exactly(len(body)) == body
         assert len(rig.upstreams) == 1
 
 
+TRAILED = b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n"
+TRAILED += b"4;x=y\r\nbody\r\n0\r\nX-Sum: 1\r\n\r\n"
+
+
+@pytest.mark.lane("fast")
+async def test_chunks_pass_as_they_are() -> None:
+    """With their extensions, and with trailers, both ways."""
+    seen: list[bytes] = []
+
+    async def script(wire: Wire) -> None:
+        while True:
+            seen.append(await wire.head() + await wire.until(b"X-Sum: 2\r\n\r\n"))
+            await wire.send(TRAILED)
+
+    body = b"2;a=b\r\nhi\r\n0\r\nX-Sum: 2\r\n\r\n"
+    async with running(script) as rig:
+        wire = await rig.connect()
+        for _ in range(2):
+            await wire.send(
+                raw(
+                    "POST /service/coder/x HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked",
+                    body,
+                )
+            )
+            assert b"\r\nTrailer: X-Sum\r\n" in await wire.head()
+            assert await wire.until(b"1\r\n\r\n") == TRAILED.partition(b"\r\n\r\n")[2]
+        assert len(rig.upstreams) == 1
+    assert [request.endswith(body) for request in seen] == [True, True]
+
+
+@pytest.mark.lane("hypercorn")
 async def test_trailers_are_dropped() -> None:
     """ASGI has no trailers for HTTP/1.1: the body is whole without them."""
-    reply = b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n"
-    async with running(answering(reply + chunk(b"body") + b"0\r\nX-Sum: 1\r\n\r\n")) as rig:
+    async with running(answering(TRAILED)) as rig:
         wire = await rig.ask(GET)
         head = await wire.head()
         assert await wire.until(b"0\r\n\r\n") == chunk(b"body") + b"0\r\n\r\n"

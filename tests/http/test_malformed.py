@@ -8,8 +8,8 @@ import attrs
 import pytest
 import trio
 
-from proxyserver.http.inference import BODY_GAP_S
-from proxyserver.http.server import IDLE_S
+from proxyserver.http._client_side import IDLE_S
+from proxyserver.http._exchange import BODY_GAP_S
 
 from .malformed import BODY, CHUNKS, HEADS, PATHS, TOLERABLE, Malformed
 from .rig import PATIENCE_S, Wire, raw, running

@@ -2,16 +2,16 @@
 
 import json
 import os
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 import pytest
 import trio
 from starlette.types import Message
 
 from proxyserver.http import ListenError, Outcome, serve
-from proxyserver.http._connection import Hangups
-from proxyserver.http._exchange import Exchange
+from proxyserver.http._asgi_exchange import CLIENT_GONE, HEAD, AsgiExchange
 from proxyserver.http.errors import ApiError
+from proxyserver.wire import scan_request
 
 from .rig import EVENTS, GET, PATIENCE_S, Wire, answer, answering, chunk, raw, running
 
@@ -23,11 +23,7 @@ async def test_a_taken_port_is_told() -> None:
             ListenError,
             match=rf"port {rig.port} .* is taken by \S+ \(pid {os.getpid()}\); .* server.port",
         ):
-            await serve(_no_app, "127.0.0.1", rig.port, stop=trio.Event(), drain_s=1)
-
-
-async def _no_app(scope: object, receive: object, send: object) -> None:
-    raise AssertionError("nobody asked")
+            await serve(rig.app, "127.0.0.1", rig.port, stop=trio.Event(), drain_s=1)
 
 
 async def test_stopping_lets_answers_finish() -> None:
@@ -107,30 +103,6 @@ async def test_too_many_connections_are_turned_away() -> None:
                 pass
 
 
-async def test_a_number_that_is_used_again_is_watched_anew() -> None:
-    """A descriptor may belong to the next connection before the last one is forgotten."""
-    hangups = Hangups()
-    near, far = trio.socket.socketpair()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(hangups.run)
-        with ExitStack() as next_one:
-            with hangups.watch(near) as gone:
-                number = near.fileno()
-                near.close()
-                far.close()
-                near, far = trio.socket.socketpair()
-                assert number in (near.fileno(), far.fileno())
-                if near.fileno() != number:
-                    near, far = far, near
-                again = next_one.enter_context(hangups.watch(near))
-            far.close()
-            with trio.fail_after(PATIENCE_S):
-                await again.wait()
-            assert not gone.is_set()
-        near.close()
-        nursery.cancel_scope.cancel()
-
-
 @pytest.mark.parametrize(
     "upgrade",
     [
@@ -170,6 +142,7 @@ async def test_http2_without_asking_is_refused() -> None:
         assert b"HTTP/1.1 " not in (await wire.rest()).replace(b"valid HTTP/1.1 ", b"")
 
 
+@pytest.mark.lane("hypercorn")
 @pytest.mark.parametrize(
     "rest",
     [
@@ -277,9 +250,10 @@ async def test_the_end_of_an_answer_does_not_wait_for_a_full_queue(autojump_cloc
             ending.set()
             await emptied.wait()
 
-    scope = {"method": "POST", "headers": []}
+    head = scan_request(b"POST / HTTP/1.1\r\nHost: a\r\n\r\n")
+    scope = {"scheme": "http", "state": {HEAD: head, CLIENT_GONE: trio.Event()}}
     with trio.fail_after(60):
-        await Exchange(scope, "id", receive, send).fail(ApiError(404, "not_found", "no"))
+        await AsgiExchange(scope, receive, send).fail(ApiError(404, "not_found", "no"))
 
 
 @pytest.mark.slow

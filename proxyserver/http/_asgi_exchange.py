@@ -1,0 +1,196 @@
+"""A request that came by hypercorn: its body and its answer go through the channels of ASGI."""
+
+from typing import Any
+
+import trio
+from starlette.types import Message, Receive, Scope, Send
+
+from proxyserver.wire import (
+    CHUNKED,
+    BadBody,
+    Body,
+    Piece,
+    RequestHead,
+    ResponseHead,
+    headers_to_client,
+)
+
+from ._exchange import (
+    BODY_GAP_S,
+    LINGER_S,
+    ClientGone,
+    Exchange,
+    bad_body,
+    date,
+    too_slow,
+)
+from .errors import ApiError
+
+CLIENT_GONE = "client_gone"
+"""The key in ASGI's `state` of a `trio.Event`: the client has left, which is why we cancel."""
+HEAD = "head"
+"""The key in ASGI's `state` of the request's head, as it was scanned."""
+
+
+class AsgiExchange(Exchange):
+    """A request on the lane of hypercorn."""
+
+    _start: Message
+    _left = False
+    _is_events = False
+    _promised: int | None = None
+    """The length of the answer's body; None: its end will tell."""
+    _tail = b""
+    """The last bytes sent."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        head: RequestHead = scope["state"][HEAD]
+        client: Any = scope.get("client")
+        address = str(client[0]).encode() if client else b"unknown"
+        super().__init__(head, address, scope["scheme"].encode())
+        self._left_event: trio.Event = scope["state"][CLIENT_GONE]
+        self._receive = receive
+        self._send = send
+        self._pieces: list[Piece] = []
+
+    @property
+    def gone(self) -> bool:
+        return self._left or self._left_event.is_set()
+
+    # The request
+
+    async def receive(self) -> Message:
+        """Return ASGI's next message; after the body's end, wait for the client to leave."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._left = True
+        else:
+            self.bytes_in += len(message.get("body", b""))
+            self.body_read = not message.get("more_body", False)
+        return message
+
+    async def read(self) -> bytes:
+        while not self.body_read:
+            with trio.move_on_after(BODY_GAP_S) as gap:
+                message = await self.receive()
+            if gap.cancelled_caught:
+                raise too_slow()
+            if self._left:
+                raise ClientGone
+            if body := message.get("body", b""):
+                return bytes(body)
+        return b""
+
+    async def read_framed(self) -> bytes:
+        piece = await self.read()
+        if self.scan is not None:
+            try:
+                self.scan.feed(piece)
+                if self.body_read:
+                    self.scan.finish()
+            except BadBody as bad:
+                raise bad_body(bad) from bad
+        if self.head.length != CHUNKED:
+            return piece
+        end = b"0\r\n\r\n" if self.body_read else b""
+        return b"%x\r\n%s\r\n%s" % (len(piece), piece, end) if piece else end
+
+    def resumed(self, held: bytes) -> bytes:
+        if self.head.length != CHUNKED or not held:
+            return held
+        return b"%x\r\n%s\r\n" % (len(held), held)
+
+    # The answer
+
+    async def inform(self, head: ResponseHead) -> None:
+        """Drop it: ASGI has no words for it."""
+
+    def begin(self, head: ResponseHead, body: Body) -> list[Piece]:
+        self._start = {
+            "type": "http.response.start",
+            "status": head.status,
+            "headers": headers_to_client(head),
+        }
+        return self._pieces
+
+    async def pass_on(self, data: bytes | bytearray, start: int, end: int) -> None:
+        # They are copied before anything is awaited: the buffer is not ours any longer than that.
+        body = b"".join(data[start:end] for start, end in self._pieces)
+        self._pieces.clear()
+        if self.status is None:
+            await self.send(self._start)
+        if body:
+            await self.send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def end(self) -> None:
+        await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def send(self, message: Message) -> None:
+        """Send ASGI's next message; the last one waits a little for a client that still sends."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.first_byte_at = trio.current_time()
+            headers = [*message.get("headers", ()), (b"X-Request-Id", self.request_id.encode())]
+            named = {name.lower(): value for name, value in headers}
+            if b"date" not in named:
+                headers.append((b"Date", date()))
+            kind = named.get(b"content-type", b"")
+            fixed = b"content-length" in named or b"content-encoding" in named
+            self._is_events = kind.startswith(b"text/event-stream") and not fixed
+            self._promised = _promised(self.head.method, message["status"], named)
+            self.finished = self._promised == 0
+            await self._send({**message, "headers": headers})
+            return
+        body = message.get("body", b"")
+        self.bytes_out += len(body)
+        self._tail = body[-4:] or self._tail
+        self.finished = self.finished or self.bytes_out == self._promised
+        if message.get("more_body", False):
+            await self._send(message)
+            return
+        if body:
+            await self._send({**message, "more_body": True})
+        await self._linger()
+        self.finished = True
+        await self._end()
+
+    async def _linger(self) -> None:
+        with trio.move_on_after(LINGER_S):
+            while not self.body_read and not self._left:
+                await self.receive()
+
+    async def _end(self) -> None:
+        last: Message = {"type": "http.response.body", "body": b"", "more_body": False}
+        if self.body_read or self._left:
+            await self._send(last)
+            return
+        # hypercorn tells us about the end through the same bounded queue that the body fills:
+        # if nobody empties it, the two wait for each other for ever.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._discard)
+            await self._send(last)
+            nursery.cancel_scope.cancel()
+
+    async def _discard(self) -> None:
+        while not self._left:
+            await self.receive()
+
+    async def fail(self, error: ApiError) -> None:
+        body = error.encoded()
+        if self.status is not None:
+            if self._is_events and self._tail.endswith((b"\n\n", b"\r\n\r\n")):
+                event = b"data: " + body + b"\n\n"
+                await self.send({"type": "http.response.body", "body": event, "more_body": True})
+            return
+        headers = [(name.encode(), value.encode()) for name, value in error.headers]
+        headers.append((b"content-type", b"application/json"))
+        headers.append((b"content-length", b"%d" % len(body)))
+        await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+
+def _promised(method: bytes, status: int, named: dict[bytes, bytes]) -> int | None:
+    if method == b"HEAD" or status in (204, 304):
+        return 0
+    length = named.get(b"content-length")
+    return None if length is None else int(length)

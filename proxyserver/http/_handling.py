@@ -1,0 +1,157 @@
+"""What every request goes through, whichever lane it came by: checked, answered, accounted for."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import trio
+from starlette.exceptions import HTTPException
+
+from proxyserver.refused import Refused
+
+from . import hosts
+from ._exchange import ClientGone, Exchange, Outcome, RequestRecord
+from .errors import ApiError, refused
+from .inference import BY_MODEL, Inference
+from .upstream import Patience
+
+SWEEP_S = 1.0
+"""How often it is looked at who has waited too long."""
+
+Other: TypeAlias = Callable[[], Awaitable[None]]
+_SERVICE = b"/service/"
+
+
+class Handling:
+    """Takes requests; `inference` answers those that are for services."""
+
+    def __init__(
+        self,
+        inference: Inference,
+        patience: Patience,
+        on_request: Callable[[RequestRecord], None],
+    ) -> None:
+        self._inference = inference
+        self._patience = patience
+        self._on_request = on_request
+        self._live: dict[Exchange, None] = {}
+
+    async def handle(self, exchange: Exchange, other: Other | None = None) -> None:
+        """Answer a request, whatever happens.
+
+        Args:
+            exchange: the request.
+            other: answers what is not for a service.
+        """
+        outcome, error = None, None
+        self._live[exchange] = None
+        try:
+            outcome, error = await self._answer(exchange, other)
+        finally:
+            del self._live[exchange]
+            if outcome is None:
+                # Cancelled: the server does that when the client has left, and at its own end.
+                outcome = Outcome.CLIENT_GONE if exchange.gone else Outcome.CUT
+            if exchange.finished and outcome in (Outcome.CLIENT_GONE, Outcome.CUT):
+                outcome = Outcome.ANSWERED
+            self._on_request(exchange.record(outcome, error))
+
+    async def sweep(self) -> None:
+        """End for ever what takes too long; coarse, so that it costs a request nothing."""
+        while True:
+            await trio.sleep(SWEEP_S)
+            now = trio.current_time()
+            for exchange in self._live:
+                if exchange.upstream is not None:
+                    exchange.upstream.sweep(now, exchange.arrived_at, self._patience)
+
+    async def _answer(
+        self, exchange: Exchange, other: Other | None
+    ) -> tuple[Outcome, BaseException | None]:
+        try:
+            await self._dispatch(exchange, other)
+            return Outcome.ANSWERED, None
+        except ClientGone:
+            return Outcome.CLIENT_GONE, None
+        except Refused as no:
+            error = refused(no.reason, no.message, no.retry_after_s)
+        except HTTPException as wrong:  # Starlette's 404 and 405.
+            error = _not_here(exchange.head.method, wrong)
+        except ApiError as wrong:
+            error = wrong
+        except Exception as bug:
+            error = ApiError(
+                500,
+                "internal_error",
+                f"a bug of the proxy; its log has more under request id {exchange.request_id}",
+            )
+            return await self._fail(exchange, error, Outcome.BUG, bug)
+        outcome = Outcome.REJECTED if exchange.status is None else Outcome.BROKEN
+        return await self._fail(exchange, error, outcome, error)
+
+    async def _fail(
+        self, exchange: Exchange, error: ApiError, outcome: Outcome, why: BaseException
+    ) -> tuple[Outcome, BaseException | None]:
+        try:
+            await exchange.fail(error)
+        except ClientGone:
+            return Outcome.CLIENT_GONE, why
+        return outcome, why
+
+    async def _dispatch(self, exchange: Exchange, other: Other | None) -> None:
+        head = exchange.head
+        target = origin_form(head.target)
+        hosts.check(head.method, head.known)
+        _check_plain(exchange)
+        if is_for_service(target):
+            path, mark, query = target.partition(b"?")
+            _, _, service, rest, *_ = (*path.split(b"/", 3), b"")
+            await self._inference.by_service(exchange, service, b"/" + rest + mark + query)
+        elif target.partition(b"?")[0] in BY_MODEL:
+            if head.method != b"POST":
+                raise HTTPException(405, headers={"Allow": "POST"})
+            await self._inference.by_model(exchange, target)
+        else:
+            assert other is not None, "the fast lane takes what is for services"
+            await other()
+
+
+def is_for_service(target: bytes) -> bool:
+    """Tell whether a target is below `/service/{id}`."""
+    return target.startswith(_SERVICE) and target[9:10] not in (b"", b"/", b"?")
+
+
+def origin_form(target: bytes) -> bytes:
+    """Return the path of a target that may be a whole URL (RFC 9112, 3.2.2: all servers must)."""
+    if target[:1] == b"/":
+        return target
+    scheme, separator, rest = target.partition(b"://")
+    if separator and scheme.lower() in (b"http", b"https"):
+        return b"/" + rest.partition(b"/")[2]
+    return target
+
+
+def _check_plain(exchange: Exchange) -> None:
+    """Refuse what we cannot make of the connection.
+
+    Raises:
+        ApiError: 501, a WebSocket by a way that has none.
+    """
+    if exchange.head.wants_websocket and not exchange.can_splice:
+        raise ApiError(
+            501,
+            "websocket_unsupported",
+            "a WebSocket needs plain HTTP/1.1 to /service/{id}/...",
+            headers=(("connection", "close"),),
+        )
+
+
+def _not_here(method: bytes, wrong: HTTPException) -> ApiError:
+    headers = tuple((wrong.headers or {}).items())
+    if wrong.status_code == 405:
+        return ApiError(
+            405,
+            "method_not_allowed",
+            f"{method.decode('latin-1')} is not allowed here; see Allow, or /openapi.json",
+            headers=headers,
+        )
+    return ApiError(404, "not_found", "there is no such path; /openapi.json lists all")

@@ -1,0 +1,155 @@
+"""Finds for each request of a connection its lane.
+
+The fast one takes what is for services, in HTTP/1.1: one task, no framework, bodies as they are.
+The other one is hypercorn, in the same process: the API, HTTP/1.0, and whatever else is rare, or
+wrong.  A connection changes lanes between requests, with the bytes that have been read.
+"""
+
+import socket
+from contextlib import suppress
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper
+
+from proxyserver.wire import BadWire, RequestHead, scan_request
+
+from ._client_side import HEAD_S, IDLE_S, ClientSide
+from ._connection import Connection
+from ._exchange import LINGER_S, ClientGone
+from ._handling import SWEEP_S, Handling, is_for_service
+from ._peer import VIEW
+from ._raw_exchange import RawExchange
+from .inference import BY_MODEL
+
+
+class Lanes:
+    """Serves clients, each until it or we have had enough.
+
+    Args:
+        handling: answers requests.
+        app: the same, as an application for hypercorn.
+        config: hypercorn's.
+        context: hypercorn's.
+        fast: whether the fast lane is open.
+    """
+
+    def __init__(
+        self,
+        handling: Handling,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        *,
+        fast: bool,
+    ) -> None:
+        self._handling = handling
+        self._app = app
+        self._config = config
+        self._context = context
+        self._fast = fast
+        self._sides: dict[ClientSide, None] = {}
+        self._ending = False
+
+    async def sweep(self) -> None:
+        """End for ever what takes too long on the side of clients."""
+        while True:
+            await trio.sleep(SWEEP_S)
+            now = trio.current_time()
+            for side in self._sides:
+                side.sweep(now)
+
+    def end(self) -> None:
+        """Close idle connections, and others after their answer."""
+        self._ending = True
+        for side in self._sides:
+            side.end()
+
+    async def serve(self, sock: socket.socket) -> None:
+        """Serve a client; the socket is closed afterwards."""
+        with sock:
+            try:
+                name = sock.getpeername()
+            except OSError:  # It left before we looked.
+                return
+            address = str(name[0]).encode() if name else b"unknown"
+            side = ClientSide(sock, address, closing=self._ending)
+            self._sides[side] = None
+            try:
+                with side.scope:
+                    await self._talk(side)
+            finally:
+                del self._sides[side]
+                side.peer.close()
+
+    async def _talk(self, side: ClientSide) -> None:
+        while not side.closing:
+            try:
+                head = await self._next_head(side)
+            except ClientGone:
+                return
+            if head is None:
+                connection = Connection(self._app, self._config, self._context, side)
+                data = await connection.run_from(side.unread)
+                if data is None:
+                    return
+                side.unread = data
+                continue
+            side.closing = side.closing or head.closes
+            await self._handling.handle(RawExchange(head, side))
+        await self._part(side)
+
+    async def _next_head(self, side: ClientSide) -> RequestHead | None:
+        """Return the next request's head if it is for the fast lane, else None.
+
+        Raises:
+            ClientGone: there is none.
+        """
+        data = side.unread
+        side.idle = not data
+        side.turn += 1
+        side.waits = HEAD_S if data else IDLE_S
+        try:
+            while True:
+                if data:
+                    try:
+                        head = scan_request(data)
+                    except BadWire:
+                        return None  # The other lane scans it too, and has the words.
+                    if head is not None:
+                        if not self._fast or not _is_fast(head):
+                            return None
+                        side.unread = data[head.size :]
+                        return head
+                try:
+                    size = await side.peer.receive()
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    size = 0
+                if size == 0:
+                    raise ClientGone
+                if side.idle:
+                    side.idle = False
+                    side.waits = HEAD_S
+                side.unread = data = data + bytes(VIEW[:size])
+        finally:
+            side.idle = False
+            side.waits = None
+
+    async def _part(self, side: ClientSide) -> None:
+        """Close so that what was sent last arrives, whatever the client has sent meanwhile."""
+        with suppress(OSError):
+            side.peer.socket.shutdown(socket.SHUT_WR)
+        with (
+            trio.move_on_after(LINGER_S),
+            suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+        ):
+            while await side.peer.receive():
+                pass
+
+
+def _is_fast(head: RequestHead) -> bool:
+    target = head.target
+    if head.version != b"1.1":
+        return False
+    return is_for_service(target) or target.partition(b"?")[0] in BY_MODEL

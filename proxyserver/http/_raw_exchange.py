@@ -1,0 +1,282 @@
+"""The fast lane's request: its bytes are read from the client's socket, and go on as they are."""
+
+from contextlib import suppress
+from http import HTTPStatus
+
+import trio
+
+from proxyserver.wire import (
+    CHUNKED,
+    BadBody,
+    BadWire,
+    Body,
+    ChunkedBody,
+    EndlessBody,
+    LengthBody,
+    Piece,
+    RequestHead,
+    ResponseHead,
+    to_client,
+)
+
+from ._client_side import ClientSide
+from ._exchange import (
+    BODY_GAP_S,
+    LINGER_S,
+    ClientGone,
+    Exchange,
+    bad_body,
+    bad_chunks,
+    date,
+    is_event_stream,
+    too_slow,
+)
+from ._peer import BUFFER, VIEW, Bytes
+from .errors import ApiError
+from .upstream import UpstreamConnection, UpstreamFault
+
+REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_EVENT_ENDS = (b"\n\n\r\n", b"\n\r\n\r\n")
+"""How a chunk ends whose last event is whole."""
+_ENDING = 6
+
+
+class RawExchange(Exchange):
+    """A request on the fast lane."""
+
+    can_splice = True
+    _answer: Body | None = None
+    _head_out = b""
+    """The head of the answer, until it is sent."""
+    _ending = b""
+    """The last bytes of the answer as they went out, if they are events."""
+    _is_events = False
+    _expects = False
+    """The client waits for a word before it sends its body."""
+
+    def __init__(self, head: RequestHead, side: ClientSide) -> None:
+        super().__init__(head, side.address, b"http")
+        self.side = side
+        length = head.length
+        self._body = ChunkedBody() if length == CHUNKED else LengthBody(length)
+        self.body_read = length == 0
+        if b"expect" in head.known and b"100-continue" in head.listed(b"expect"):
+            self._expects = True
+
+    @property
+    def gone(self) -> bool:
+        return self.side.gone.is_set()
+
+    # The request
+
+    def at_hand(self) -> bytes | None:
+        length = self.head.length
+        unread = self.side.unread
+        if length == CHUNKED or length > len(unread) or self.bytes_in:
+            return None
+        self._take(unread, len(unread), None)
+        return unread[:length]
+
+    async def read(self) -> bytes:
+        while not self.body_read:
+            data, size = await self._more()
+            pieces: list[Piece] = []
+            self._take(data, size, pieces)
+            if len(pieces) == 1:
+                start, end = pieces[0]
+                return bytes(data[start:end])
+            if pieces:
+                return b"".join(data[start:end] for start, end in pieces)
+        return b""
+
+    async def read_framed(self) -> Bytes:
+        if self.body_read:
+            return b""
+        data, size = await self._more()
+        pieces: list[Piece] | None = None if self.scan is None else []
+        end = self._take(data, size, pieces)
+        if self.scan is not None and pieces is not None:
+            try:
+                for start, stop in pieces:
+                    self.scan.feed(bytes(data[start:stop]))
+                if self._body.done:
+                    self.scan.finish()
+            except BadBody as bad:
+                raise bad_body(bad) from bad
+        return memoryview(data)[:end]
+
+    async def framed_at_hand(self) -> Bytes:
+        return await self.read_framed() if self.side.unread else b""
+
+    def resumed(self, held: bytes) -> bytes:
+        return self._body.resumed(held)
+
+    def _take(self, data: bytes | bytearray, size: int, pieces: list[Piece] | None) -> int:
+        try:
+            end = self._body.take(data, 0, size, pieces)
+        except BadWire as bad:
+            raise bad_chunks(bad) from bad
+        self.side.unread = bytes(data[end:size])
+        self.bytes_in = self._body.payload
+        self.body_read = self._body.done
+        return end
+
+    async def _more(self) -> tuple[bytes | bytearray, int]:
+        """Return a buffer, and how much of it is filled with what has come; never nothing."""
+        side = self.side
+        if side.unread:
+            self._expects = False
+            return side.unread, len(side.unread)
+        size = 0
+        with trio.move_on_after(BODY_GAP_S) as gap:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                if self._expects:
+                    self._expects = False
+                    await side.peer.send(CONTINUE)
+                size = await side.peer.receive()
+        if gap.cancelled_caught:
+            raise too_slow()
+        if size == 0:
+            side.gone.set()
+            raise ClientGone
+        return BUFFER, size
+
+    # The answer
+
+    async def inform(self, head: ResponseHead) -> None:
+        await self._send(to_client(head, b""))
+
+    def begin(self, head: ResponseHead, body: Body) -> None:
+        self.status = head.status
+        self.first_byte_at = trio.current_time()
+        self._answer = body
+        if head.length < 0:
+            self._is_events = is_event_stream(head)
+        added = b"X-Request-Id: %s\r\n" % self.request_id.encode()
+        if b"date" not in head.known:
+            added += b"Date: %s\r\n" % date()
+        if self.side.closing:
+            added += b"Connection: close\r\n"
+        self._head_out = to_client(head, added)
+
+    async def pass_on(self, data: bytes | bytearray, start: int, end: int) -> None:
+        out: Bytes = memoryview(data)[start:end]
+        body = self._answer
+        assert body is not None
+        if isinstance(body, EndlessBody) and end > start:
+            out = b"%x\r\n%s\r\n" % (end - start, out)
+        if self._head_out:
+            out = self._head_out + out
+            self._head_out = b""
+        if self._is_events:
+            self._ending = bytes(out[-_ENDING:])
+        self.bytes_out = body.payload
+        await self._send(out)
+        self.finished = body.done
+
+    async def splice(self, head: ResponseHead, data: bytes, upstream: UpstreamConnection) -> None:
+        self.status = head.status
+        self.first_byte_at = trio.current_time()
+        self.side.closing = True
+        upstream.answering = True
+        added = b"X-Request-Id: %s\r\n" % self.request_id.encode()
+        self.bytes_out = len(data) - head.size
+        await self._send(to_client(head, added, websocket=True) + data[head.size :])
+        failures: list[UpstreamFault | ClientGone] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._pass_up, upstream, nursery.cancel_scope)
+            try:
+                await self._pass_down(upstream)
+            except (UpstreamFault, ClientGone) as failure:
+                failures.append(failure)
+            nursery.cancel_scope.cancel()
+        if failures:
+            raise failures[0]
+        self.finished = True
+
+    async def _pass_down(self, upstream: UpstreamConnection) -> None:
+        while size := await upstream.receive():
+            self.bytes_out += size
+            await self._send(VIEW[:size])
+
+    async def _pass_up(self, upstream: UpstreamConnection, splice_scope: trio.CancelScope) -> None:
+        """Send what the client sends; end the splice when either will not have more."""
+        side = self.side
+        data: Bytes = side.unread
+        side.unread = b""
+        while True:
+            if data and not await upstream.send(data):
+                break
+            self.bytes_in += len(data)
+            try:
+                size = await side.peer.receive()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                size = 0
+            if size == 0:
+                break
+            data = VIEW[:size]
+        splice_scope.cancel()
+
+    async def end(self) -> None:
+        if isinstance(self._answer, EndlessBody):
+            await self._send(b"0\r\n\r\n")
+        self.finished = True
+        await self._linger()
+
+    async def _linger(self) -> None:
+        """Read away what is left of the request, so that the answer is not lost on its way."""
+        if self.body_read:
+            return
+        self.scan = None
+        if not self._expects:  # Else it was never asked to send its body.
+            with trio.move_on_after(LINGER_S), suppress(ApiError, ClientGone):
+                while not self.body_read:
+                    await self.read_framed()
+        if not self.body_read:
+            self.side.closing = True
+
+    async def fail(self, error: ApiError) -> None:
+        body = error.encoded()
+        if self.status is not None:
+            self.side.closing = True
+            answer = self._answer
+            if (
+                self._is_events
+                and answer is not None
+                and answer.between
+                and self._ending.endswith(_EVENT_ENDS)
+            ):
+                event = b"data: %s\n\n" % body
+                await self._send(b"%x\r\n%s\r\n" % (len(event), event))
+            return
+        self.status = error.status
+        self.first_byte_at = trio.current_time()
+        lines = [b"HTTP/1.1 %d %s" % (error.status, REASONS[error.status])]
+        for name, value in error.headers:
+            lines.append(f"{name}: {value}".encode())
+        if ("connection", "close") in error.headers:
+            self.side.closing = True
+        elif self.side.closing or self._expects:
+            self.side.closing = True
+            lines.append(b"connection: close")
+        lines += (
+            b"content-type: application/json",
+            b"content-length: %d" % len(body),
+            b"X-Request-Id: %s" % self.request_id.encode(),
+            b"Date: %s" % date(),
+            b"\r\n",
+        )
+        if self.head.method == b"HEAD":
+            body = b""
+        await self._send(b"\r\n".join(lines) + body)
+        self.bytes_out += len(body)
+        self.finished = True
+        await self._linger()
+
+    async def _send(self, data: Bytes) -> None:
+        try:
+            await self.side.peer.send(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self.side.gone.set()
+            raise ClientGone from error

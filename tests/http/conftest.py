@@ -1,0 +1,34 @@
+"""Both lanes shall behave alike: what is promised of requests is tested on each."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from .rig import FAST
+
+BOTH = (
+    "test_forward",
+    "test_ends",
+    "test_inference",
+    "test_lanes",
+    "test_malformed",
+    "test_server",
+)
+"""Modules whose tests run on both lanes, except for those that ask for one."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.module.__name__.rpartition(".")[2] not in BOTH:
+        return
+    only = metafunc.definition.get_closest_marker("lane")
+    lanes = ["fast", "hypercorn"] if only is None else [*only.args]
+    metafunc.parametrize("on_lane", lanes, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def on_lane(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Say by which lane the requests of this test go."""
+    lane: str = getattr(request, "param", "fast")
+    token = FAST.set(lane == "fast")
+    yield lane
+    FAST.reset(token)
