@@ -59,6 +59,7 @@ class Measured:
         book.slept = True
         if holds is not None:
             book.learnt.note_asleep(holds)
+            self._verbs.touch(book)  # If that is much, promises of its room are void.
         if self._has_let_go(book):
             self._verbs.slept(book)
             return
