@@ -65,6 +65,8 @@ class Settler:
             if book.waiting and self._hosts.is_open(book):
                 self._admit(book)
             self._verbs.rest(book)
+        elif book.state is State.ASLEEP:
+            self._verbs.rest(book)
         elif book.state is not State.DRAINING or self._hosts.is_serving(book):
             pass
         elif book.drains_to_sleep:
@@ -292,7 +294,6 @@ class Settler:
                 self._verbs.sleep(leaver, f"room for {book.id}")
             else:
                 self._verbs.stop(leaver, f"room for {book.id}")
-            promisable.give(victim.placement)
         return placement
 
     def _valued(self, one: Candidate) -> fx.Valued:
@@ -342,6 +343,8 @@ class Settler:
     def lack(self, book: ServiceBook) -> str:
         """Say what the best placement would lack even if all that may be stopped were."""
         _, promisable = self._verbs.rooms()
+        if any(map(promisable.fits, self._verbs.needs(book))):
+            return "what is free is kept for who is first in line"
         for candidate in self._leavers.candidates():
             if not candidate.sleeps:
                 promisable.give(candidate.placement)

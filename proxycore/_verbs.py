@@ -57,7 +57,6 @@ class Verbs(Claims):
     def release(self, book: ServiceBook, why: str) -> None:
         """Take a promise back; who drains for its sake alone goes on serving."""
         self.move(book, Step.RELEASE, why)
-        self._rest_asleep(book)
         for other in self.books.services.values():
             if other.drains_for == book.id and other.state is State.DRAINING:
                 self.undrain(other, f"{book.id} does not need its room any more")
@@ -99,7 +98,6 @@ class Verbs(Claims):
         if found.asleep:
             book.placement = self.residue(book)
             self.move(book, Step.ADOPT_ASLEEP, "found asleep")
-            self._rest_asleep(book)
         else:
             self.move(book, Step.ADOPT, "found running")
 
@@ -124,13 +122,6 @@ class Verbs(Claims):
     def slept(self, book: ServiceBook) -> None:
         book.placement = self.residue(book)
         self.move(book, Step.SLEPT, book.why)
-        self._rest_asleep(book)
-
-    def _rest_asleep(self, book: ServiceBook) -> None:
-        """Arm the idle timer of a run that is asleep now."""
-        spec = self.specs[book.id]
-        if book.state is State.ASLEEP and not spec.pinned and spec.idle_s is not None:
-            self.arm(book, self.books.now + spec.idle_s)
 
     def drain(self, book: ServiceBook, why: str) -> None:
         self.move(book, Step.DRAIN, why)
@@ -203,14 +194,17 @@ class Verbs(Claims):
         self.move(book, Step.RETRY, why)
 
     def rest(self, book: ServiceBook) -> None:
-        """Arm the idle timer of a ready run that nobody uses; disarm it otherwise."""
-        if book.state is not State.READY:
-            return
+        """Arm the idle timer of a run that nobody uses, awake or asleep; disarm it otherwise.
+
+        Asleep it rests from when it fell asleep, or from when nobody wanted it any more.
+        """
         spec = self.specs[book.id]
         if not self.hosts.unused(book) or spec.pinned or spec.idle_s is None:
             self.arm(book, None)
-        else:
+        elif book.state is State.READY:
             self.arm(book, book.rested_at + spec.idle_s)
+        elif book.timer_at is None:
+            self.arm(book, self.books.now + spec.idle_s)
 
     def move(self, book: ServiceBook, step: Step, why: str) -> None:
         """Take one step of the table, with all that belongs to the state entered."""

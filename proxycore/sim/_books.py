@@ -8,7 +8,7 @@ from .._ids import DeviceId, RunId, ServiceId, TicketId
 from .._leavers import LINGER_GAPS
 from .._memory import VERIFY_S
 from ..config import CoreConfig, Placement, ServiceSpec, patience_s
-from ._memory import Memory, Taken
+from ._memory import Memory, Taken, average
 from ._runs import Client as Client
 from ._runs import Run as Run
 from ._runs import Sleep as Sleep
@@ -35,8 +35,8 @@ class Books:
     """Since when a service is patient again, after a drain for it was in vain."""
     rested: dict[ServiceId, float] = attrs.field(factory=dict)
     """When a service last went idle, if nobody has come since."""
-    gap_max: dict[ServiceId, float] = attrs.field(factory=dict)
-    """The longest that a service ever took to be wanted again."""
+    gaps: dict[ServiceId, list[float]] = attrs.field(factory=dict)
+    """How long a service took to be wanted again, each time."""
     lost: dict[ServiceId, None] = attrs.field(factory=dict)
     closing: bool = False
     memory: Memory = attrs.field(init=False)
@@ -79,7 +79,8 @@ class Books:
 
     def unused(self, run: Run) -> bool:
         """Nobody uses or wants it or a model inside it, and none is being loaded or unloaded."""
-        steady = all(one.ready and one.stop_at is None for one in self.loaded(run))
+        models = self.loaded(run)
+        steady = all(one.ready and one.stop_at is None and not one.draining for one in models)
         return steady and not self.in_flight(run) and not self.wanted_by(run.service)
 
     def seeker(self, service: ServiceId) -> ServiceId | None:
@@ -260,12 +261,27 @@ class Books:
 
     def surely_evictable(self, run: Run) -> bool:
         """Tell whether it may be stopped even for one who can wait: it is not soon back."""
-        gap_max = self.gap_max.get(run.service, 0.0)
+        gap_max = max(self.gaps.get(run.service, ()), default=0.0)
         return (
             self.evictable(run)
             and self.now >= run.rested_at + LINGER_GAPS * gap_max
             and all(map(self.surely_evictable, self.loaded(run)))
         )
+
+    def mean_gap_s(self, service: ServiceId) -> float | None:
+        """Return what the core should have learnt of how soon a service is wanted again."""
+        return average(self.gaps.get(service, ()))
+
+    def seekers(self) -> list[ServiceId]:
+        """Return who waits for room and was promised none, in order of arrival."""
+        seekers = dict.fromkeys(self.seeker(client.service) for client in self.waiting())
+        return [
+            service
+            for service in seekers
+            if service is not None
+            and service not in self.reserved
+            and (service in self.current or service not in self.lost)
+        ]
 
     def patient_until(self, service: ServiceId) -> float:
         """Return when those who wait for a service need not let others pass any more."""
@@ -275,15 +291,41 @@ class Books:
         return patient_from + patience_s(load_s)
 
     def first_impatient(self) -> ServiceId | None:
-        """Return who is first in line for room of those whose patience is over."""
-        for client in self.waiting():
-            service = self.seeker(client.service)
-            down = service not in self.current
-            if service is None or (down and service in self.lost):
+        """Return who is first in line for room of those whose patience is over.
+
+        Who can never have room is passed over; not if it is a model, which may keep its host.
+        """
+        for service in self.seekers():
+            hopeless = not self.fits_some_day(service, most=True)
+            if self.specs[service].host is None and hopeless:
                 continue
             if self.now >= self.patient_until(service):
                 return service
         return None
+
+    def fits_some_day(self, service: ServiceId, *, most: bool) -> bool:
+        """Tell whether there would be room for a service if all left that ever may.
+
+        Args:
+            service: which.
+            most: suppose that as little as possible is in the way.
+        """
+        stay = [
+            run
+            for run in self.current.values()
+            if run.service != service
+            and (
+                run.service == self.specs[service].host
+                or any(
+                    self.specs[one.service].pinned or one.service in self.lost
+                    for one in (run, *self.loaded(run))
+                )
+            )
+        ]
+        room = less(self.usable(), (run.claims for run in stay))
+        for device, lack in self.memory.lacks(self.taken(), [], most=most).items():
+            room[device] -= lack
+        return any(fits(placement, room) for placement in self.placements(service))
 
     def feasible(self, service: ServiceId) -> bool:
         """Tell whether there surely is room for a service, once all that may leave has left."""

@@ -37,6 +37,7 @@ class Memory:
     calm: dict[DeviceId, int] = attrs.field(factory=dict)
     """What strangers use at least: the least that was told since nothing was leaving."""
     low_from: dict[DeviceId, float] = attrs.field(factory=dict)
+    """Since when less than the headroom is free, and none leaves."""
     loads: dict[ServiceId, list[float]] = attrs.field(factory=dict)
     """How long each load took."""
     asleep: dict[ServiceId, list[int]] = attrs.field(factory=dict)
@@ -59,17 +60,37 @@ class Memory:
         )
 
     def note_told(
-        self, told: ev.MemoryMeasured, taken: list[Taken], now: float, *, leaving: bool
+        self,
+        told: ev.MemoryMeasured,
+        taken: list[Taken],
+        now: float,
+        *,
+        leaving: bool,
+        leaves_here: bool,
     ) -> None:
+        """Take note of a measurement.
+
+        Args:
+            told: what was measured.
+            taken: all runs that the core knows of.
+            now: when.
+            leaving: whether the memory of any run may be about to come back.
+            leaves_here: whether some of this device surely is.
+        """
         self.told[told.device] = told
         foreign = self.foreign(told, taken)
         before = self.calm.get(told.device, foreign)
         self.calm[told.device] = min(before, foreign) if leaving else foreign
         headroom = next(one.headroom for one in self.config.devices if one.id == told.device)
-        if told.free >= headroom:
+        if told.free >= headroom or leaves_here:
             self.low_from.pop(told.device, None)
         else:
             self.low_from.setdefault(told.device, now)
+
+    def count_anew(self, placement: Placement) -> None:
+        """Be content with little memory where one begins to leave, until it has left."""
+        for device in placement.devices:
+            self.low_from.pop(device, None)
 
     def forget(self, device: DeviceId) -> None:
         for known in (self.told, self.calm, self.low_from):
@@ -123,11 +144,11 @@ class Memory:
                 amounts[device] = min(claim, *said)
         return Placement.of(amounts.items())
 
+    def mean_load_s(self, service: ServiceId) -> float | None:
+        return average(self.loads.get(service, ()))
+
     def load_s(self, service: ServiceId, declared_s: float) -> float:
-        mean: float | None = None
-        for load_s in self.loads.get(service, ()):
-            mean = load_s if mean is None else mean + WEIGHT * (load_s - mean)
-        return mean or declared_s
+        return self.mean_load_s(service) or declared_s
 
     def expected(self, service: ServiceId, declared: Placement) -> Placement:
         """Return what a run at this place is expected to take, by all that came before it."""
@@ -165,6 +186,14 @@ class Memory:
             amount = math.ceil(known.get(index, 0) * PEAK_MARGIN) or claim
             amounts_on.append((device, min(amount, max(claim, spec.usable))))
         return Placement.of(amounts_on)
+
+
+def average(values: Iterable[float]) -> float | None:
+    """Return the moving average of what was learnt in this order."""
+    mean: float | None = None
+    for value in values:
+        mean = value if mean is None else mean + WEIGHT * (value - mean)
+    return mean
 
 
 def _seen(told: ev.MemoryMeasured, one: Taken) -> int:

@@ -41,7 +41,7 @@ class Notes:
                     if run.host is not None:
                         continue  # It ends with its host.
                     run.cut_at, run.leaves_for_good = event.deadline_at, True
-                    run.drains_for, run.drains_to_sleep = None, False
+                    run.drains_for, run.drains_to_sleep, run.sleeps_by_hand = None, False, False
             case ev.RunsFound():
                 for found in event.found:
                     host = self._host_of(found.service)
@@ -68,10 +68,18 @@ class Notes:
                     for one in (service, *books.models(service)):
                         books.lost.pop(one, None)
             case ev.MemoryMeasured():
-                leaving = books.verifying() or any(
-                    run.stop_at is not None or run.falls_asleep for run in books.current.values()
+                leaving = [
+                    run
+                    for run in books.current.values()
+                    if run.stop_at is not None or run.falls_asleep
+                ]
+                books.memory.note_told(
+                    event,
+                    books.taken(),
+                    self.books.now,
+                    leaving=bool(leaving) or books.verifying(),
+                    leaves_here=any(run.claims.on(event.device) for run in leaving),
                 )
-                books.memory.note_told(event, books.taken(), self.books.now, leaving=leaving)
                 for number, amount in event.by_run:
                     run = books.runs[number]
                     if not run.told_gone:
@@ -89,7 +97,7 @@ class Notes:
         for service in (client.service, books.specs[client.service].host):
             if service is not None and not client.by_hand and service in books.rested:
                 gap_s = books.now - books.rested.pop(service)
-                books.gap_max[service] = max(gap_s, books.gap_max.get(service, 0.0))
+                books.gaps.setdefault(service, []).append(gap_s)
         books.clients[client.ticket] = client
 
     def _host_of(self, service: ServiceId) -> Run | None:
@@ -109,8 +117,8 @@ class Notes:
             for one in (run, host):
                 if one is not None and self.books.unused(one):
                     self.books.rested[one.service] = self.books.now
-        for one in (run, host):
-            if one is not None and host is not None and client.stage is not Stage.BROKEN:
+        for one in (run, host) if client.stage is not Stage.BROKEN else ():
+            if one is not None and (host is not None or one.asleep):
                 one.rested_at = self.books.now
         client.stage = Stage.OVER
 
@@ -128,7 +136,7 @@ class Notes:
     ) -> None:
         drained_at = self.books.now + self.books.specs[run.service].drain_s
         if not isinstance(event, ev.StartRequested):
-            run.drains_for, run.drains_to_sleep = None, False
+            run.drains_for, run.drains_to_sleep, run.sleeps_by_hand = None, False, False
         match event:
             case ev.StartRequested():
                 run.kept |= run.starting or run.waking

@@ -132,6 +132,19 @@ class Inspector(Tickets):
             ):
                 broken(5, f"{who} takes room that was promised to {service} before")
 
+    def _check_first(self, who: ServiceId, placements: tuple[Placement, ...]) -> None:
+        """Object to a promise of what the first in line will need, when his patience is over."""
+        books = self.books
+        first = books.first_impatient()
+        if first in (None, who) or books.verifying():
+            return
+        if not books.fits_some_day(first, most=False):
+            return
+        run, room = books.current.get(first), books.promisable(most=True)
+        needs = books.placements(first) if run is None else (books.needs(run),)
+        if not any(fits(one, less(room, [need])) for one in placements for need in needs):
+            broken(5, f"{who} is promised room that {first} will need, who is before it")
+
     def _sleep(self, effect: fx.SleepRun, event: ev.Event) -> None:
         books = self.books
         run = self._known(effect)
@@ -147,6 +160,7 @@ class Inspector(Tickets):
             self._check_idle(run, event)
         if spec.pinned and not run.sleeps_by_hand:
             broken(15, f"run {run.id} of {run.service} is pinned, yet shall sleep")
+        books.memory.count_anew(run.claims)
         run.sleep, run.sleep_until = Sleep.FALLING, books.now + SLEEP_S
         run.sleeps_by_hand = run.drains_to_sleep = False
         run.drains_for, run.slept_at, run.batch_max = None, None, TicketId(0)
@@ -193,6 +207,7 @@ class Inspector(Tickets):
             broken(6, f"run {run.id} of {run.service} shall stop, though it drained to sleep")
         elif not run.draining and not stuck and not slow and not for_room:
             self._check_unasked(run, event)
+        books.memory.count_anew(run.claims)
         run.blamed |= stuck or slow
         run.asked |= run.service not in books.lost
         for one in (run, *books.loaded(run)):
@@ -362,55 +377,12 @@ class Inspector(Tickets):
         if effect.new is State.RESERVED:
             alternatives = self.books.placements(effect.service)
             placements = self._placements.pop(effect.service, alternatives)
+            self._check_first(effect.service, placements)
             self.books.reserved[effect.service] = placements
         elif effect.new is State.ROUSING and run is not None:
+            self._check_first(effect.service, (self.books.needs(run),))
             self.books.reserved[effect.service] = ()
         elif effect.new is State.DOWN or (
             effect.old is State.ROUSING and effect.new is not State.WAKING
         ):
             self.books.reserved.pop(effect.service, None)
-
-    # Waiting
-
-    def check_waiting(self) -> None:
-        """Nobody waits past his time, and nobody waits for nothing."""
-        books = self.books
-        services = dict.fromkeys(client.service for client in books.waiting())
-        for client in books.waiting():
-            if client.deadline_at <= books.now:
-                broken(3, f"ticket {client.ticket} had no answer when its time was over")
-        for service in services:
-            run = books.current.get(service)
-            if (seeker := books.seeker(service)) is not None:
-                self._check_waits_for_room(seeker)
-            elif run is not None and run.awake and run.stop_at is None:
-                self._check_waits_for_place(run)
-
-    def _check_waits_for_room(self, service: ServiceId) -> None:
-        books = self.books
-        if service in books.reserved:
-            leaving = any(run.leaves for run in books.current.values())
-            if not leaving and not books.verifying():
-                broken(9, f"{service} was promised room, yet waits for nobody to leave")
-        elif service in books.current:
-            pass
-        elif service in books.lost or books.verifying(service):
-            return
-        elif books.first_impatient() == service:
-            if books.feasible(service):
-                broken(13, f"{service} has waited long enough, and could have room")
-        elif books.first_impatient() is None and books.feasible(service):
-            broken(9, f"{service} waits for room, though there is some or could be")
-
-    def _check_waits_for_place(self, run: Run) -> None:
-        books = self.books
-        limit = books.specs[run.service].concurrent_max
-        host = books.host_of(run)
-        if host is not None and not host.serving:
-            return
-        if run.draining and books.in_flight(run):
-            return
-        if limit is None or len(run.in_flight) < limit:
-            broken(9, f"{run.service} is ready and has places free, yet some wait for it")
-        if any(client.by_hand for client in books.waiting(run.service)):
-            broken(9, f"{run.service} is ready, yet who started it by hand waits")

@@ -59,6 +59,9 @@ class Tickets:
         client = self._answered(effect)
         if not self._true(effect.reason, client, event):
             broken(3, f"ticket {client.ticket} is told what is not so: {effect}")
+        run = self.books.current.get(client.service)
+        if run is not None and run.asleep and not _brings(event, client):
+            run.rested_at = self.books.now
         client.stage = Stage.OVER
         del self.books.clients[client.ticket]
 
@@ -68,9 +71,10 @@ class Tickets:
             broken(3, f"ticket {effect.ticket} is over or was answered before: {effect}")
         if client.service != effect.service:
             broken(3, f"ticket {effect.ticket} is for {client.service}: {effect}")
-        if self._touch_host(client.service) and client.service in self.books.current:
+        run = self.books.current.get(client.service)
+        if self._touch_host(client.service) and run is not None:
             # Who waits for a model may do so because its host drains: it rests from then on.
-            self.books.current[client.service].rested_at = self.books.now
+            run.rested_at = self.books.now
         return client
 
     def _true(self, reason: fx.Reason, client: Client, event: ev.Event) -> bool:
@@ -112,3 +116,12 @@ class Tickets:
                 return isinstance(event, ev.StopRequested) and event.service == host
             case _:
                 return False
+
+
+def _brings(event: ev.Event, client: Client) -> bool:
+    """Tell whether a client has only just come: who is refused at once has not waited."""
+    match event:
+        case ev.RequestArrived() | ev.StartRequested() | ev.RestartRequested():
+            return event.ticket == client.ticket
+        case _:
+            return False

@@ -5,6 +5,7 @@ from itertools import accumulate
 from random import Random
 
 from .._ids import RAM, DeviceId, ServiceId
+from .._memory import LOW_S
 from ..config import CoreConfig, DeviceSpec, Placement, ServiceSpec, Unit
 from ..policy import EvictionPolicy
 from ._books import Run, Stage
@@ -272,6 +273,14 @@ def _intrude(world: World, random: Random) -> None:
         _measure(world, random)
 
 
+def _starve(world: World, random: Random) -> None:
+    """Let strangers leave so little of a device that something idle has to go for it."""
+    device = _device(world, random)
+    world.intrude(device, 20)
+    world.measure(device)
+    world.wait(LOW_S)
+
+
 def _measure(world: World, random: Random) -> None:
     for device in (one for one in world.config.devices if one.unit is Unit.BYTES):
         if random.random() < 0.7:
@@ -328,6 +337,7 @@ _WEIGHTS: dict[_Happening, int] = {
     _rotate_journal: 1,
     _of(lambda run: run.lives, _use): 6,
     _intrude: 2,
+    _starve: 1,
     _measure: 10,
     _be_blind: 1,
     _give_back: 4,

@@ -12,6 +12,7 @@ from ..policy import EvictionPolicy
 from ._books import Books, Client, Run, Stage, less
 from ._notes import Notes
 from ._promises import Inspector
+from ._rest import Rest
 from ._tickets import broken
 
 TICKS_MAX = 1000
@@ -48,6 +49,7 @@ class World:
         self.books = Books(self.config, now)
         self._notes = Notes(self.books)
         self._inspector = Inspector(self.books)
+        self._rest = Rest(self.core, self.books, self._inspector)
         self.run_max = run_max
         self.answers: list[tuple[fx.Effect, ...]] = []
         """What the core had for each event of the journal."""
@@ -178,13 +180,13 @@ class World:
         healthy = [run for run in healthy if run.awake or run.asleep]
         kept = [run.id for run in healthy]
         healthy = [run for run in healthy if run.host is None or run.host in kept]
-        memory, gap_max = self.books.memory, self.books.gap_max
+        memory, gaps = self.books.memory, self.books.gaps
         learnt = tuple((one.id, one.experience) for one in self.core.view().services)
         self._boot(self.now, max(self.books.runs, default=self.run_max))
         if remembers:
             self.books.memory.loads, self.books.memory.lives = memory.loads, memory.lives
             self.books.memory.asleep = memory.asleep
-            self.books.gap_max = gap_max
+            self.books.gaps = gaps
             self._tell(ev.ExperienceFound(learnt))
         self._tell(
             ev.RunsFound(
@@ -362,7 +364,7 @@ class World:
         if stale and (effects or (self.core.view(), self.core.deadline()) != before):
             broken(10, f"the stale {event} changes something: {effects}")
         self._inspector.enter(event, effects)
-        self._check_deadline()
+        self._rest.check()
 
     def _is_stale(self, event: ev.Event) -> bool:
         if isinstance(event, ev.RunEvent):
@@ -379,25 +381,6 @@ class World:
         timely = early.handle(ev.Tick(), self.now) + early.handle(event, self.now)
         if effects != timely or late.view() != early.view():
             broken(8, f"{event} brings other effects because the Tick before it was late")
-
-    def _check_deadline(self) -> None:
-        view, deadline = self.core.view(), self.core.deadline()
-        if deadline is not None and deadline <= self.now:
-            broken(8, f"at {self.now} the deadline is {deadline}, which is over")
-        if self.core.deadline() != deadline or self.core.view() != view:
-            broken(8, "to ask for the deadline changes something")
-        for client in self.books.waiting():
-            if deadline is None or deadline > client.deadline_at:
-                broken(9, f"no deadline is set for ticket {client.ticket}")
-        for run in self.books.current.values():
-            idle_until = self.books.idle_until(run)
-            if idle_until is not None and (deadline is None or deadline > idle_until):
-                broken(8, f"run {run.id} of {run.service} is idle, and no deadline ends that")
-        effects = self.core.handle(ev.Tick(), self.now)
-        self._inspector.enter(ev.Tick(), effects)  # What harm it does is the worse news.
-        if effects or self.core.view() != view or self.core.deadline() != deadline:
-            broken(7, f"to settle once more changes something: {effects}")
-        self._inspector.check_waiting()  # Of what settling left undone, this is the consequence.
 
     def _check_tick_is_spurious(self) -> None:
         before = self.core.view(), self.core.deadline()

@@ -4,9 +4,11 @@ A mutant is found by the World alone, on walks that know nothing of it (`test_mu
 """
 
 from .mutant import Mutant as Mutant
+from .rest_mutants import REST_MUTANTS
 from .sleep_mutants import SLEEP_MUTANTS
 
 MUTANTS = (
+    *REST_MUTANTS,
     *SLEEP_MUTANTS,
     Mutant(
         1,
@@ -53,7 +55,7 @@ MUTANTS = (
         "return all(amount <= self.free[device] for device, amount in placement.amounts[:1])",
     ),
     Mutant(
-        1,
+        17,
         "what was found running claims nothing",
         "_verbs.py",
         "book.run, book.home, book.placement = found.run, found.placement, found.placement",
@@ -83,7 +85,7 @@ MUTANTS = (
         '                    self._measured.verified(book, "restarted by hand")',
     ),
     Mutant(
-        3,
+        17,
         "who left the queue is served all the same",
         "_verbs.py",
         "        if ticket in book.waiting:\n            self._unqueue(book, ticket)\n",
@@ -155,7 +157,7 @@ MUTANTS = (
         "if force or book.state is State.READY:",
     ),
     Mutant(
-        6,
+        17,
         "the idle timer runs on while a request is served",
         "_verbs.py",
         "if not self.hosts.unused(book) or spec.pinned or spec.idle_s is None:",

@@ -27,6 +27,7 @@ from proxycore import (
     ServiceId,
     ServiceSpec,
     ShutdownRequested,
+    SleepRequested,
     StartRequested,
     StartRun,
     State,
@@ -257,6 +258,52 @@ def test_a_late_tick_does_not_matter() -> None:
     effects = punctual.handle(Tick(), T0 + 10) + punctual.handle(Tick(), T0 + 12)
     assert core.handle(Tick(), T0 + 20) == effects
     assert StopRun(EMBED, RUN2, 10.0) not in effects
+
+
+def test_a_late_tick_ends_one_idleness_after_the_other() -> None:
+    """The first that was over first, whatever the names; and who waited no longer than that."""
+    quick, slow = ServiceSpec(EMBED, (on(gpu0=4),), idle_s=10.0), small()
+    core = serving(slow, quick, serves=CHAT)
+    core.handle(arrived(2, EMBED), T0)
+    core.handle(RunReady(EMBED, RUN2), T0)
+    for ticket in (1, 2):
+        core.handle(RequestFinished(TicketId(ticket)), T0)
+    assert core.handle(Tick(), T0 + 1000) == (
+        Changed(EMBED, RUN2, State.READY, State.STOPPING, "idle"),
+        StopRun(EMBED, RUN2, 10.0),
+        Changed(CHAT, RUN1, State.READY, State.STOPPING, "idle"),
+        StopRun(CHAT, RUN1, 10.0),
+    )
+
+
+def test_how_long_it_took_to_wake_is_learnt() -> None:
+    """What it costs to send to sleep is what it takes to wake, as it was and not as declared."""
+    sleeper = ServiceSpec(CODER, (on(gpu0=16),), asleep=(on(gpu0=1),), wake_s=2.0, load_s=60.0)
+    core = serving(sleeper, small())
+    core.handle(RequestFinished(TicketId(1)), T0)
+    core.handle(SleepRequested(CODER), T0)
+    core.handle(RunSlept(CODER, RUN1), T0)
+    core.handle(arrived(2, CODER), T0)
+    core.handle(RunWoke(CODER, RUN1), T0 + 7)
+    core.handle(RequestFinished(TicketId(2)), T0 + 7)
+    [explained] = [
+        effect for effect in core.handle(arrived(3, CHAT), T0 + 7) if isinstance(effect, Explained)
+    ]
+    [sleeps] = explained.victims
+    assert sleeps.sleeps
+    requests = core.books.services[CODER].learnt.requests(T0 + 7)
+    assert sleeps.value == pytest.approx(7.0 * requests**0.4)
+
+
+def test_loads_side_by_side_teach_little() -> None:
+    """They share a disk: of those only one that was quicker than was thought is believed."""
+    core = Core(machine(big(), ServiceSpec(CHAT, (on(gpu1=8),))), now=T0)
+    core.handle(arrived(1, CODER), T0)
+    core.handle(arrived(2, CHAT), T0 + 1)
+    core.handle(RunReady(CHAT, RUN2), T0 + 5)
+    core.handle(RunReady(CODER, RUN1), T0 + 30)
+    learnt = [service.experience.load_s for service in core.view().services]
+    assert learnt == [None, 4.0]
 
 
 def test_the_view_tells_what_is_claimed_promised_and_free() -> None:

@@ -53,6 +53,13 @@ def test_a_wait_for_room_is_told_whole() -> None:
     )
 
 
+def test_the_place_that_lacks_least_is_told() -> None:
+    """Of several that would do: what is worth waiting for."""
+    either = ServiceSpec(CHAT, (on(gpu0=23), on(gpu1=9), on(gpu0=14)))
+    core = serving(big(), either)
+    assert wanted(core.handle(arrived(2, CHAT), T0)).placement == on(gpu1=9)
+
+
 def test_a_wait_for_anything_else_wants_no_room() -> None:
     """The state says it."""
     core = Core(machine(small()), now=T0)

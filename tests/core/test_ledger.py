@@ -86,6 +86,14 @@ def test_the_cheapest_ways_are_found(
     assert cheapest_victims(short, candidates) == brute_force(short, candidates)
 
 
+def test_a_host_takes_along_what_helps_nobody() -> None:
+    """What lives in it ends with it, though it holds nothing where room is needed."""
+    model = candidate("host/model", 1, gpu1=3)
+    host = Candidate(ServiceId("host"), Placement.of([(GPU0, 8)]), 2, (model.service,))
+    assert cheapest_victims({GPU0: 8}, [host, model]) == (host, model)
+    assert cheapest_victims({GPU0: 9}, [host, model]) is None
+
+
 def test_of_equals_one_sleeps() -> None:
     """Who may as well sleep is not stopped."""
     stops, sleeps = candidate("a", 1, gpu0=8), candidate("a", 1, gpu0=7, sleeps=True)
@@ -123,6 +131,52 @@ def test_forty_candidates_leave_nobody_superfluous(need: int) -> None:
     assert covers(short, victims)
     for victim in victims:
         assert not covers(short, tuple(one for one in victims if one is not victim))
+
+
+def test_of_many_the_leavers_are_no_more_than_needed() -> None:
+    """Nor fewer: of several who need not leave, each alone, not all may stay."""
+    forty = [
+        candidate(f"s{n:02}", 1 + n * 7 % 11 / 8, gpu0=1 + n * 5 % 17, gpu1=n % 6)
+        for n in range(40)
+    ]
+    for short in ({GPU0: 170, GPU1: 5}, {GPU0: 170, GPU1: 20}, {GPU0: 222, GPU1: 5}):
+        victims = cheapest_victims(short, forty)
+        assert victims is not None
+        assert covers(short, victims)
+        for victim in victims:
+            assert not covers(short, tuple(one for one in victims if one is not victim))
+
+
+def least_value(need: int, candidates: list[Candidate]) -> float:
+    """Return what the cheapest set costs that frees so much of one device, by dynamic programming.
+
+    `best[n]` is the least that n bytes cost.
+    """
+    best = [0.0] + [float("inf")] * need
+    for one in candidates:
+        gain = one.placement.on(GPU0)
+        for n in range(need, 0, -1):
+            best[n] = min(best[n], best[max(0, n - gain)] + one.value)
+    return best[need]
+
+
+@pytest.mark.parametrize("need", [30, 60, 90, 120, 150, 180])
+def test_of_two_dozen_the_cheapest_are_found(need: int) -> None:
+    """The bounds cut so much that the search ends long before its limit."""
+    many = [candidate(f"s{n:02}", 4 + n * 17 % 29, gpu0=2 + n * 5 % 19) for n in range(24)]
+    victims = cheapest_victims({GPU0: need}, many)
+    assert victims is not None
+    assert sum(one.value for one in victims) == least_value(need, many)
+
+
+def test_a_hopeless_search_is_given_up() -> None:
+    """All bargains are equal and no sum is odd: to look at every set would take for ever."""
+    even = [
+        candidate(f"s{n:02}", 2 * (10 + n * 7 % 23), gpu0=2 * (10 + n * 7 % 23)) for n in range(40)
+    ]
+    victims = cheapest_victims({GPU0: 847}, even)
+    assert victims is not None
+    assert sum(one.value for one in victims) == 848
 
 
 def test_room_is_taken_and_given_back() -> None:

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,7 +19,7 @@ SEEDS = 300
 """About twice what the best hidden of the mutants needs."""
 HASH_SEEDS = ("1", "2", "3")
 SLOWEST_S = 240.0
-PROMISES = range(1, 17)
+PROMISES = range(1, 18)
 
 
 def walks(root: Path, promise: int) -> str:
@@ -70,14 +70,15 @@ def caught(mutants: Sequence[Mutant], folder: Path) -> dict[Mutant, bool]:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mutant], str]:
-    """All mutants walk side by side; a test asks what became of its own."""
+def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Mutant], str]]:
+    """All mutants walk side by side; a test asks what became of its own, and waits for it alone."""
     results: dict[Mutant, Future[str]] = {}
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for mutant in MUTANTS:
             root = tmp_path_factory.mktemp("mutant")
             results[mutant] = pool.submit(lambda m=mutant, r=root: walks(plant(m, r), m.promise))  # type: ignore[misc]
-    return lambda mutant: results[mutant].result()
+        yield lambda mutant: results[mutant].result()
+        pool.shutdown(cancel_futures=True)
 
 
 @pytest.mark.slow
