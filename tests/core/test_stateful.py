@@ -7,12 +7,24 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from proxycore import RAM, CoreConfig, DeviceId, DeviceSpec, Placement, ServiceId, ServiceSpec
+from proxycore import (
+    RAM,
+    CoreConfig,
+    DeviceId,
+    DeviceSpec,
+    Placement,
+    ServiceId,
+    ServiceSpec,
+    Unit,
+)
 from proxycore.sim import Client, Run, Stage, World
 
 from .shapes import CHAT, CODER, EMBED, GPU0, GPU1
 
 NAMES = (CHAT, CODER, EMBED, ServiceId("rerank"), ServiceId("vision"))
+ROUTER = ServiceId("router")
+MODELS = tuple(ServiceId(f"{ROUTER}/{name}") for name in ("small", "large", "huge"))
+ONE_MODEL = DeviceId("router:models")
 DEVICES = st.sampled_from([GPU0, GPU1, RAM])
 WAITS_S = st.sampled_from([0.0, 1.0, 20.0, 600.0])
 
@@ -24,29 +36,58 @@ placements = st.tuples(amounts, amounts, amounts).map(
 
 @st.composite
 def configs(draw: st.DrawFn) -> CoreConfig:
-    """Draw a machine of two GPUs and main memory, and services of all shapes."""
-    devices = (DeviceSpec(GPU0, 16, 1), DeviceSpec(GPU1, 10, 2), DeviceSpec(RAM, 20, 0))
-    services = []
-    for name in NAMES[: draw(st.integers(1, len(NAMES)))]:
-        places = tuple(draw(st.lists(placements, min_size=1, max_size=3)))
-        residue = draw(st.none() | placements)
-        spec = ServiceSpec(
-            name,
-            places,
-            asleep=() if residue is None else tuple(residue.within(one) for one in places),
-            load_s=draw(st.sampled_from([1.0, 60.0])),
-            concurrent_max=draw(st.sampled_from([None, 1, 2])),
-            queue_max=draw(st.sampled_from([1, 2, 256])),
-            priority=draw(st.sampled_from([0, 0, 1])),
-            pinned=draw(st.sampled_from([False, False, False, True])),
-            idle_s=draw(st.sampled_from([None, 5.0, 50.0])),
-            start_s=20.0,
-            start_max_s=45.0,
-            drain_s=8.0,
-            grace_s=3.0,
-        )
-        services.append(spec)
+    """Draw a machine of two GPUs and main memory, services of all shapes, a server with models."""
+    devices = (
+        DeviceSpec(GPU0, 16, 1),
+        DeviceSpec(GPU1, 10, 2),
+        DeviceSpec(RAM, 20, 0),
+        DeviceSpec(ONE_MODEL, 1, 0, unit=Unit.MODELS),
+    )
+    services = [
+        draw(specs(name, can_sleep=True)) for name in NAMES[: draw(st.integers(1, len(NAMES)))]
+    ]
+    if draw(st.booleans()):
+        del services[2:]
+        services.append(draw(specs(ROUTER)))
+        slot = draw(st.sampled_from([0, 0, 1]))
+        services += [
+            draw(specs(name, host=ROUTER, slot=slot))
+            for name in MODELS[: draw(st.integers(1, len(MODELS)))]
+        ]
     return CoreConfig(devices, tuple(services))
+
+
+@st.composite
+def specs(
+    draw: st.DrawFn,
+    service: ServiceId,
+    *,
+    can_sleep: bool = False,
+    host: ServiceId | None = None,
+    slot: int = 0,
+) -> ServiceSpec:
+    """Draw a service; of a model also its host, and how many of those at once it is."""
+    places = tuple(
+        Placement.of([*one.amounts, (ONE_MODEL, slot)])
+        for one in draw(st.lists(placements, min_size=1, max_size=3))
+    )
+    residue = draw(st.none() | placements) if can_sleep else None
+    return ServiceSpec(
+        service,
+        places,
+        asleep=() if residue is None else tuple(residue.within(one) for one in places),
+        host=host,
+        load_s=draw(st.sampled_from([1.0, 60.0])),
+        concurrent_max=draw(st.sampled_from([None, 1, 2])),
+        queue_max=draw(st.sampled_from([1, 2, 256])),
+        priority=draw(st.sampled_from([0, 0, 1])),
+        pinned=draw(st.sampled_from([False, False, False, True])),
+        idle_s=draw(st.sampled_from([None, 5.0, 50.0])),
+        start_s=20.0,
+        start_max_s=45.0,
+        drain_s=8.0,
+        grace_s=3.0,
+    )
 
 
 def when(
