@@ -1,0 +1,33 @@
+"""Generated faults that nobody could see, and why."""
+
+from collections.abc import Mapping
+
+_BOUND = "the bound of a search: it looks at one set more or less, and costs as much"
+_PILED_UP = "when deadlines that mean nothing any more are swept out: memory only"
+
+EQUIVALENT: Mapping[str, str] = {
+    "_ledger.py module: NODES_MAX = 2048  ->  NODES_MAX = 2049": _BOUND,
+    "_ledger.py cheapest_victims: visited = 0  ->  visited = 1": _BOUND,
+    "_ledger.py cheapest_victims: while stack and (best is None or visited < NODES_MAX):"
+    "  ->  while stack and (best is None or visited <= NODES_MAX):": _BOUND,
+    "_ledger.py cheapest_victims: if best is None or rank < best:"
+    "  ->  if best is None or rank <= best:": "no two sets have one rank: it names their members",
+    "_ledger.py Room.fits_all: return min(left.free.values(), default=0) >= 0"
+    "  ->  return min(left.free.values(), default=1) >= 0": "where there is no device, all fits",
+    "_settle.py Settler._evict_for: *_, placement, victims = min(plans, key=lambda plan: plan[:3])"
+    "  ->  *_, placement, victims = min(plans, key=lambda plan: plan[:4])": (
+        "no two plans have one order"
+    ),
+    "_verbs.py Verbs.expire: if len(heap) > 2 * len(tickets):"
+    "  ->  if len(heap) > 3 * len(tickets):": _PILED_UP,
+    "_verbs.py Verbs.expire: if len(heap) > 2 * len(tickets):"
+    "  ->  if len(heap) >= 2 * len(tickets):": _PILED_UP,
+    **{
+        f"_verbs.py Verbs.{verb}: book.batch_max = next(reversed(book.waiting), TicketId(0))"
+        "  ->  book.batch_max = next(reversed(book.waiting), TicketId(1))": (
+            "the first ticket was answered before, or is among those who wait"
+        )
+        for verb in ("ready", "woke")
+    },
+}
+"""By the text of the change; `test_operators.py` checks that there still is such a one."""

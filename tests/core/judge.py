@@ -1,0 +1,42 @@
+"""Judge the proxycore in reach: exit with 0 if neither random walks nor quick tests object to it.
+
+Run as a program, once for each generated fault.  The walks come first: they are soon begun, and
+find most faults within the first few.
+"""
+
+import resource
+import sys
+from collections.abc import Sequence
+from random import Random
+
+import pytest
+
+from proxycore.sim import walk
+
+WALKS = 40
+STEPS = 150
+WALKS_S, TESTS_S = 15, 30
+"""Of processor time, of which the core as it is needs a fifth.  A fault may loop for ever..."""
+HUGE = 4 << 30
+"""...and fill the memory meanwhile."""
+TESTS: Sequence[str] = (
+    "tests/core",
+    "-qx",
+    "-m=not slow",
+    "--ignore=tests/core/test_operators.py",
+    "--hypothesis-seed=1",
+    "-pno:cacheprovider",
+)
+
+
+def main() -> int:
+    resource.setrlimit(resource.RLIMIT_AS, (HUGE, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_CPU, (WALKS_S, resource.RLIM_INFINITY))
+    for seed in range(WALKS):
+        walk(Random(seed), STEPS)
+    resource.setrlimit(resource.RLIMIT_CPU, (WALKS_S + TESTS_S, resource.RLIM_INFINITY))
+    return pytest.main(list(TESTS))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
