@@ -8,7 +8,9 @@ import ast
 import copy
 import enum
 import hashlib
+import math
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -29,6 +31,9 @@ CORE = ROOT / "proxycore"
 MODULES = ("_core.py", "_ledger.py", "_settle.py", "_verbs.py")
 PROMISED = 0.9
 """So many of them are caught: what survives would be a fault that no test notices."""
+PATIENCE = 3
+"""A mutant may use so much more processor time than the core as it is: some loop for ever."""
+UNHURRIED_S = 600
 SLOWEST_S = 1800.0
 """Of a clock, not of a processor: a machine that is as slow as this says nothing of a mutant."""
 
@@ -99,27 +104,39 @@ def _lot(text: str) -> bytes:
 
 
 def judge_all(chosen: Iterable[Operator]) -> dict[Operator, Verdict]:
-    """Let every mutant live for a while, as many at once as there are processors."""
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        chosen = list(chosen)
-        return dict(zip(chosen, pool.map(judge_one, chosen), strict=True))
-
-
-def judge_one(mutant: Operator) -> Verdict:
-    """Let a mutant live for a while.
+    """Let every mutant live for a while, as many at once as there are processors.
 
     Raises:
+        AssertionError: the core as it is does not pass: then no verdict would mean anything.
         subprocess.TimeoutExpired: the machine is too slow to tell.
     """
+    before_s = _children_s()
+    assert judge_one(None, UNHURRIED_S) is Verdict.SURVIVED, "the core itself is caught"
+    patience_s = math.ceil(PATIENCE * (_children_s() - before_s))
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        chosen = list(chosen)
+        verdicts = pool.map(lambda one: judge_one(one, patience_s), chosen)
+        return dict(zip(chosen, verdicts, strict=True))
+
+
+def _children_s() -> float:
+    """Return the processor time of all programs that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def judge_one(mutant: Operator | None, patience_s: int) -> Verdict:
+    """Let a mutant live for a while, or the core as it is."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         root = Path(folder)
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(CORE, root / "proxycore", ignore=ignore)
         shutil.copytree(ROOT / "tests" / "core", root / "tests" / "core", ignore=ignore)
         (root / "tests" / "__init__.py").touch()
-        (root / "proxycore" / mutant.module).write_text(source(mutant))
+        if mutant is not None:
+            (root / "proxycore" / mutant.module).write_text(source(mutant))
         done = subprocess.run(
-            [sys.executable, "-P", "-m", judge.__name__],
+            [sys.executable, "-P", "-m", judge.__name__, str(patience_s)],
             cwd=root,
             env={**os.environ, "PYTHONPATH": str(root), "PYTHONHASHSEED": "1"},
             capture_output=True,

@@ -8,7 +8,7 @@ from . import operators
 from .equivalent import EQUIVALENT
 from .operators import Operator, Verdict
 
-NUMBER = 40
+NUMBER = 30
 
 
 def test_each_changes_the_source() -> None:
