@@ -4,14 +4,14 @@ from .mutant import Mutant
 
 SLEEP_MUTANTS = (
     Mutant(
-        15,
+        17,
         "what a sleeper says that it holds is not believed if it is more than was declared",
         "_learn.py",
         "gpus = ((device, min(n, self.asleep)) for device, n in home.amounts if device != RAM)",
         "gpus = ((device, min(n, self.asleep)) for device, n in declared.amounts if device != RAM)",
     ),
     Mutant(
-        15,
+        17,
         "what a sleeper says that it holds is not believed",
         "_measured.py",
         "        if holds is not None:\n",
