@@ -23,6 +23,7 @@ from ._lab_commands import replay, simulate
 from ._plugins_command import plugins
 from ._pull_command import pull
 from ._schema_command import schema
+from ._show_command import show
 from .shapes import CacheType
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ app = App(
 config_app = App(name="config", help="Look at the configuration.")
 app.command(config_app)
 config_app.command(schema)
+config_app.command(show)
 config_app.command(import_compose)
 of_daemon = (status, start, stop, sleep, restart, logs, explain)
 for command in (*of_daemon, pull, doctor, simulate, replay, plugins):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.gguf.writing import dense, dense_tensors, words, write
 
@@ -110,3 +111,24 @@ def test_schema(tmp_path: Path) -> None:
     wrong = aiproxy("config", "schema", str(path))
     assert (wrong.returncode, wrong.stdout) == (1, "")
     assert wrong.stderr.startswith(f"{path}:1:20: templates.mine.optoins: unknown key; did you")
+
+
+def test_show(tmp_path: Path) -> None:
+    """As written, or resolved with sizes for people and numbers for programs; one service alone."""
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD + "    memory: {ram: 1GiB}\n  b: {process: {command: sh}}\n")
+    written = aiproxy("config", "show", "a", "--config", str(path))
+    assert yaml.safe_load(written.stdout) == {
+        "services": {"a": {"process": {"command": ["sh"]}, "memory": {"ram": "1GiB"}}}
+    }
+    people = aiproxy("config", "show", "--resolved", "--config", str(path))
+    assert (people.returncode, people.stderr) == (0, "")
+    assert yaml.safe_load(people.stdout)["services"]["a"]["claims"] == [{"ram": "1 GiB"}]
+    programs = aiproxy("config", "show", "--resolved", "--json", "--config", str(path))
+    assert json.loads(programs.stdout)["services"]["a"]["claims"] == [{"ram": 1 << 30}]
+    missing = aiproxy("config", "show", "c", "--config", str(path))
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert missing.stderr == "aiproxy: there is no service 'c'; there are: a, b\n"
+    path.write_text(WRONG)
+    wrong = aiproxy("config", "show", "--config", str(path))
+    assert (wrong.returncode, wrong.stdout, wrong.stderr.count("\n")) == (1, "", 2)
