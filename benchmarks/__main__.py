@@ -42,6 +42,9 @@ def main() -> int:
     except (datapath.ReferenceMissing, datapath.CompilerMissing) as missing:
         print(f"this benchmark needs more: {missing}", file=sys.stderr)
         return 2
+    except datapath.LoadFailed as failed:
+        print(failed, file=sys.stderr)
+        return 2
     for figure in figures:
         print(figure)
     if arguments.json is not None:

@@ -61,7 +61,9 @@ class Question:
         return data
 
 
-def wait_answering(port: int, path: str, pause_s: float = _PAUSE_S) -> float | None:
+def wait_answering(
+    port: int, path: str, pause_s: float = _PAUSE_S, patience_s: float = ANSWER_S
+) -> float | None:
     """Ask a server directly, time after time, until it says yes.
 
     Returns:
@@ -70,7 +72,7 @@ def wait_answering(port: int, path: str, pause_s: float = _PAUSE_S) -> float | N
     Raises:
         NoAnswer: it never says yes.
     """
-    give_up_at = time.monotonic() + ANSWER_S
+    give_up_at = time.monotonic() + patience_s
     in_vain_at = None
     while True:
         asked_at = time.monotonic()

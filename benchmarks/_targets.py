@@ -18,12 +18,14 @@ from proxyserver.runtime._ports import free_port
 from tests.daemon.rig import Daemon
 
 from ._harness import ROOT
-from ._http import wait_answering
-from ._load import Upstream, family, pin
+from ._http import NoAnswer, wait_answering
+from ._load import LoadFailed, Upstream, family, pin
 
 INSTALL = "apt-get install -y nginx-light haproxy"
 MODEL = "m"
 END_S = 10.0
+OTHER_S = 90.0
+"""Some load for half a minute before they listen."""
 
 
 class ReferenceMissing(Exception):
@@ -128,7 +130,11 @@ def by_command(name: str, command: str) -> Runner:
         log = (folder / "log").open("wb")
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         with log, _ended(process):
-            wait_answering(port, "/v1/models", pause_s=0.05)
+            try:
+                wait_answering(port, "/v1/models", pause_s=0.05, patience_s=OTHER_S)
+            except NoAnswer as error:
+                tail = (folder / "log").read_text(errors="replace")[-1000:]
+                raise LoadFailed(f"{name} does not get ready: {error}; it said:\n{tail}") from error
             yield Target(name, port, process.pid)
 
     return run

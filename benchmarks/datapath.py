@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from proxyserver.parts import cache_folder
 from tests.daemon.rig import process_flavour
@@ -12,7 +13,7 @@ from tests.rig.mock import build_mock
 from . import _readiness
 from ._ground import DIRECT, Ground, checked, fresh, ground, largest
 from ._harness import Figure
-from ._load import LoadFailed
+from ._load import LoadFailed as LoadFailed
 from ._subjects import mocks
 from ._targets import MODEL, OWN, Runner, by_command, path_alone
 from ._targets import ReferenceMissing as ReferenceMissing
@@ -55,18 +56,18 @@ def measure(beside: Mapping[str, str] | None = None) -> Sequence[Figure]:
     load_average, *_ = os.getloadavg()
     print(f"load average before: {load_average:.1f} (quiet: below 0.3)")
     with ground(runners) as on:
-        streaming = [*OWN, *others]
-        requests(on, streaming)
-        latency(on, [DIRECT, *streaming])
-        chunks(on, streaming)
-        bursts(on, streaming)
+        everybody = [*OWN, *others]
+        requests(on, everybody)
+        latency(on, [DIRECT, *everybody])
+        chunks(on, everybody)
+        bursts(on, list(OWN))
         bulk(on, [DIRECT, "nginx", "haproxy", "path"])
         beside_bulk(on, ["nginx", "haproxy", "path"])
-        cancels(on, streaming)
-        for name in ("nginx", "path", *others):
+        cancels(on, list(OWN))
+        for name in ("nginx", "path"):
             on.samples.add(name, held=held(on, name))
         memory(on)
-        print_table(on, [DIRECT, *streaming])
+        print_table(on, [DIRECT, *everybody])
     cold_ms = _readiness.measure(next(mocks(process_flavour(build_mock(cache_folder()))))).added_ms
     return (*figures(on), Figure("cold_added_ms", cold_ms, at_most=15.0))
 
@@ -104,45 +105,59 @@ def figures(on: Ground) -> Sequence[Figure]:
     )
 
 
+@contextmanager
+def _forgiven(name: str) -> Iterator[None]:
+    """Go on without a figure where another proxy than ours or the references cannot keep up."""
+    try:
+        yield
+    except LoadFailed as failed:
+        if name in OWN or name == DIRECT:
+            raise
+        print(f"{name}: {failed}")
+
+
 def requests(on: Ground, names: Sequence[str]) -> None:
     """Measure short questions from many clients."""
     for name in on.rounds(names, ROUNDS):
-        numbers = checked(
-            name,
-            on.load(
-                "requests",
-                on.port(name),
-                connections=CONNECTIONS,
-                seconds=REQUEST_S,
-                pids=on.targets[name].pids,
-            ),
-        )
-        answers = numbers["answers"]
-        on.samples.add(
-            name,
-            rate=answers / numbers["seconds"],
-            request_us=numbers["cpu_ns"] / answers / 1000,
-        )
+        with _forgiven(name):
+            numbers = checked(
+                name,
+                on.load(
+                    "requests",
+                    on.port(name),
+                    connections=CONNECTIONS,
+                    seconds=REQUEST_S,
+                    pids=on.targets[name].pids,
+                ),
+            )
+            answers = numbers["answers"]
+            on.samples.add(
+                name,
+                rate=answers / numbers["seconds"],
+                request_us=numbers["cpu_ns"] / answers / 1000,
+            )
 
 
 def latency(on: Ground, names: Sequence[str]) -> None:
     """Measure short questions of one client, with everything on one processor."""
     for name in on.rounds(names, ROUNDS):
-        with on.one_processor(name):
-            numbers = checked(name, on.load("requests", on.port(name), seconds=REQUEST_S / 2))
-        on.samples.add(name, p50_us=numbers["p50_us"])
+        with _forgiven(name):
+            with on.one_processor(name):
+                numbers = checked(name, on.load("requests", on.port(name), seconds=REQUEST_S / 2))
+            on.samples.add(name, p50_us=numbers["p50_us"])
 
 
 def chunks(on: Ground, names: Sequence[str]) -> None:
     """Measure what a token costs in a hundred streams, and how late it comes."""
     for name in on.rounds(names, STREAM_ROUNDS):
-        numbers = checked(name, _streams(on, name, STREAMS))
-        on.samples.add(
-            name,
-            chunk_us=numbers["cpu_ns"] / numbers["tokens"] / 1000,
-            delay_p50_us=numbers["p50_us"],
-            delay_p99_us=numbers["p99_us"],
-        )
+        with _forgiven(name):
+            numbers = checked(name, _streams(on, name, STREAMS))
+            on.samples.add(
+                name,
+                chunk_us=numbers["cpu_ns"] / numbers["tokens"] / 1000,
+                delay_p50_us=numbers["p50_us"],
+                delay_p99_us=numbers["p99_us"],
+            )
 
 
 def _streams(on: Ground, name: str, connections: int) -> Mapping[str, float]:
