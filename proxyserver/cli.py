@@ -19,6 +19,7 @@ from ._configuration import Config, config_path, load_settings
 from ._console import is_rich
 from ._daemon_commands import explain, logs, restart, sleep, start, status, stop
 from ._doctor_command import doctor
+from ._init_command import init
 from ._lab_commands import replay, simulate
 from ._plugins_command import plugins
 from ._pull_command import pull
@@ -48,6 +49,7 @@ app = App(
 )
 config_app = App(name="config", help="Look at the configuration.")
 app.command(config_app)
+config_app.command(init)
 config_app.command(schema)
 config_app.command(show)
 config_app.command(import_compose)

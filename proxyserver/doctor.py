@@ -100,7 +100,7 @@ def _engine(host: str | None, *, needed: bool, with_gpus: bool) -> Iterator[Find
             info: dict[str, Any] = client.info()
     except (DockerException, requests.RequestException, OSError) as error:
         verdict = Verdict.BAD if needed else Verdict.WARNING
-        message, remedy = _why_no_engine(url, error)
+        message, remedy = why_no_engine(url, error)
         yield Finding("engine", verdict, message, remedy)
         return
     told = f"{info.get('Name')}, version {info.get('ServerVersion')}, at {url}"
@@ -112,7 +112,7 @@ def _engine(host: str | None, *, needed: bool, with_gpus: bool) -> Iterator[Find
         yield _gpu_runtime(info)
 
 
-def _why_no_engine(url: str, error: Exception) -> tuple[str, str]:
+def why_no_engine(url: str, error: Exception) -> tuple[str, str]:
     """Return why an engine does not answer, and what would help."""
     path = Path(url.removeprefix("unix://"))
     if url.startswith("unix://") and path.exists() and not os.access(path, os.R_OK | os.W_OK):
