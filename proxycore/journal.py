@@ -9,6 +9,7 @@ replay then goes on from there, so every file replays by itself.
 """
 
 import enum
+import functools
 import json
 import types
 from collections import OrderedDict
@@ -212,16 +213,32 @@ def _event(entries: dict[str, Any]) -> tuple[float, ev.Event]:
 
 
 def _line(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False) + "\n"
+    return _ENCODER.encode(value) + "\n"
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_PLAIN = frozenset({str, int, float, bool, types.NoneType})
+
+
+@functools.cache
+def _fields(kind: type) -> tuple[tuple[str, Any], ...] | None:
+    """Return the fields of a class of ours with their defaults; None: it is another class."""
+    if not attrs.has(kind):
+        return None
+    return tuple((field.name, field.default) for field in attrs.fields(kind))
 
 
 def _plain(value: Any) -> Any:
     """Return a value as JSON knows it; dicts become lists of pairs: keys may be numbers."""
-    if attrs.has(type(value)):
+    kind = type(value)
+    if kind in _PLAIN:  # Most are, and there are two events for each request.
+        return value
+    fields = _fields(kind)  # type: ignore[arg-type]  # a class is hashable
+    if fields is not None:
         return {
-            field.name: _plain(getattr(value, field.name))
-            for field in attrs.fields(type(value))
-            if getattr(value, field.name) != field.default
+            name: _plain(one)
+            for name, default in fields
+            if (one := getattr(value, name)) != default
         }
     match value:
         case enum.Enum():

@@ -14,22 +14,27 @@ from .refused import Refused
 class Answer(Generic[C]):
     """What the core will say about one ticket."""
 
-    said: trio.Event = attrs.field(factory=trio.Event)
     run: Run[C] | ModelRun[C] | None = None
     """Not only its number: it may be gone again before the one who asked gets his turn."""
     refused: Refused | None = None
     request: str | None = None
     """The id of the request that has the ticket, if it is one."""
+    _said: bool = False
+    _heard: trio.Event | None = None
+    """For who has to wait: most are answered at once."""
 
     def say(
         self, *, run: Run[C] | ModelRun[C] | None = None, refused: Refused | None = None
     ) -> None:
         self.run, self.refused = run, refused
-        self.said.set()
+        self._said = True
+        if self._heard is not None:
+            self._heard.set()
 
     async def wait(self) -> Run[C] | ModelRun[C]:
-        if not self.said.is_set():  # Most are said at once: they need not wait for their turn.
-            await self.said.wait()
+        if not self._said:
+            self._heard = trio.Event()
+            await self._heard.wait()
         if self.refused is not None:
             raise self.refused
         assert self.run is not None
