@@ -1,6 +1,7 @@
 """Connections to one run of a service: kept while they are fresh, broken when the run goes."""
 
 import math
+import time
 
 import attrs
 import trio
@@ -236,7 +237,7 @@ class UpstreamConnections:
         if self._closed or not connection.recycle() or len(self._idle) >= IDLE_MAX:
             connection.close()
             return
-        connection.released_at = trio.current_time()
+        connection.released_at = time.monotonic()
         self._idle.append(connection)
 
     def close(self) -> None:
@@ -248,7 +249,8 @@ class UpstreamConnections:
 
     def _expire(self) -> None:
         """Close what has been idle for long; the oldest is the first."""
-        oldest_at = trio.current_time() - IDLE_S
+        # Of the world, not of Trio: it is the service that counts, too.
+        oldest_at = time.monotonic() - IDLE_S
         old = 0
         for connection in self._idle:
             if connection.released_at >= oldest_at:
