@@ -2,6 +2,7 @@
 
 import fcntl
 import signal
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -41,6 +42,8 @@ from .settings import Settings
 from .sleepers import Sleepers
 from .telemetry import log_fact, log_request
 
+SWITCH_S = 0.001
+"""How long a thread may keep the loop from running: the 5 ms of Python itself show in tokens."""
 STOP_S = 30.0
 """Beyond `shutdown_s`: so long the services have to end once their requests are over or cut."""
 
@@ -66,6 +69,7 @@ async def serve(
         AlreadyRunning: another daemon owns the state folder.
         http.ListenError: the address is taken, or is not ours.
     """
+    sys.setswitchinterval(SWITCH_S)
     server = settings.server
     for remark in settings.remarks:
         logger.info("{}", remark)

@@ -76,8 +76,11 @@ class Connection(TCPServer):
 
         Return what the client sent when they were answered; None: the connection is closed.
         """
-        client = parse_socket_addr(self._socket.family, self._socket.getpeername())
-        server = parse_socket_addr(self._socket.family, self._socket.getsockname())
+        try:
+            client = parse_socket_addr(self._socket.family, self._socket.getpeername())
+            server = parse_socket_addr(self._socket.family, self._socket.getsockname())
+        except OSError:  # It left before we looked.
+            return None
         async with TaskGroup() as group:
             self._task_group = group
             self.protocol: Any = _Http1(

@@ -48,7 +48,8 @@ class RawExchange(Exchange):
     can_splice = True
     _answer: Body | None = None
     _head_out = b""
-    """The head of the answer, until it is sent."""
+    """The head of the answer, until it is sent: its status counts from then on."""
+    _status_out = 0
     _ending = b""
     """The last bytes of the answer as they went out, if they are events."""
     _is_events = False
@@ -148,8 +149,7 @@ class RawExchange(Exchange):
         await self._send(to_client(head, b""))
 
     def begin(self, head: ResponseHead, body: Body) -> None:
-        self.status = head.status
-        self.first_byte_at = trio.current_time()
+        self._status_out = head.status
         self._answer = body
         if head.length < 0:
             self._is_events = is_event_stream(head)
@@ -169,6 +169,8 @@ class RawExchange(Exchange):
         if self._head_out:
             out = self._head_out + out
             self._head_out = b""
+            self.status = self._status_out
+            self.first_byte_at = trio.current_time()
         if self._is_events:
             self._ending = bytes(out[-_ENDING:])
         self.bytes_out = body.payload
@@ -257,7 +259,7 @@ class RawExchange(Exchange):
             lines.append(f"{name}: {value}".encode())
         if ("connection", "close") in error.headers:
             self.side.closing = True
-        elif self.side.closing or self._expects:
+        elif self.side.closing or (self._expects and not self.body_read):
             self.side.closing = True
             lines.append(b"connection: close")
         lines += (

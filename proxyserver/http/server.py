@@ -18,6 +18,7 @@ from proxyserver.wire import HEAD_MAX
 
 from ._client_side import IDLE_S
 from ._lanes import Lanes
+from ._poller import poller
 from .asgi import App
 from .errors import ApiError
 
@@ -60,6 +61,7 @@ async def serve(
     config.keep_alive_timeout = IDLE_S
     context = WorkerContext(None)
     wrapped = ASGIWrapper(cast(Any, app))  # Starlette's types for ASGI are wider than hypercorn's.
+    poller()  # Now, while there are descriptors to be had.
     lanes = Lanes(app.handling, wrapped, config, context, fast=fast)
     limiter = trio.CapacityLimiter(connections_max or _connections_max())
 
@@ -73,7 +75,7 @@ async def serve(
             await lanes.serve(socket(fileno=stream.socket.detach()))
         except Exception:
             # A bug of the protocol code, most likely provoked; it must not take the others along.
-            logger.exception("a connection ended by a bug of the proxy")
+            logger.opt(exception=True).warning("a connection ended by a bug of the proxy")
         finally:
             limiter.release_on_behalf_of(stream)
 

@@ -154,7 +154,7 @@ def scan_response(data: bytes, method: bytes) -> ResponseHead | None:
     both = b"content-length" in known and b"transfer-encoding" in known
     if both:
         # RFC 9112, 6.3: the chunks count, and the connection is not to be trusted further.
-        del known[b"content-length"]
+        _framing({b"content-length": known.pop(b"content-length")})
     length = _framing(known)
     if length == CHUNKED and minor == b"0":
         raise BadWire("Transfer-Encoding with a version of HTTP that does not know it")

@@ -7,6 +7,7 @@ import pytest
 from .rig import FAST
 
 BOTH = (
+    "test_curl",
     "test_forward",
     "test_ends",
     "test_inference",

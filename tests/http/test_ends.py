@@ -76,6 +76,11 @@ async def dies_in_the_head(wire: Wire) -> None:
     await wire.send(b"HTTP/1.1 200 OK\r\nContent-")
 
 
+async def frames_no_body(wire: Wire) -> None:
+    await wire.head()
+    await wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n")
+
+
 async def speaks_no_http(wire: Wire) -> None:
     await wire.head()
     await wire.send(b"220 mail.example ESMTP\r\n\r\n")
@@ -86,7 +91,8 @@ async def listens_to_nobody(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", [dies_at_once, dies_in_the_head, speaks_no_http, listens_to_nobody]
+    "script",
+    [dies_at_once, dies_in_the_head, frames_no_body, speaks_no_http, listens_to_nobody],
 )
 async def test_an_upstream_that_dies_before_the_head_is_a_502_with_the_cause(
     script: Script,

@@ -185,6 +185,7 @@ def test_what_servers_disagree_about_is_refused(data: bytes) -> None:
         b"HTTP/1.1 200 OK\nContent-Length: 1\n\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"HTTP/2 200\r\n\r\n",
         b"220 mail.example ESMTP\r\n\r\n",
