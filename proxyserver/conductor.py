@@ -1,7 +1,8 @@
 """The conductor does what the core decides: it owns the core, and one task for every run."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Generic, assert_never
 
@@ -55,6 +56,7 @@ from ._ask import NoAnswer, ask
 from ._model_run import ModelRun
 from ._reach import Reach
 from ._run import C, Judge, Run
+from ._slot import Place
 from ._slot import RuntimeState as RuntimeState
 from ._slot import Slot as Slot
 from .decisions import Decisions
@@ -151,34 +153,34 @@ class Conductor(Generic[C]):
             self._nursery.start_soon(self._keep_time)
             task_status.started()
 
-    @asynccontextmanager
-    async def slot(
-        self,
-        service: ServiceId,
-        *,
-        wait_s: float | None = None,
-        request: str | None = None,
-    ) -> AsyncIterator[Slot[C]]:
+    def slot(
+        self, service: ServiceId, *, wait_s: float | None = None, request: str | None = None
+    ) -> Place[C]:
         """Wait for a place at a run of the service, and hold it inside the block.
 
-        Leaving the block, or being cancelled in or before it, finishes the request, whose id is
-        `request`.
+        Leaving the block, or being cancelled in or before it, finishes the request `request`.
 
         Raises:
             Refused: there is no place, and why.
         """
+        return Place(partial(self._take, service, wait_s, request), self._leave)
+
+    async def _take(self, service: ServiceId, wait_s: float | None, request: str | None) -> Slot[C]:
         ticket, deadline_at = await self._numbered(service, wait_s)
         answer = self._answers[ticket] = Answer(request=request)
         self._handle(RequestArrived(ticket, service, deadline_at))
         try:
             run = await answer.wait()
-            assert run.connections is not None
-            yield Slot(service, run.id, run.connections)
-        finally:
-            del self._answers[ticket]
-            if answer.refused is None:
-                self._decisions.left(ticket, trio.current_time())
-                self._handle(RequestFinished(ticket))
+        except BaseException:
+            self._leave(ticket)
+            raise
+        assert run.connections is not None
+        return Slot(service, run.id, run.connections, ticket)
+
+    def _leave(self, ticket: TicketId) -> None:
+        if self._answers.pop(ticket).refused is None:
+            self._decisions.left(ticket, trio.current_time())
+            self._handle(RequestFinished(ticket))
 
     async def start(self, service: ServiceId, *, restart: bool = False) -> RunId:
         """Start the service by hand; return its run when it is ready.

@@ -160,8 +160,8 @@ class Exchange(abc.ABC):
             ClientGone: as `read`.
         """
 
-    async def framed_at_hand(self) -> Bytes:
-        """Return what has come of the body already, framed as its head says; it waits for nothing.
+    def framed_at_hand(self) -> Bytes:
+        """Return what has come of the body already, framed as its head says.
 
         Raises:
             ApiError: it is none.

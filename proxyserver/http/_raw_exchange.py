@@ -94,7 +94,13 @@ class RawExchange(Exchange):
     async def read_framed(self) -> Bytes:
         if self.body_read:
             return b""
-        data, size = await self._more()
+        return self._framed(*await self._more())
+
+    def framed_at_hand(self) -> Bytes:
+        unread = self.side.unread
+        return self._framed(unread, len(unread)) if unread else b""
+
+    def _framed(self, data: bytes | bytearray, size: int) -> Bytes:
         pieces: list[Piece] | None = None if self.scan is None else []
         end = self._take(data, size, pieces)
         if self.scan is not None and pieces is not None:
@@ -106,9 +112,6 @@ class RawExchange(Exchange):
             except BadBody as bad:
                 raise bad_body(bad) from bad
         return memoryview(data)[:end]
-
-    async def framed_at_hand(self) -> Bytes:
-        return await self.read_framed() if self.side.unread else b""
 
     def resumed(self, held: bytes) -> bytes:
         return self._body.resumed(held)

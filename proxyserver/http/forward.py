@@ -19,7 +19,7 @@ AT_ONCE_MAX = 64 * 1024
 """So much the kernel takes from us in one go, whatever the upstream does."""
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Outgoing:
     """What is to be sent upstream."""
 

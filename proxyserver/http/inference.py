@@ -180,7 +180,7 @@ class Inference:
                 exchange.run = slot.run
                 earlier = self._conductor.report(route.service)
                 connections = slot.connections
-                outgoing = await _outgoing(exchange, connections, path, prefix, held)
+                outgoing = _outgoing(exchange, connections, path, prefix, held)
                 try:
                     await forward(exchange, connections, outgoing)
                 except UpstreamFault as fault:
@@ -216,7 +216,7 @@ def _rename(held: _Held, own: str) -> None:
     held.grown = field.renamed(name)
 
 
-async def _outgoing(
+def _outgoing(
     exchange: Exchange,
     connections: UpstreamConnections,
     path: bytes,
@@ -243,7 +243,7 @@ async def _outgoing(
         return Outgoing(data, whole=False, repeatable=False)
     data = to_upstream(head, hop, target, websocket=head.wants_websocket)
     if head.length:
-        data += await exchange.framed_at_hand()
+        data += exchange.framed_at_hand()
         return Outgoing(data, whole=exchange.body_read, repeatable=False)
     return Outgoing(
         data,

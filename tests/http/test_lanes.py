@@ -325,25 +325,6 @@ async def test_an_answer_without_end_is_ended(autojump_clock: object) -> None:
     assert 20 <= took_s <= 22
 
 
-async def test_a_slow_client_does_not_count_against_the_service(autojump_clock: object) -> None:
-    """Nothing is read from the service while its answer is not taken."""
-
-    async def script(wire: Wire) -> None:
-        await wire.head()
-        await wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 30000000\r\n\r\n")
-        with trio.fail_after(100):
-            await wire.stream.send_all(bytes(30_000_000))
-
-    async with running(script, patience=PATIENT) as rig:
-        wire = await rig.ask(GET)
-        await wire.head()
-        await trio.sleep(10)
-        left = 30_000_000 - len(wire.buffer)
-        while left:
-            left -= len(await wire.stream.receive_some(1_000_000))
-        assert (await rig.record()).outcome is Outcome.ANSWERED
-
-
 @pytest.mark.slow
 async def test_hundreds_who_leave_leave_nothing_behind() -> None:
     """No connection, no place, no task: whoever comes next is served."""
