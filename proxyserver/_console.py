@@ -3,7 +3,10 @@
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _COLOURS = {"ready": "green", "failed": "red", "backoff": "red", "down": "dim"}
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -122,15 +125,21 @@ def print_table(rows: Sequence[tuple[str, ...]]) -> None:
     """Print rows, the first being the head; the columns of plain text are two spaces apart."""
     if is_rich(sys.stdout):
         from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
 
-        table = Table(*rows[0], box=None, header_style="bold", pad_edge=False)
-        for row in rows[1:]:
-            table.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
-        Console().print(table)
+        Console().print(table(rows))
         return
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         sys.stdout.write("  ".join(cells).rstrip() + "\n")
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> "Table":
+    """Return rows as a table with colours, the first being its head."""
+    from rich.table import Table
+    from rich.text import Text
+
+    result = Table(*rows[0], box=None, header_style="bold", pad_edge=False)
+    for row in rows[1:]:
+        result.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
+    return result

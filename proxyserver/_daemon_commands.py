@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 Url = Annotated[str, Parameter(name="--url", env_var="AIPROXY_URL", help="Where the daemon is.")]
 Wait = Annotated[bool, Parameter(name="--wait", help="Return when it is done, or at once.")]
+EVERY_S = 1.0
+Every = Annotated[
+    float,
+    Parameter(help="With --watch: seconds between two looks.", validator=Number(gte=0.1, lte=3600)),
+]
 Decisions = Sequence[Mapping[str, Any]]
 DAEMON = "http://127.0.0.1:8787"
 DECISIONS_MAX = 1000
@@ -35,21 +40,22 @@ def status(
     ] = None,
     /,
     *,
+    watch: Annotated[
+        bool, Parameter(name=("--watch", "-w"), negative=(), help="Go on showing what changes.")
+    ] = False,
+    every: Every = EVERY_S,
     url: Url = DAEMON,
     json: Json = False,
 ) -> None:
     """Show what runs, what it holds, and why."""
     from ._console import device_rows, print_table, service_rows, troubles
+    from ._watch import watch as go_on
 
+    if watch:
+        with daemon_at(url) as daemon:
+            go_on(lambda: _one(daemon.health(), service), every_s=every, json=json)
     with daemon_at(url) as daemon:
-        health = daemon.health()
-    if service is not None:
-        every = health["services"]
-        health["services"] = [one for one in every if service in (one["id"], *one["aliases"])]
-        if not health["services"]:
-            fail(
-                f"there is no service {service!r}; there are: {listed(one['id'] for one in every)}"
-            )
+        health = _one(daemon.health(), service)
     if json:
         print_json(health)
     else:
@@ -61,6 +67,38 @@ def status(
             print(f"\n{trouble}")
     if service is not None and health["services"][0]["state"] != "ready":
         raise CommandFailed(NOT_READY, f"{service} is not ready")
+
+
+def _one(health: dict[str, Any], service: str | None) -> dict[str, Any]:
+    """Leave only one service, by any of its names.
+
+    Raises:
+        CommandFailed: there is none of that name.
+    """
+    if service is None:
+        return health
+    every = health["services"]
+    found = [one for one in every if service in (one["id"], *one["aliases"])]
+    if not found:
+        fail(f"there is no service {service!r}; there are: {listed(one['id'] for one in every)}")
+    return health | {"services": found}
+
+
+def top(*, every: Every = EVERY_S, url: Url = DAEMON) -> None:
+    """Show all services and devices, as they change: `aiproxy status --watch`."""
+    status(watch=True, every=every, url=url)
+
+
+def ps(*, url: Url = DAEMON, json: Json = False) -> None:
+    """Show only the services that run."""
+    from ._console import print_table, service_rows
+
+    with daemon_at(url) as daemon:
+        running = [one for one in daemon.health()["services"] if one["run"] is not None]
+    if json:
+        print_json({"services": running})
+    else:
+        print_table(service_rows(running))
 
 
 def start(service: str, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
+from ._bench_command import bench
+from ._chat_command import chat
 from ._command import FAILED, USAGE, CommandFailed, Json, fail, print_json
 from ._compose_command import import_compose
 from ._configuration import Config, config_path, load_settings
 from ._console import is_rich
-from ._daemon_commands import explain, logs, restart, sleep, start, status, stop
+from ._daemon_commands import explain, logs, ps, restart, sleep, start, status, stop, top
 from ._doctor_command import doctor
 from ._init_command import init
 from ._lab_commands import replay, simulate
@@ -53,7 +55,7 @@ config_app.command(init)
 config_app.command(schema)
 config_app.command(show)
 config_app.command(import_compose)
-of_daemon = (status, start, stop, sleep, restart, logs, explain)
+of_daemon = (status, top, ps, start, stop, sleep, restart, logs, explain, chat, bench)
 for command in (*of_daemon, pull, doctor, simulate, replay, plugins):
     app.command(command)
 

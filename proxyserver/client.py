@@ -1,6 +1,6 @@
 """Calls to a running daemon, for commands: plain values out, errors that say what to do."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
@@ -8,6 +8,7 @@ from urllib.parse import quote
 import httpx
 
 URL = "http://127.0.0.1:8787"
+CHAT = "/v1/chat/completions"
 CONNECT_S = 5.0
 LOOK_S = 10.0
 """For questions that the daemon answers from memory."""
@@ -83,16 +84,28 @@ class Client:
             DaemonRefused: the daemon answered with an error.
         """
         query = {"tail": str(tail), "follow": "true" if follow else "false"}
-        path = _path(service, "logs")
         # A quiet service may say nothing for days: whoever follows it ends it.
-        times = httpx.Timeout(CONNECT_S, read=None if follow else LOOK_S)
+        read_s = None if follow else LOOK_S
+        yield from self._lines("GET", _path(service, "logs"), read_s, params=query)
+
+    def chat_lines(self, body: Mapping[str, Any]) -> Generator[str, None, None]:
+        """Yield the lines of a chat's answer as they come; `answers.Answer` reads them.
+
+        Raises:
+            DaemonUnreachable: nobody answers, or not any more.
+            DaemonRefused: the daemon or the service answered with an error.
+        """
+        yield from self._lines("POST", CHAT, ACT_S, json=body)
+
+    def _lines(self, method: str, path: str, read_s: float | None, **sent: Any) -> Iterator[str]:
+        times = httpx.Timeout(CONNECT_S, read=read_s)
         with (
             self._told(),
-            self._http.stream("GET", self._url + path, params=query, timeout=times) as answer,
+            self._http.stream(method, self._url + path, timeout=times, **sent) as answer,
         ):
             if not answer.is_success:
                 answer.read()
-                raise _refused(answer)
+                raise refused(answer)
             yield from answer.iter_lines()
 
     def _json(self, method: str, path: str, read_s: float, query: dict[str, str]) -> dict[str, Any]:
@@ -100,7 +113,7 @@ class Client:
         with self._told():
             answer = self._http.request(method, self._url + path, params=query, timeout=times)
         if not answer.is_success:
-            raise _refused(answer)
+            raise refused(answer)
         try:
             content = answer.json()
         except ValueError:
@@ -128,7 +141,8 @@ def _path(service: str, verb: str) -> str:
     return f"/api/v1/service/{quote(service, safe='')}/{verb}"
 
 
-def _refused(answer: httpx.Response) -> DaemonRefused:
+def refused(answer: httpx.Response) -> DaemonRefused:
+    """Return the error that an answer is."""
     try:
         message = str(answer.json()["error"]["message"])
     except (KeyError, TypeError, ValueError):

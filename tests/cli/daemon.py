@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -171,12 +172,46 @@ BUSY = {"error": {"message": "no room", "type": "x", "param": None, "code": "que
 UNKNOWN = {"error": {"message": "no service 'nope'; did you mean 'code'?", "code": "x"}}
 
 
+def said(text: str, **more: Any) -> str:
+    """Return an event with a piece of an answer."""
+    delta = {"content": text, **more}
+    return f"data: {json.dumps({'choices': [{'index': 0, 'delta': delta}]})}"
+
+
+USED = {"choices": [], "usage": {"completion_tokens": 7}}
+STOP = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+CHATS: dict[str, list[str]] = {
+    "coder": [
+        ": be patient",
+        said("Hello "),
+        said("wörld"),
+        f"data: {json.dumps(STOP)}",
+        f"data: {json.dumps(USED)}",
+        "data: [DONE]",
+    ],
+    "thinks": [said("", reasoning_content="hm"), said("Yes"), "data: [DONE]"],
+    "endless": [said("Once upon")],
+    "broken": [said("Once")],
+    "fails": [said("Once"), 'data: {"error": {"message": "the GPU was full"}}', "data: [DONE]"],
+    "odd": ["data: {"],
+}
+"""What each model answers; others are busy."""
+
+
 @attrs.define
 class Daemon:
     """Where it listens and what it was asked."""
 
     url: str
     asked: list[tuple[str, str, dict[str, list[str]]]] = attrs.field(factory=list)
+    chats: list[dict[str, Any]] = attrs.field(factory=list)
+    """The bodies of all chats."""
+    left: threading.Event = attrs.field(factory=threading.Event)
+    """Somebody has hung up in the middle of an answer."""
+    health: dict[str, Any] = attrs.field(factory=lambda: HEALTH)
+    """What it says of itself, which may change."""
+    stop: Callable[[], None] = lambda: None
+    """Ends it early."""
 
 
 @contextmanager
@@ -188,7 +223,7 @@ def running_daemon() -> Iterator[Daemon]:
         def do_GET(self) -> None:
             path = self._note()
             if path == "/health":
-                self._answer(200, HEALTH)
+                self._answer(200, daemon.health)
             elif path == "/api/v1/decisions":
                 self._decisions(daemon.asked[-1][2])
             elif path == "/api/v1/service/coder/logs":
@@ -211,7 +246,9 @@ def running_daemon() -> Iterator[Daemon]:
 
         def do_POST(self) -> None:
             path = self._note()
-            if path.startswith("/api/v1/service/busy/"):
+            if path == "/v1/chat/completions":
+                self._chat(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            elif path.startswith("/api/v1/service/busy/"):
                 self._answer(504, BUSY)
             elif path.startswith("/api/v1/service/coder/"):
                 state = {"stop": "down"}.get(path.rpartition("/")[2], "ready")
@@ -219,6 +256,26 @@ def running_daemon() -> Iterator[Daemon]:
                 self._answer(200, {"id": "coder", "state": state, "run": run})
             else:
                 self._answer(404, UNKNOWN)
+
+        def _chat(self, body: dict[str, Any]) -> None:
+            """Answer as the model wants that is asked: see `CHATS`."""
+            daemon.chats.append(body)
+            events = CHATS.get(body["model"])
+            if events is None:
+                self._answer(503, BUSY)
+                return
+            self.send_response(200)
+            self.end_headers()
+            for event in events:
+                self.wfile.write(f"{event}\n\n".encode())
+            until = time.monotonic() + RUN_S
+            while body["model"] == "endless" and time.monotonic() < until:
+                try:
+                    self.wfile.write(b": still here\n\n")
+                except OSError:
+                    daemon.left.set()
+                    return
+                time.sleep(0.02)
 
         def _note(self) -> str:
             parts = urlsplit(self.path)
@@ -239,18 +296,26 @@ def running_daemon() -> Iterator[Daemon]:
     daemon.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    try:
-        yield daemon
-    finally:
+
+    def stop() -> None:
         server.shutdown()
         thread.join()
         server.server_close()
 
+    daemon.stop = stop
+    try:
+        yield daemon
+    finally:
+        stop()
 
-def aiproxy(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the real command, as a script would."""
+
+def aiproxy(
+    *arguments: str, typed: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the real command, as a script would, with what is typed by a pipe."""
     return subprocess.run(
         [sys.executable, "-m", "proxyserver", *arguments],
+        input=typed,
         capture_output=True,
         text=True,
         timeout=RUN_S,

@@ -24,20 +24,23 @@ class Terminal:
     _screen: int
     shown: str = ""
     """All that came so far."""
+    _seen: int = 0
+    """How much of that was waited for."""
 
     def wait_for(self, text: str) -> str:
-        """Read until this is shown; return what was shown since the last call.
+        """Read until this is shown, after what was waited for before; return what came with it.
 
         Raises:
             AssertionError: it never is.
         """
-        start = len(self.shown)
+        start = self._seen
         until = time.monotonic() + RUN_S
-        while text not in self.shown[start:]:
+        while (found := self.shown.find(text, start)) < 0:
             assert time.monotonic() < until, f"never shown: {text!r}, but {self.shown[start:]!r}"
             if not self._read(1.0) and self.process.poll() is not None:
                 assert text in self.shown[start:], f"ended with {self.shown[start:]!r}"
-        return self.shown[start:]
+        self._seen = found + len(text)
+        return self.shown[start : self._seen]
 
     def type(self, text: str) -> None:
         os.write(self._screen, text.encode())

@@ -83,6 +83,9 @@ def test_serve_from_start_to_end(tmp_path: Path) -> None:
         assert aiproxy("start", "a", "--url", url).stdout == "a is ready (run 1)\n"
         assert aiproxy("status", "a", "--url", url).returncode == 0
         assert aiproxy("logs", "a", "--url", url).returncode == 0
+        assert aiproxy("chat", "a", "hi you", "--url", url).stdout == "demo heard: hi you \n"
+        assert json.loads(aiproxy("bench", "a", "--json", "--url", url).stdout)["failed"] == 0
+        assert "\na " in aiproxy("ps", "--url", url).stdout
         second = aiproxy("serve", "--config", str(config))
         assert (second.returncode, second.stderr.count("\n")) == (1, 1)
         assert aiproxy("stop", "a", "--url", url).stdout == "a is down\n"
