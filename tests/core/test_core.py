@@ -333,6 +333,17 @@ def test_the_view_tells_when_the_next_try_is() -> None:
     assert (coder.retry_at, coder.idle_until, coder.placement) == (T0 + 11, None, None)
 
 
+@pytest.mark.parametrize(("ready_s", "state"), [(60.0, State.DOWN), (59.9, State.BACKOFF)])
+def test_a_minute_of_service_makes_up_for_a_failure(ready_s: float, state: State) -> None:
+    """Who ended once, and again after a minute or more, may start again at once."""
+    core = serving(big())
+    core.handle(RunGone(CODER, RUN1, EXIT), T0)
+    core.handle(arrived(2, CODER), T0)
+    core.handle(RunReady(CODER, RUN2), T0 + 5)
+    core.handle(RunGone(CODER, RUN2, EXIT), T0 + 5 + ready_s)
+    assert core.view().service(CODER).state is state
+
+
 def test_an_idle_run_tells_until_when_it_stays() -> None:
     """Counted from its last finish; while it serves there is no such time."""
     core = serving(big())
