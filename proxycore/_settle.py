@@ -100,16 +100,20 @@ class Settler:
                 [book.promised] = self._verbs.needs(book)  # What it holds asleep may have changed.
         _, promisable = self._verbs.rooms()
         for book in reversed(promised):
-            if not self._hosts.waiters(book):
-                self._verbs.release(book, "nobody waits for it any more")
-                return True
-            if not self._hosts.is_open(book):
-                self._verbs.release(book, "its host is leaving")
-                return True
-            if any(promisable.free[device] < 0 for device in promised_to(book).devices):
-                self._verbs.release(book, "the room that it was promised does not come")
+            if (why := self._is_void(book, promisable)) is not None:
+                self._verbs.release(book, why)
                 return True
         return False
+
+    def _is_void(self, book: ServiceBook, promisable: Room) -> str | None:
+        """Tell why a promise is to be taken back; None: it holds."""
+        if not self._hosts.waiters(book):
+            return "nobody waits for it any more"
+        if not self._hosts.is_open(book):
+            return "its host is leaving"
+        if any(promisable.free[device] < 0 for device in promised_to(book).devices):
+            return "the room that it was promised does not come"
+        return None
 
     def _take_promised(self, now_free: Room) -> None:
         """Launch and wake, in the order of the promises, those whose room has come."""

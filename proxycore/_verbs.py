@@ -232,8 +232,6 @@ class Verbs(Claims):
             book.placement = book.home = None
             book.fails = False
             book.seen.clear()
-        if book.state not in (State.STARTING, State.WAKING):
-            book.kept = False
         if book.state is not State.DRAINING:
             book.drains_for = None
             book.drains_to_sleep = False
