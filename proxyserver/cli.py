@@ -16,6 +16,7 @@ from cyclopts.validators import Number
 from ._bench_command import bench
 from ._chat_command import chat
 from ._command import FAILED, USAGE, CommandFailed, Json, fail, print_json
+from ._completion_command import completion_of
 from ._compose_command import import_compose
 from ._configuration import Config, config_path, load_settings
 from ._console import is_rich
@@ -58,6 +59,7 @@ config_app.command(import_compose)
 of_daemon = (status, top, ps, start, stop, sleep, restart, logs, explain, chat, bench)
 for command in (*of_daemon, pull, doctor, simulate, replay, plugins):
     app.command(command)
+app.command(completion_of(app))
 
 
 def run(arguments: Sequence[str]) -> int:

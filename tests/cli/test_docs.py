@@ -42,3 +42,14 @@ def test_every_option_is_documented() -> None:
 
 
 COMMON = frozenset(re.findall(r"`(--[a-z]+)", section(PAGE, "Common options")))
+
+
+def test_programs_can_read_every_answer() -> None:
+    """Each command has `--json`, except for those that the page names."""
+    lacking = {
+        name.removeprefix("aiproxy ")
+        for name, command in commands(app)
+        if "--json" not in {n for one in command.assemble_argument_collection() for n in one.names}
+    }
+    (sentence,) = re.findall(r"^Every command has it, save (.*)$", PAGE, re.MULTILINE)
+    assert lacking == set(re.findall(r"`([^`]+)`", sentence))
