@@ -1,12 +1,14 @@
-"""One client connection: hypercorn's HTTP/1.1, with what it lacks towards clients that misbehave.
+"""The other lane: hypercorn's HTTP/1.1, with what it lacks towards clients that misbehave.
 
 hypercorn 0.18 is pinned, because this reaches into it.  What is changed, and why:
 
 * **HTTP/2 is off** (cleartext, by upgrade or by prior knowledge): hypercorn cannot reset a stream
   whose application ends early, so a broken answer would hang for ever instead of breaking.
   An `Upgrade: h2c` is ignored, as RFC 9110, 7.8 allows.
-* **Leaving is seen at once**, by the kernel's word instead of reading up to the end: while an
-  upload is held back, or the next request is pipelined, hypercorn does not read.
+* **It serves one request after another**, and gives back what comes when all are answered: the
+  next one may be for the fast lane.
+* **Leaving is seen at once**, by whoever owns the connection: while an upload is held back, or the
+  next request is pipelined, hypercorn does not read.
 * **An HTTP/1.0 client gets a reset** when its answer breaks: closing is how such an answer ends.
 * **Sending is bounded**: hypercorn shields it from cancellation, without a time-out.
 * **WebSockets** are requests like others, which the application refuses: hypercorn's own refusals
@@ -18,8 +20,8 @@ hypercorn 0.18 is pinned, because this reaches into it.  What is changed, and wh
 What nobody can see: a client that left while its kernel still has bytes for us.  The news queue
 behind these bytes (TCP), so they come when we read on; until then `wait_s` bounds the wait.
 
-What waits for the rebuild of the data path: a limit on slow bodies (`receive` has no time-out
-where a body is streamed), and 100 Continue only when somebody wants the body.
+What it does and the fast lane does not: it asks for every body that is expected (100 Continue),
+whether somebody wants it or not.
 """
 
 import socket
@@ -42,15 +44,13 @@ from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from ._asgi_exchange import CLIENT_GONE, HEAD
-from ._client_side import ClientSide
+from ._client_side import SEND_S, ClientSide
 from ._exchange import LINGER_S
 from ._strict import StrictConnection
 from .errors import ApiError
 
 Address: TypeAlias = tuple[str, int] | None
 RECEIVE_MAX = 64 * 1024
-SEND_S = 300.0
-"""A client that takes nothing for so long is gone, whatever its kernel says."""
 
 _HEAD_ERRORS = {
     431: "the head of the request is larger than 64 KiB; send smaller headers",
