@@ -227,12 +227,11 @@ class RawExchange(Exchange):
         if isinstance(self._answer, EndlessBody):
             await self._send(b"0\r\n\r\n")
         self.finished = True
-        await self._linger()
+        if not self.body_read:
+            await self._linger()
 
     async def _linger(self) -> None:
         """Read away what is left of the request, so that the answer is not lost on its way."""
-        if self.body_read:
-            return
         self.scan = None
         if not self._expects:  # Else it was never asked to send its body.
             with trio.move_on_after(LINGER_S), suppress(ApiError, ClientGone):
@@ -277,7 +276,8 @@ class RawExchange(Exchange):
         await self._send(b"\r\n".join(lines) + body)
         self.bytes_out += len(body)
         self.finished = True
-        await self._linger()
+        if not self.body_read:
+            await self._linger()
 
     async def _send(self, data: Bytes) -> None:
         try:

@@ -41,7 +41,7 @@ async def forward(exchange: Exchange, connections: UpstreamConnections, outgoing
         ClientGone: the client left.  The upstream's connection is closed, so that it stops.
         ApiError: the rest of the client's body is not to be had.
     """
-    connection = await connections.acquire()
+    connection = connections.acquire_nowait() or await connections.acquire()
     try:
         await _exchange(exchange, connections, connection, outgoing)
     except UpstreamFault as fault:
@@ -51,7 +51,7 @@ async def forward(exchange: Exchange, connections: UpstreamConnections, outgoing
             raise
         if fault.late:
             raise
-        connection = await connections.acquire(fresh=True)
+        connection = await connections.acquire()
         await _exchange(exchange, connections, connection, outgoing)
     await exchange.end()
 

@@ -192,19 +192,23 @@ class UpstreamConnections:
         self._active: dict[UpstreamConnection, None] = {}
         self._closed = False
 
-    async def acquire(self, *, fresh: bool = False) -> UpstreamConnection:
-        """Return a connection for one request; hand it to `release` afterwards.
-
-        Raises:
-            UpstreamFault: nobody listens there, or nobody accepts.
-        """
+    def acquire_nowait(self) -> UpstreamConnection | None:
+        """Return a kept connection for one request, if there is one; as `acquire`."""
         self._expire()
-        while self._idle and not fresh:
+        while self._idle:
             connection = self._idle.pop()
             if not connection.is_stale():
                 self._active[connection] = None
                 return connection
             connection.close()
+        return None
+
+    async def acquire(self) -> UpstreamConnection:
+        """Return a new connection for one request; hand it to `release` afterwards.
+
+        Raises:
+            UpstreamFault: nobody listens there, or nobody accepts.
+        """
         connection = UpstreamConnection(peer_of(await self._connect()))
         self._active[connection] = None
         return connection

@@ -43,9 +43,12 @@ def model_in(body: bytes) -> str:
     'coder'
     """
     try:
-        request = _DECODER.decode(body.decode())
+        text = body.decode().strip(" \t\r\n")
+        request, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError) as error:
         raise BadBody("invalid_json", f"the body is not JSON: {error}") from error
+    if end != len(text):
+        raise BadBody("invalid_json", "the body is not JSON: something follows its object")
     if not isinstance(request, tuple):
         raise BadBody("invalid_json", "the body must be a JSON object")
     found = None
