@@ -17,6 +17,7 @@ from ._command import (
     listed,
     print_json,
 )
+from ._service_names import Service, complete
 
 if TYPE_CHECKING:
     from .client import Client
@@ -36,7 +37,8 @@ DECISIONS_MAX = 1000
 
 def status(
     service: Annotated[
-        str | None, Parameter(help="Only this one; exit code 4 if not ready.")
+        str | None,
+        Parameter(help="Only this one; exit code 4 if not ready.", completer=complete),
     ] = None,
     /,
     *,
@@ -101,13 +103,13 @@ def ps(*, url: Url = DAEMON, json: Json = False) -> None:
         print_table(service_rows(running))
 
 
-def start(service: str, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
+def start(service: Service, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
     """Start a service by hand; return when it is ready."""
     _act("start", service, wait=wait, url=url, json=json)
 
 
 def stop(
-    service: str,
+    service: Service,
     /,
     *,
     force: Annotated[
@@ -121,18 +123,20 @@ def stop(
     _act("stop", service, wait=wait, force=force, url=url, json=json)
 
 
-def sleep(service: str, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
+def sleep(service: Service, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
     """Put a service to sleep; return when it sleeps."""
     _act("sleep", service, wait=wait, url=url, json=json)
 
 
-def restart(service: str, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
+def restart(
+    service: Service, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False
+) -> None:
     """Stop and start a service; return when it is ready."""
     _act("restart", service, wait=wait, url=url, json=json)
 
 
 def logs(
-    service: str,
+    service: Service,
     /,
     *,
     follow: Annotated[
@@ -149,7 +153,10 @@ def logs(
 
 def explain(
     about: Annotated[
-        str | None, Parameter(help="A service, or the X-Request-Id of a request that waited.")
+        str | None,
+        Parameter(
+            help="A service, or the X-Request-Id of a request that waited.", completer=complete
+        ),
     ] = None,
     /,
     *,
