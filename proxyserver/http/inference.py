@@ -88,11 +88,18 @@ class Inference:
     async def by_service(self, exchange: Exchange, id: bytes, path: bytes) -> None:
         """Answer `/service/{id}/{path}`; all as the client wrote it, with its query."""
         route = self.route("service", unquote_to_bytes(id).decode("utf-8", "replace"))
-        closed = self._services[route.service].closed_by(exchange.head.method.decode(), path)
-        if closed is not None:
-            # The proxy decides what a service does, or people do.
-            raise admin_closed(route.service, closed)
+        self._check_open(exchange, route, path)
         await self._serve(exchange, route, path, b"/service/" + id, None)
+
+    def _check_open(self, exchange: Exchange, route: Route, target: bytes) -> None:
+        """Refuse what administers a service: the proxy decides what it does, or people do.
+
+        Raises:
+            ApiError: 403, it is closed to clients.
+        """
+        closed = self._services[route.service].closed_by(exchange.head.method.decode(), target)
+        if closed is not None:
+            raise admin_closed(route.service, closed)
 
     async def by_model(self, exchange: Exchange, path: bytes) -> None:
         """Answer a call of OpenAI's API, by whoever has the model that its body names."""
@@ -103,6 +110,8 @@ class Inference:
             except BadBody as bad:
                 raise bad_body(bad) from bad
             route = self.route("model", model)
+            if b"?" in path:  # The paths themselves are ours, and administer nothing.
+                self._check_open(exchange, route, path)
             own = self._own_names.get(route.service, model)
             if own != model:
                 # A server knows its models by its own names alone.

@@ -50,7 +50,7 @@ Script = Callable[[Wire], Awaitable[None]]
 class Kind:
     type: str = "custom"
     runtime: str = "process"
-    closed: tuple[str, ...] = ("/sleep",)
+    closed: tuple[str, ...] = ("/sleep", "?autoload")
     metrics: str | None = "/metrics"
 
     def closed_by(self, method: str, target: bytes) -> str | None:

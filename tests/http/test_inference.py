@@ -165,6 +165,15 @@ async def test_what_administers_a_service_is_closed(path: str) -> None:
     assert '`allow_admin: ["/sleep"]`' in error["error"]["message"]
 
 
+async def test_what_administers_a_model_is_closed() -> None:
+    """A query can do it, on a path of our own."""
+    async with running() as rig:
+        path = "/v1/chat/completions?%61utoload=true"
+        status, _, error = await post(rig, path, b'{"model": "coder"}')
+        assert (status, error["error"]["code"]) == (403, "admin_path")
+        assert rig.conductor.asked == []
+
+
 async def test_an_encoded_slash_does_not_end_the_id() -> None:
     """The path is split before it is decoded, and not decoded for the upstream."""
     async with running(echo) as rig:
