@@ -17,6 +17,7 @@ import httpx
 import trio
 import yaml
 
+from . import answers
 from ._errors import run_plainly
 from .app import serve
 from .http import ListenError
@@ -277,15 +278,14 @@ async def _stream(http: httpx.AsyncClient, model: str) -> AsyncIterator[AsyncIte
     }
 
     async def pieces() -> AsyncIterator[str]:
-        async for line in answer.aiter_lines():
-            data = line.removeprefix("data: ")
-            if data == "[DONE]":
-                return
-            if line.startswith("data: "):
-                piece = jsonlib.loads(data)["choices"][0]["delta"].get("content")
-                if piece:
-                    yield piece
-        raise DemoFailed(f"the answer of {model} broke off")
+        said = answers.Answer()
+        try:
+            async for line in answer.aiter_lines():
+                if (piece := said.take(line)) is not None and piece.text:
+                    yield piece.text
+            said.finish()
+        except answers.AnswerFailed as error:
+            raise DemoFailed(f"{model}: {error}") from None
 
     async with http.stream("POST", "/v1/chat/completions", json=body) as answer:
         if not answer.is_success:
