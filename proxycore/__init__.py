@@ -1,6 +1,7 @@
 """The deciding half of an inference proxy: scheduling, eviction and routing, free of I/O."""
 
 from ._core import Core as Core
+from ._diff import ConfigDiff as ConfigDiff
 from ._errors import InvariantError as InvariantError
 from ._errors import LocalError as LocalError
 from ._errors import ProxyCoreError as ProxyCoreError
@@ -41,6 +42,7 @@ from .effects import Waiting as Waiting
 from .effects import WakeRun as WakeRun
 from .effects import Want as Want
 from .events import Cause as Cause
+from .events import ConfigReplaced as ConfigReplaced
 from .events import Event as Event
 from .events import ExperienceFound as ExperienceFound
 from .events import FoundRun as FoundRun

@@ -8,7 +8,7 @@ from ._ids import DeviceId, RunId, ServiceId, TicketId
 from ._learn import Learnt
 from ._lifecycle import State
 from ._memory import DeviceBook
-from .config import Placement
+from .config import Placement, ServiceSpec
 from .events import Cause
 
 
@@ -78,6 +78,10 @@ class ServiceBook:
     measurement: such a figure teaches nothing.
     """
     lost: str | None = None
+    retired: ServiceSpec | None = None
+    """What it was, if it was left out of the configuration: it leaves, and is then forgotten."""
+    outdated: bool = False
+    """The present run is one of an earlier configuration: it teaches nothing about the next."""
     waiting: OrderedDict[TicketId, Ticket] = attrs.field(factory=OrderedDict)
     """In order of arrival.  To find the first of a plain `dict` takes the longer the more have
     left before it."""

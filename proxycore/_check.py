@@ -6,6 +6,9 @@ from ._errors import LocalError
 from ._ids import DeviceId, ServiceId
 from .config import CoreConfig, ServiceSpec, Unit
 
+_LEAVERS = (ev.StopRequested, ev.RuntimeLost, ev.RuntimeFound)
+"""What may be told of a service that is out of the configuration, as long as its run lives."""
+
 
 def check(event: ev.Event, now: float, config: CoreConfig, books: Books) -> None:
     """Refuse what cannot be; nothing is changed here, nor has anything been.
@@ -15,11 +18,15 @@ def check(event: ev.Event, now: float, config: CoreConfig, books: Books) -> None
     """
     if not now >= books.now:
         raise LocalError(f"the clock ran backwards: {now!r} after {books.now!r}")
+    if isinstance(event, ev.RunEvent):
+        # The service may be forgotten by now: an answer that comes too late is normal.
+        if event.run > books.run_max:
+            raise LocalError(f"run {event.run} was never started")
+        return
     for service in _services_of(event):
-        if service not in books.services:
+        book = books.services.get(service)
+        if book is None or (book.retired is not None and not isinstance(event, _LEAVERS)):
             raise LocalError(f"unknown service {service!r}")
-    if isinstance(event, ev.RunEvent) and event.run > books.run_max:
-        raise LocalError(f"run {event.run} was never started")
     match event:
         case ev.RequestArrived() | ev.StartRequested() | ev.RestartRequested():
             if event.ticket <= books.ticket_max:
@@ -39,8 +46,24 @@ def check(event: ev.Event, now: float, config: CoreConfig, books: Books) -> None
         case ev.MemoryUnknown():
             for device in event.devices:
                 _check_device(device, config)
+        case ev.ConfigReplaced():
+            _check_replaced(event.config, config, books)
         case _:
             pass
+
+
+def _check_replaced(new: CoreConfig, old: CoreConfig, books: Books) -> None:
+    units = {device.id: device.unit for device in old.devices}
+    for device in new.devices:
+        if units.get(device.id, device.unit) is not device.unit:
+            raise LocalError(f"device {device.id!r} cannot be counted in something else")
+    hosts = {spec.id: spec.host for spec in old.services}
+    hosts |= {
+        book.id: book.retired.host for book in books.services.values() if book.retired is not None
+    }
+    for spec in new.services:
+        if hosts.get(spec.id, spec.host) != spec.host:
+            raise LocalError(f"service {spec.id!r} cannot move into or out of a host")
 
 
 def _check_device(device: DeviceId, config: CoreConfig) -> None:
@@ -84,6 +107,7 @@ def _services_of(event: ev.Event) -> tuple[ServiceId, ...]:
             | ev.ShutdownRequested()
             | ev.MemoryMeasured()
             | ev.MemoryUnknown()
+            | ev.ConfigReplaced()
             | ev.Tick()
         ):
             return ()

@@ -19,6 +19,9 @@ class Claims:
     def __init__(self, config: CoreConfig, books: Books) -> None:
         self.config = config
         self.specs: dict[ServiceId, ServiceSpec] = {spec.id: spec for spec in config.services}
+        self.specs |= {
+            book.id: book.retired for book in books.services.values() if book.retired is not None
+        }
         self.books = books
         self.hosts = Hosts(self.specs, books.services)
 
@@ -137,7 +140,7 @@ class Claims:
 
         A run that sleeps needs what it lacks beside all that it holds, in its place alone.
         """
-        if book.home is None:
+        if book.home is None or book.run is None:
             return self.placements(book)
         return (book.home.less(self._held(book, placement_of(book))),)
 

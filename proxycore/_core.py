@@ -8,6 +8,7 @@ from . import events as ev
 from ._books import Books, ServiceBook, Ticket
 from ._check import check
 from ._claims import placement_of
+from ._diff import Replacing, enter, forget_gone
 from ._errors import InvariantError, LocalError
 from ._ids import ServiceId, TicketId
 from ._ledger import Room
@@ -61,13 +62,14 @@ class Core:
 
     def _start(self, config: CoreConfig, books: Books, policy: EvictionPolicy) -> None:
         self.config = config
-        """What it decides by; read it, do not replace it."""
+        """What it decides by; read it, and have it replaced by `ConfigReplaced` only."""
         self.books = books
         """All that it remembers.  For `journal`; others read `view`."""
         self.policy = policy
         self._verbs = Verbs(config, books)
         self._measured = Measured(self._verbs)
         self._settler = Settler(self._verbs, policy)
+        self._is_forgetting = any(book.retired is not None for book in books.services.values())
 
     def handle(self, event: ev.Event, now: float) -> tuple[fx.Effect, ...]:
         """Take note of an event; return all that must now be done, in order.
@@ -82,15 +84,18 @@ class Core:
         """
         check(event, now, self.config, self.books)
         self.books.now = now
-        while self._first_at() <= now:
-            self._fire_due()
-            self._settler.settle()
+        if self._first_at() <= now:
+            self._catch_up()
         self._note(event)
         self._settler.settle()
         if isinstance(event, ev.RequestArrived | ev.StartRequested | ev.RestartRequested):
             self._tell_waiting(event.ticket, self.books.services[event.service])
+        elif isinstance(event, ev.ConfigReplaced):
+            self._catch_up()  # By the new limits something may have been due for long.
         effects = tuple(self._verbs.out)
         self._verbs.out.clear()
+        if self._is_forgetting and forget_gone(self.books):
+            self._start(self.config, self.books, self.policy)
         return effects
 
     def deadline(self) -> float | None:
@@ -123,6 +128,12 @@ class Core:
         return self._settler.at_most(self.books.services[service])
 
     # Time
+
+    def _catch_up(self) -> None:
+        """Let everything happen that is due by now."""
+        while self._first_at() <= self.books.now:
+            self._fire_due()
+            self._settler.settle()
 
     def _fire_due(self) -> None:
         """Fire the first thing that is due by now.
@@ -194,10 +205,10 @@ class Core:
     def _note(self, event: ev.Event) -> None:
         books, verbs = self.books, self._verbs
         if isinstance(event, ev.RunEvent):
-            book = books.services[event.service]
-            if book.run == event.run:  # An older run's answer changes nothing.
-                self._note_run(book, event)
-            return
+            known = books.services.get(event.service)
+            if known is not None and known.run == event.run:
+                self._note_run(known, event)
+            return  # An older run's answer changes nothing.
         match event:
             case ev.Tick():
                 pass
@@ -216,10 +227,12 @@ class Core:
                 book = books.services[event.service]
                 for one in verbs.hosts.with_models(book):
                     verbs.refuse_all(one, fx.Reason.STOPPED, "stopped by hand")
-                self._leave(book, "stopped by hand", force=event.force)
+                verbs.leave(book, "stopped by hand", force=event.force)
             case ev.SleepRequested():
                 book = books.services[event.service]
-                if book.state is State.READY and book.in_flight:
+                if verbs.residue(book) is None:
+                    pass  # Where it is now it cannot.
+                elif book.state is State.READY and book.in_flight:
                     verbs.drain(book, "put to sleep by hand")
                     book.drains_to_sleep = True
                 elif book.state is State.READY:
@@ -231,7 +244,7 @@ class Core:
                     verbs.refuse_all(book, fx.Reason.SHUTTING_DOWN, "shutting down")
                     if verbs.hosts.host_of(book) is not None:
                         continue  # It ends with its host.
-                    self._leave(book, "shutdown", for_good=True, force=now_or_never)
+                    verbs.leave(book, "shutdown", for_good=True, force=now_or_never)
                     if book.state is State.DRAINING:
                         verbs.arm(book, event.deadline_at)
             case ev.RunsFound():
@@ -258,8 +271,28 @@ class Core:
                 for service, experience in event.experiences:
                     books.services[service].learnt.recall(experience)
                     verbs.touch(books.services[service])
+            case ev.ConfigReplaced():
+                self._replace(event.config)
             case _:
                 assert_never(event)
+
+    def _replace(self, config: CoreConfig) -> None:
+        """Decide by another configuration from now on.
+
+        What it decides with is made anew, as from a snapshot: all that lasts is in the books.
+        """
+        before, out = self._verbs.specs, self._verbs.out
+        devices = {device.id: device for device in self.config.devices}
+        enter(config, before, self.books)
+        self._start(config, self.books, self.policy)
+        self._verbs.out = out
+        for device in config.devices:
+            if device != devices.get(device.id) and device.id in self.books.measured:
+                self._measured.judge_again(device.id)
+        Replacing(self._verbs, before).follow()
+        for book in self.books.services.values():
+            if book.waiting:
+                self._refuse_hopeless(book)
 
     def _adopt(self, found: ev.FoundRun) -> None:
         book, verbs = self.books.services[found.service], self._verbs
@@ -299,7 +332,7 @@ class Core:
     def _refuse_hopeless(self, book: ServiceBook) -> None:
         """Refuse everybody who waits for what cannot be: a start without room or runtime."""
         self._verbs.refuse_lost(book)
-        if book.state not in (State.DOWN, State.VERIFYING):
+        if book.state not in (State.DOWN, State.RESERVED, State.VERIFYING):
             return
         empty = Room.of(self.config.devices)
         if not any(map(empty.fits_all, self._verbs.ways(book))):
@@ -349,31 +382,9 @@ class Core:
             if one.state in (State.BACKOFF, State.FAILED):
                 self._verbs.retry(one, "started by hand")
             if one is book and isinstance(event, ev.RestartRequested):
-                self._leave(book, "restarted by hand", for_good=True)
+                self._verbs.leave(book, "restarted by hand", for_good=True)
             elif one.state is State.DRAINING and not (one.leaves_for_good or one.drains_for):
                 self._verbs.undrain(one, "wanted again")
-
-    def _leave(
-        self, book: ServiceBook, why: str, *, for_good: bool = False, force: bool = False
-    ) -> None:
-        """Begin to end whatever lives of a service: at once where it serves nobody."""
-        if book.promised is not None:
-            self._verbs.release(book, why)
-        if book.state in (State.STARTING, State.SLEEPING, State.ASLEEP, State.WAKING):
-            self._verbs.stop(book, why)
-        elif book.state in (State.READY, State.DRAINING):
-            if force or not self._verbs.hosts.is_serving(book):
-                self._verbs.stop(book, why)
-            elif book.state is State.READY:
-                self._verbs.drain(book, why)
-        if book.state is State.DRAINING:
-            book.leaves_for_good |= for_good
-            if book.drains_for is not None or book.drains_to_sleep:
-                # It leaves in any case now; those it serves have the whole time from here.
-                self._verbs.arm(book, self.books.now + self._verbs.specs[book.id].drain_s)
-                self._verbs.touch(book)
-            book.drains_for = None
-            book.drains_to_sleep = False
 
     def _note_run(self, book: ServiceBook, event: ev.RunEvent) -> None:
         if book.state is State.ROUSING and isinstance(event, ev.RunStuck | ev.RunGone):
@@ -399,7 +410,7 @@ class Core:
         for model in self._verbs.hosts.models(book):
             self._verbs.gone_with_host(model, f"{book.id} has ended")
         self._measured.learn(book, cause)
-        if book.state is State.STOPPING and book.blame is None:
+        if book.outdated or (book.state is State.STOPPING and book.blame is None):
             book.failures, book.cause = 0, None
             self._measured.verify(book, book.why)
         elif book.lost is not None:

@@ -81,7 +81,7 @@ def at_most(verbs: Verbs, book: ServiceBook, room: Room) -> fx.Want:
     foreign = verbs.strangers()
     return fx.Want(
         placement,
-        free=tuple((device, max(0, room.free[device])) for device in placement.devices),
+        free=tuple((device, max(0, room.free.get(device, 0))) for device in placement.devices),
         holders=(),
         patient_until=verbs.books.now,
         foreign=tuple((one, foreign[one]) for one in placement.devices if foreign.get(one)),
@@ -99,7 +99,7 @@ def _ways(verbs: Verbs, book: ServiceBook) -> list[Placement]:
     """Return what a service could claim; while it runs, what it does claim, alone."""
     host, ways = verbs.hosts.host_of(book), []
     lives = [one.home for one in (book, host) if one is not None and one.home is not None]
-    for way in [tuple(lives)] if book.home is not None else verbs.ways(book):
+    for way in [tuple(lives)] if book.run is not None else verbs.ways(book):
         amounts: dict[DeviceId, int] = {}
         for placement in way:
             for device, amount in placement.amounts:
@@ -114,7 +114,7 @@ def short(verbs: Verbs, lack: Mapping[DeviceId, int], foreign: Mapping[DeviceId,
     return ", ".join(
         f"{amount / GIB:.1f} GiB more needed on {device}"
         + (f" (others hold {foreign[device] / GIB:.1f} GiB)" if foreign.get(device) else "")
-        if unit[device] is Unit.BYTES
+        if unit.get(device, Unit.BYTES) is Unit.BYTES
         else "its host holds as many models at once as it may"
         for device, amount in lack.items()
     )

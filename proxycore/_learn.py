@@ -163,6 +163,14 @@ class Learnt:
                 amounts.append((device, min(expected, max(claim, usable[device]))))
         return Placement.of(amounts)
 
+    def forget_runs(self) -> None:
+        """Forget what runs have taught: the next is another kind of run.
+
+        Who wants it, and how often, is the same as before.
+        """
+        self.load_s = self.wake_s = self.asleep = None
+        self.peaks.clear()
+
     @property
     def experience(self) -> Experience:
         return Experience(

@@ -23,7 +23,10 @@ _Bytes: TypeAlias = tuple[int, ...]
 
 @attrs.define
 class Room:
-    """Bytes free on each device; below zero where more is promised than there is."""
+    """Bytes free on each device; below zero where more is promised than there is.
+
+    A device that is no more has nothing free; runs may live there for a while yet.
+    """
 
     free: dict[DeviceId, int]
 
@@ -37,17 +40,17 @@ class Room:
 
     def take(self, placement: Placement) -> None:
         for device, amount in placement.amounts:
-            self.free[device] -= amount
+            self.free[device] = self.free.get(device, 0) - amount
 
     def give(self, placement: Placement) -> None:
         for device, amount in placement.amounts:
-            self.free[device] += amount
+            self.free[device] = self.free.get(device, 0) + amount
 
     def lose(self, device: DeviceId, amount: int) -> None:
         self.free[device] -= amount
 
     def fits(self, placement: Placement) -> bool:
-        return all(amount <= self.free[device] for device, amount in placement.amounts)
+        return all(amount <= self.free.get(device, 0) for device, amount in placement.amounts)
 
     def fits_all(self, placements: Iterable[Placement]) -> bool:
         """Tell whether several fit together."""
@@ -63,9 +66,9 @@ class Room:
     def shortfall(self, placement: Placement) -> dict[DeviceId, int]:
         """Return the bytes that are missing, by device, where any are."""
         return {
-            device: amount - self.free[device]
+            device: amount - self.free.get(device, 0)
             for device, amount in placement.amounts
-            if amount > self.free[device]
+            if amount > self.free.get(device, 0)
         }
 
 

@@ -46,6 +46,15 @@ class Measured:
                     book.proved[device] = book.seen[device]
         self._end_waits()
 
+    def judge_again(self, device: DeviceId) -> None:
+        """Tell by the headroom of another configuration whether memory is low."""
+        measured = self._books.measured[device]
+        if measured.free >= self._headroom[device]:
+            measured.low_since = None
+        elif not is_leaving(device, measured, self._verbs.holding()):
+            since = measured.low_since
+            measured.low_since = self._books.now if since is None else since
+
     def forget(self, device: DeviceId) -> None:
         """Forget what was measured: there is nothing to wait for any more."""
         self._books.measured.pop(device, None)
@@ -85,7 +94,7 @@ class Measured:
         """Learn from the end of a run what it took, or that it wanted more than it claimed."""
         claimed = book.home or placement_of(book)
         declared = self._declared(book, claimed)
-        if declared is None or self._verbs.hosts.is_shared(book):
+        if declared is None or book.outdated or self._verbs.hosts.is_shared(book):
             return  # What is measured of a server with models is not its own alone.
         if cause.out_of_memory and book.state is not State.STOPPING:
             book.learnt.note_out_of_memory(declared, claimed)

@@ -53,4 +53,5 @@ def _service(claims: Claims, book: ServiceBook) -> ServiceView:
         failures=book.failures,
         cause=book.cause,
         lost=book.lost,
+        is_removed=book.retired is not None,
     )

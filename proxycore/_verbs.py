@@ -147,6 +147,28 @@ class Verbs(Claims):
         for model in self.hosts.models(book):
             self.end_with_host(model, why)
 
+    def leave(
+        self, book: ServiceBook, why: str, *, for_good: bool = False, force: bool = False
+    ) -> None:
+        """Begin to end whatever lives of a service: at once where it serves nobody."""
+        if book.promised is not None:
+            self.release(book, why)
+        if book.state in (State.STARTING, State.SLEEPING, State.ASLEEP, State.WAKING):
+            self.stop(book, why)
+        elif book.state in (State.READY, State.DRAINING):
+            if force or not self.hosts.is_serving(book):
+                self.stop(book, why)
+            elif book.state is State.READY:
+                self.drain(book, why)
+        if book.state is State.DRAINING:
+            book.leaves_for_good |= for_good
+            if book.drains_for is not None or book.drains_to_sleep:
+                # It leaves in any case now; those it serves have the whole time from here.
+                self.arm(book, self.books.now + self.specs[book.id].drain_s)
+                self.touch(book)
+            book.drains_for = None
+            book.drains_to_sleep = False
+
     def end_with_host(self, model: ServiceBook, why: str) -> None:
         """Let a model end with its host: nothing is asked, and its claim stays as long."""
         if model.state is State.RESERVED:
@@ -226,7 +248,7 @@ class Verbs(Claims):
             book.run = book.ready_at = book.blame = None
             book.kills = 0
             book.leaves_for_good = False
-            book.served = False
+            book.served = book.outdated = False
             book.proved.clear()
         if book.state in (State.DOWN, State.BACKOFF, State.FAILED):
             book.placement = book.home = None

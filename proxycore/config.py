@@ -1,4 +1,4 @@
-"""What the core is told once: devices, services, limits.  Valid by construction.
+"""What the core decides by: devices, services, limits.  Valid by construction.
 
 Points in time and durations are seconds, memory is bytes.
 """
@@ -167,6 +167,11 @@ class ServiceSpec:
     drain_cuts: bool = False
     """What a drain for room does when `drain_s` is over: cut what still runs, or go on serving."""
     grace_s: float = attrs.field(default=GRACE_S, validator=_positive)
+    fingerprint: str = ""
+    """Of all that it is started with, which the core does not see.
+
+    When a new configuration has another one, a run that lives is out of date.
+    """
 
     def residue(self, home: Placement) -> Placement | None:
         """Return what a run that lives at `home` still holds asleep; None: it cannot sleep there.

@@ -98,6 +98,7 @@ class Reason(enum.Enum):
     SERVICE_FAILED = "service_failed"
     RUNTIME_LOST = "runtime_unavailable"
     STOPPED = "service_stopped"
+    REMOVED = "service_removed"
     SHUTTING_DOWN = "shutting_down"
 
 

@@ -6,7 +6,7 @@ import attrs
 
 from ._ids import DeviceId, RunId, ServiceId, TicketId
 from ._learn import Experience
-from .config import Placement
+from .config import CoreConfig, Placement
 
 
 @attrs.frozen
@@ -207,6 +207,18 @@ class ExperienceFound:
 
 
 @attrs.frozen
+class ConfigReplaced:
+    """From now on another configuration is in force; `ConfigDiff` tells what that means.
+
+    Who is the same in both is not touched.  A service that is started in another way drains, and
+    starts anew for who wants it; one that is left out refuses who waits, drains, and is forgotten
+    once it is gone.
+    """
+
+    config: CoreConfig
+
+
+@attrs.frozen
 class Tick:
     """Nothing, but the time: `Core.deadline` has come."""
 
@@ -229,5 +241,6 @@ Event: TypeAlias = (
     | MemoryMeasured
     | MemoryUnknown
     | ExperienceFound
+    | ConfigReplaced
     | Tick
 )

@@ -40,6 +40,8 @@ class ServiceView:
     """Room that is promised to it beside its claim."""
     host: ServiceId | None = None
     """Of a model: the server inside which it lives."""
+    is_removed: bool = False
+    """It is out of the configuration, and its last run is leaving."""
 
 
 @attrs.frozen
@@ -65,7 +67,7 @@ class DeviceView:
 
 @attrs.frozen
 class CoreView:
-    """Everything, in the order of the configuration."""
+    """Everything, in the order of the configuration; then what is out of it and still leaves."""
 
     services: tuple[ServiceView, ...]
     devices: tuple[DeviceView, ...]

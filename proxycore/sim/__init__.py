@@ -3,11 +3,12 @@
 from ._books import Client as Client
 from ._books import Run as Run
 from ._books import Stage as Stage
+from ._configs import another_config as another_config
+from ._configs import random_config as random_config
 from ._offline import least_load_s as least_load_s
 from ._promises import Broken as Broken
 from ._simulate import Machine as Machine
 from ._simulate import simulate as simulate
-from ._walk import random_config as random_config
 from ._walk import walk as walk
 from .report import Report as Report
 from .traffic import Request as Request

@@ -6,6 +6,7 @@ import attrs
 
 from .._ids import DeviceId, RunId, ServiceId, TicketId
 from .._leavers import LINGER_GAPS
+from .._lifecycle import State
 from .._memory import VERIFY_S
 from ..config import CoreConfig, Placement, ServiceSpec, patience_s
 from ._memory import Memory, Taken, average
@@ -38,13 +39,50 @@ class Books:
     gaps: dict[ServiceId, list[float]] = attrs.field(factory=dict)
     """How long a service took to be wanted again, each time."""
     lost: dict[ServiceId, None] = attrs.field(factory=dict)
+    states: dict[ServiceId, State] = attrs.field(factory=dict)
+    """What the core told last."""
+    removed: dict[ServiceId, None] = attrs.field(factory=dict)
+    """Who is out of the configuration, and not gone yet."""
     closing: bool = False
     memory: Memory = attrs.field(init=False)
     specs: dict[ServiceId, ServiceSpec] = attrs.field(init=False)
+    """Of all that were ever configured, as they were last."""
 
     def __attrs_post_init__(self) -> None:
         self.specs = {spec.id: spec for spec in self.config.services}
         self.memory = Memory(self.config)
+
+    def replace(self, config: CoreConfig) -> None:
+        """Go by another configuration; who is left out is `removed` until it is forgotten."""
+        ids = [spec.id for spec in config.services]
+        before = [*(spec.id for spec in self.config.services), *self.removed]
+        self.removed = dict.fromkeys(one for one in before if one not in ids)
+        self.specs |= {spec.id: spec for spec in config.services}
+        self.memory.replace(config, self.now)
+        self.config = config
+
+    def forget_gone(self) -> None:
+        """Forget who is out of the configuration and gone."""
+        for service in list(self.removed):
+            if self.states.get(service, State.DOWN) in (State.DOWN, State.BACKOFF, State.FAILED):
+                del self.removed[service]
+                for known in (self.lost, self.states, self.patient_from, self.rested):
+                    known.pop(service, None)
+                self.gaps.pop(service, None)
+                self.memory.forget_runs(service)
+
+    def is_there(self, service: ServiceId) -> bool:
+        """Tell whether the core still knows a service."""
+        return service in self.removed or any(one.id == service for one in self.config.services)
+
+    def is_adoptable(self, run: Run) -> bool:
+        """Tell whether a run is one of the present configuration, on devices that there are."""
+        devices = [device.id for device in self.config.devices]
+        return (
+            not run.outdated
+            and all(device in devices for device in run.placement.devices)
+            and (not run.asleep or self.specs[run.service].residue(run.placement) is not None)
+        )
 
     def waiting(self, service: ServiceId | None = None) -> list[Client]:
         return [
@@ -58,7 +96,8 @@ class Books:
 
     def models(self, service: ServiceId) -> list[ServiceId]:
         """Return the models inside a service."""
-        return [spec.id for spec in self.config.services if spec.host == service]
+        models = (spec.id for spec in self.specs.values() if spec.host == service)
+        return [model for model in models if self.is_there(model)]
 
     def loaded(self, run: Run) -> list[Run]:
         """Return the models that a run holds, loads or unloads."""
@@ -121,6 +160,11 @@ class Books:
             for place in host.placements
             for inside in spec.placements_in(host, place)
         ]
+
+    def hopeless(self, service: ServiceId) -> bool:
+        """Tell whether a service fits nowhere, even if it were alone."""
+        empty = self.usable()
+        return all(min(less(empty, way).values(), default=0) < 0 for way in self.ways(service))
 
     def usable(self) -> dict[DeviceId, int]:
         return {device.id: device.capacity - device.headroom for device in self.config.devices}
@@ -355,9 +399,9 @@ def less(room: dict[DeviceId, int], placements: Iterable[Placement]) -> dict[Dev
     left = dict(room)
     for placement in placements:
         for device, amount in placement.amounts:
-            left[device] -= amount
+            left[device] = left.get(device, 0) - amount
     return left
 
 
 def fits(placement: Placement, room: dict[DeviceId, int]) -> bool:
-    return all(amount <= room[device] for device, amount in placement.amounts)
+    return all(amount <= room.get(device, 0) for device, amount in placement.amounts)

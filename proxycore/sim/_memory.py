@@ -48,6 +48,24 @@ class Memory:
     """How runs ended that teach something: where, with what claim, what was seen, for want of
     memory."""
 
+    def replace(self, config: CoreConfig, now: float) -> None:
+        """Go by the devices of another configuration."""
+        self.config = config
+        headrooms = {device.id: device.headroom for device in config.devices}
+        for device, told in list(self.told.items()):
+            if device not in headrooms:
+                self.forget(device)
+            elif told.free >= headrooms[device]:
+                self.low_from.pop(device, None)
+            else:
+                self.low_from.setdefault(device, now)
+
+    def forget_runs(self, service: ServiceId) -> None:
+        """Forget what the runs of a service have taught."""
+        self.loads.pop(service, None)
+        self.lives.pop(service, None)
+        self.asleep.pop(service, None)
+
     def measured(
         self, device: DeviceId, uses: dict[RunId, int], *, complete: bool
     ) -> ev.MemoryMeasured:
@@ -181,7 +199,9 @@ class Memory:
             return declared
         amounts_on = []
         for index, device in enumerate(places):
-            spec = next(one for one in self.config.devices if one.id == device)
+            spec = next((one for one in self.config.devices if one.id == device), None)
+            if spec is None:
+                continue
             claim = declared.on(device)
             amount = math.ceil(known.get(index, 0) * PEAK_MARGIN) or claim
             amounts_on.append((device, min(amount, max(claim, spec.usable))))

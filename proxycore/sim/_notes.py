@@ -2,7 +2,8 @@
 
 from .. import events as ev
 from .._ids import ServiceId, TicketId
-from ._books import Books, Client, Run, Sleep, Stage
+from ..config import CoreConfig
+from ._books import Books, Client, Run, Sleep, Stage, fits
 
 
 class Notes:
@@ -33,7 +34,8 @@ class Notes:
                     self._note_model_by_hand(host, event)
             case ev.SleepRequested():
                 run = books.current.get(event.service)
-                if run is not None and run.awake and run.stop_at is None and not run.draining:
+                able = run is not None and run.awake and run.residue is not None
+                if run is not None and able and run.stop_at is None and not run.draining:
                     run.sleeps_by_hand = True
             case ev.ShutdownRequested():
                 books.closing = True
@@ -42,6 +44,8 @@ class Notes:
                         continue  # It ends with its host.
                     run.cut_at, run.leaves_for_good = event.deadline_at, True
                     run.drains_for, run.drains_to_sleep, run.sleeps_by_hand = None, False, False
+            case ev.ConfigReplaced():
+                self._note_replaced(event.config)
             case ev.RunsFound():
                 for found in event.found:
                     host = self._host_of(found.service)
@@ -91,6 +95,41 @@ class Notes:
                     books.memory.forget(device)
             case _:
                 pass
+
+    def _note_replaced(self, config: CoreConfig) -> None:
+        books, before = self.books, dict(self.books.specs)
+        known = [*(spec.id for spec in books.config.services), *books.removed]
+        books.replace(config)
+        usable = books.usable()
+        for service in known:
+            spec, old = books.specs[service], before[service]
+            if old.fingerprint != spec.fingerprint:
+                books.memory.forget_runs(service)
+                for model in books.models(service):
+                    books.last_failed.pop(model, None)
+            if (old.fingerprint, old.placements) != (spec.fingerprint, spec.placements):
+                books.last_failed.pop(service, None)
+        for run in books.current.values():
+            spec, old = books.specs[run.service], before[run.service]
+            sleeps = run.stop_at is None and (
+                run.sleep is not Sleep.AWAKE or run.drains_to_sleep or run.sleeps_by_hand
+            )
+            changed = run.service in books.removed or old.fingerprint != spec.fingerprint
+            same_sleep = spec.residue(run.placement) == old.residue(run.placement)
+            same_sleep &= fits(run.placement, usable)
+            if not changed and (same_sleep or not sleeps):
+                if not sleeps and run.stop_at is None:
+                    run.residue = books.memory.residue(spec, run.placement)
+                if run.asleep and (old.idle_s, old.pinned) != (spec.idle_s, spec.pinned):
+                    run.rested_at = books.now
+                continue
+            run.outdated = True
+            if run.host is not None and spec.host in books.removed:
+                continue  # It ends with its host.
+            if run.cut_at is None:
+                run.cut_at = books.now + spec.drain_s
+            run.leaves_for_good = True
+            run.drains_for, run.drains_to_sleep, run.sleeps_by_hand = None, False, False
 
     def _note_arrival(self, client: Client) -> None:
         books = self.books
@@ -192,7 +231,7 @@ class Notes:
 
     def _learn(self, run: Run, cause: ev.Cause) -> None:
         """Note the life of a run that teaches what its service takes."""
-        if self.books.is_shared(run.service):
+        if run.outdated or self.books.is_shared(run.service):
             return
         declared = self.books.declared(run)
         out_of_memory = cause.out_of_memory and run.stop_at is None

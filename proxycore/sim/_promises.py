@@ -13,6 +13,7 @@ from .._lifecycle import State
 from .._memory import LOW_S
 from .._verbs import SLEEP_S
 from ..config import Placement, Unit
+from ..view import CoreView
 from ._books import Books, Run, Sleep, fits, less
 from ._tickets import Broken as Broken
 from ._tickets import Tickets, broken
@@ -65,6 +66,7 @@ class Inspector(Tickets):
                     assert_never(effect)
         for run, valued in self._victims.items():
             broken(15, f"run {run} of {valued.service} should make room, yet does not leave")
+        self.books.forget_gone()
 
     # Runs
 
@@ -211,12 +213,12 @@ class Inspector(Tickets):
         run.blamed |= stuck or slow
         run.asked |= run.service not in books.lost
         for one in (run, *books.loaded(run)):
-            one.stop_at = books.now if one.stop_at is None else one.stop_at
+            if one.stop_at is None:
+                one.stop_at, one.grace_s = books.now, books.specs[one.service].grace_s
 
     def _is_overdue(self, run: Run) -> bool:
         """Tell whether a model should have been unloaded long ago."""
-        grace_s = self.books.specs[run.service].grace_s
-        return run.stop_at is not None and self.books.now >= run.stop_at + grace_s
+        return run.stop_at is not None and self.books.now >= run.stop_at + run.grace_s
 
     def _relieves(self, run: Run) -> bool:
         """Tell whether a device of an idle run has been short of memory for long."""
@@ -231,7 +233,7 @@ class Inspector(Tickets):
             return False
         where = self.books.runs[event.run].placement
         units = {device.id: device.unit for device in self.books.config.devices}
-        memory = [device for device in where.devices if units[device] is Unit.BYTES]
+        memory = [device for device in where.devices if units.get(device) is Unit.BYTES]
         gpus = [device for device in memory if device != RAM]
         return self.books.evictable(run) and any(
             run.placement.on(device) for device in gpus or memory
@@ -240,7 +242,12 @@ class Inspector(Tickets):
     def _check_unasked(self, run: Run, event: ev.Event) -> None:
         """Object to the stop of a run that nobody asked to leave, unless there is a good reason."""
         books = self.books
-        if run.asleep and books.waiting(run.service):
+        if isinstance(event, ev.RunsFound):
+            # What was there before may be too much for a smaller machine.
+            free = books.free()
+            if all(free.get(device, -1) >= 0 for device in run.claims.devices):
+                broken(15, f"run {run.id} of {run.service} was found, fits and is stopped")
+        elif run.asleep and books.waiting(run.service):
             if fits(books.needs(run), books.promisable(most=False)):
                 broken(15, f"run {run.id} of {run.service} is stopped, though it could wake")
         elif run.residue is None or run.asleep or not run.ready:
@@ -266,8 +273,7 @@ class Inspector(Tickets):
         run = self._known(effect)
         if run.host is not None:
             broken(16, f"{run.service} is no process that could be killed")
-        grace_s = self.books.specs[run.service].grace_s
-        if run.stop_at is None or self.books.now < run.stop_at + grace_s:
+        if run.stop_at is None or self.books.now < run.stop_at + run.grace_s:
             broken(6, f"run {run.id} of {run.service} is killed before its grace is over")
         run.kills += 1
         run.asked |= run.service not in self.books.lost
@@ -355,6 +361,7 @@ class Inspector(Tickets):
     def _changed(self, effect: fx.Changed) -> None:
         """Note who was promised room: the one thing that only the core can tell."""
         run = self.books.current.get(effect.service)
+        self.books.states[effect.service] = effect.new
         self._touch_host(effect.service)
         if effect.new is State.DRAINING and run is not None:
             if (valued := self._victims.pop(run.id, None)) is not None:
@@ -386,3 +393,24 @@ class Inspector(Tickets):
             effect.old is State.ROUSING and effect.new is not State.WAKING
         ):
             self.books.reserved.pop(effect.service, None)
+
+    # The configuration
+
+    def check_config(self, view: CoreView) -> None:
+        """Who is configured is there, who is not leaves, and nobody lives on as he was."""
+        books = self.books
+        ids = [spec.id for spec in books.config.services]
+        for number, one in enumerate(view.services):
+            if one.is_removed != (number >= len(ids)):
+                broken(18, f"{one.id} is told to be what it is not: {one}")
+        if [one.id for one in view.services[: len(ids)]] != ids:
+            broken(18, f"{ids} are configured, yet the core knows {view.services}")
+        left = [one.id for one in view.services[len(ids) :]]
+        if sorted(left) != sorted(books.removed):
+            broken(18, f"{list(books.removed)} are leaving, yet the core knows {left}")
+        for run in books.current.values():
+            host = books.host_of(run)
+            ends_with_host = host is not None and (host.outdated or host.stop_at is not None)
+            serves = books.in_flight(run) or run.stop_at is not None
+            if run.outdated and not serves and not ends_with_host:
+                broken(18, f"run {run.id} of {run.service} is out of date, and stays for nobody")

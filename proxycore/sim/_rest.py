@@ -36,12 +36,13 @@ class Rest:
         effects = core.handle(ev.Tick(), books.now)
         self._inspector.enter(ev.Tick(), effects)  # What harm it does is the worse news.
         # Of what is at work already it is told once more that it works: all is looked at again.
-        works = tuple(one for one in books.specs if not self._is_lost(one))
+        works = tuple(one for one in books.specs if books.is_there(one) and not self._is_lost(one))
         effects += core.handle(ev.RuntimeFound(works), books.now)
         self._inspector.enter(ev.RuntimeFound(works), effects)
         if effects or core.view() != view or core.deadline() != deadline:
             broken(7, f"to settle once more changes something: {effects}")
         self._check_waiting()  # Of what settling left undone, this is the consequence.
+        self._inspector.check_config(view)
         self._check_picture(view)
 
     def _is_lost(self, service: ServiceId) -> bool:
@@ -73,6 +74,8 @@ class Rest:
                 broken(3, f"ticket {client.ticket} had no answer when its time was over")
         for service in services:
             run = books.current.get(service)
+            if run is None and books.hopeless(service):
+                broken(9, f"{service} is waited for, though no place could ever do for it")
             if (seeker := books.seeker(service)) is not None:
                 self._check_waits_for_room(seeker)
             elif run is not None and run.awake and run.stop_at is None:

@@ -99,6 +99,10 @@ class Run:
     """It heard a stop or a kill that it will obey, some time."""
     stop_at: float | None = None
     """When the core first told it to stop."""
+    grace_s: float = 0.0
+    """What it was given then."""
+    outdated: bool = False
+    """Its service is started in another way now, or is not configured any more."""
     kills: int = 0
     blamed: bool = False
     """It was stopped for being stuck or slow, which counts as its failure."""

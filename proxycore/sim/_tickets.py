@@ -5,7 +5,7 @@ from typing import NoReturn, assert_never
 from .. import effects as fx
 from .. import events as ev
 from .._ids import ServiceId
-from ._books import Books, Client, Stage, less
+from ._books import Books, Client, Stage
 
 
 class Broken(AssertionError):
@@ -89,8 +89,7 @@ class Tickets:
             case fx.Reason.QUEUE_TIMEOUT:
                 return client.deadline_at <= books.now
             case fx.Reason.NEVER_FITS:
-                empty = books.usable()
-                return all(min(less(empty, way).values()) < 0 for way in books.ways(service))
+                return books.hopeless(service)
             case fx.Reason.START_TIMEOUT:
                 return run is not None and run.blamed
             case fx.Reason.SERVICE_FAILED:
@@ -99,6 +98,8 @@ class Tickets:
                 return service in books.lost
             case fx.Reason.STOPPED:
                 return isinstance(event, ev.StopRequested) and event.service == service
+            case fx.Reason.REMOVED:
+                return isinstance(event, ev.ConfigReplaced) and service in books.removed
             case fx.Reason.SHUTTING_DOWN:
                 return books.closing
             case _:

@@ -4,106 +4,13 @@ from collections.abc import Callable
 from itertools import accumulate
 from random import Random
 
-from .._ids import RAM, DeviceId, ServiceId
+from .._ids import DeviceId, ServiceId
 from .._memory import LOW_S
-from ..config import CoreConfig, DeviceSpec, Placement, ServiceSpec, Unit
+from ..config import Unit
 from ..policy import EvictionPolicy
 from ._books import Run, Stage
+from ._configs import another_config, random_config
 from .world import World
-
-GPU0, GPU1 = DeviceId("gpu0"), DeviceId("gpu1")
-ONE_MODEL = DeviceId("router:models")
-_SHAPES: tuple[tuple[tuple[DeviceId, ...], ...], ...] = (
-    ((GPU0,),),
-    ((GPU0,),),
-    ((GPU0,), (GPU1,)),
-    ((GPU0, GPU1),),
-    ((GPU1,), (GPU0, GPU1)),
-    ((),),
-)
-"""On which devices a service may be placed: the alternatives of six kinds of services."""
-NAMES = ("coder", "chat", "embed", "rerank", "vision", "speech")
-
-
-def random_config(random: Random) -> CoreConfig:
-    """Return a small machine with services of all shapes; times are short, bytes are few."""
-    devices = (
-        DeviceSpec(GPU0, random.choice((16, 20, 24)), headroom=1),
-        DeviceSpec(GPU1, random.choice((10, 24)), headroom=2),
-        DeviceSpec(RAM, 32, headroom=4),
-    )
-    names = random.sample(NAMES, random.randint(2, 5))
-    services = [_random_spec(ServiceId(name), random) for name in names]
-    if random.random() < 0.5:
-        return CoreConfig(devices, tuple(services))
-    # A server with models, and now and then one that holds a single model at once.
-    host, shape = ServiceId("router"), random.choice(_SHAPES)
-    services[0] = _random_spec(host, random, size=3, shape=shape)
-    slot = ONE_MODEL if random.random() < 0.4 else None
-    services[3:] = [
-        _random_spec(
-            ServiceId(f"{host}/{name}"),
-            random,
-            size=random.choice((3, 6, 9)),
-            shape=random.choice((shape, shape, *_SHAPES)),
-            host=host,
-            slot=slot,
-        )
-        for name in ("small", "large", "huge")[: random.randint(2, 3)]
-    ]
-    slots = DeviceSpec(ONE_MODEL, 1, headroom=0, unit=Unit.MODELS)
-    return CoreConfig((*devices, slots), tuple(services))
-
-
-def _random_spec(
-    service: ServiceId,
-    random: Random,
-    *,
-    size: int | None = None,
-    shape: tuple[tuple[DeviceId, ...], ...] | None = None,
-    host: ServiceId | None = None,
-    slot: DeviceId | None = None,
-) -> ServiceSpec:
-    ram = random.choice((0, 0, 2, 13)) if size is None else random.choice((0, 2))
-    vram = size or random.choice((3, 6, 6, 9, 9, 12, 12, 13, 15, 40))
-
-    def place(*devices: DeviceId) -> Placement:
-        amounts = [(RAM, ram), *((device, vram) for device in devices)]
-        return Placement.of(amounts if slot is None else [*amounts, (slot, 1)])
-
-    placements = tuple(place(*devices) for devices in shape or random.choice(_SHAPES))
-    return ServiceSpec(
-        service,
-        placements,
-        asleep=() if shape else _random_residues(placements, random),
-        wake_s=random.choice((0.5, 2.0, 20.0)),
-        host=host,
-        load_s=random.choice((1.0, 10.0, 60.0)),
-        concurrent_max=random.choice((None, 1, 1, 2)),
-        queue_max=random.choice((1, 2, 256)),
-        priority=random.choice((0, 0, 0, 1)),
-        pinned=random.random() < 0.1,
-        idle_s=random.choice((None, 5.0, 50.0)),
-        start_s=20.0,
-        start_max_s=45.0,
-        drain_s=random.choice((8.0, 40.0)),
-        drain_cuts=random.random() < 0.3,
-        grace_s=3.0,
-    )
-
-
-def _random_residues(placements: tuple[Placement, ...], random: Random) -> tuple[Placement, ...]:
-    """Return what is held asleep: main memory, and little or nothing of a GPU; () half the time."""
-    if random.random() < 0.5:
-        return ()
-    most = random.choice((0, 1, 3))
-    return tuple(
-        Placement.of(
-            (device, amount if device == RAM else min(amount, most))
-            for device, amount in placement.amounts
-        )
-        for placement in placements
-    )
 
 
 def walk(
@@ -303,6 +210,12 @@ def _oversleep(world: World, random: Random) -> None:
     world.oversleep(random.choice((4.0, 30.0)))
 
 
+def _replace(world: World, random: Random) -> None:
+    books = world.books
+    likely = [*books.current, *books.reserved, *(client.service for client in books.waiting())]
+    world.replace(another_config(world.config, random, likely))
+
+
 def _rotate_journal(world: World, random: Random) -> None:
     world.rotate_journal()
 
@@ -317,7 +230,7 @@ _WEIGHTS: dict[_Happening, int] = {
     _start: 2,
     _restart: 1,
     _stop: 1,
-    _sleep: 2,
+    _sleep: 4,
     _shut_down: 1,
     _of(lambda run: run.starting and not run.hangs, lambda world, run, _: world.be_ready(run)): 18,
     _of(lambda run: run.waking and not run.hangs, lambda world, run, _: world.tell_woke(run)): 18,
@@ -335,6 +248,7 @@ _WEIGHTS: dict[_Happening, int] = {
     _find: 4,
     _kill_core: 1,
     _rotate_journal: 1,
+    _replace: 2,
     _of(lambda run: run.lives, _use): 6,
     _intrude: 2,
     _starve: 1,

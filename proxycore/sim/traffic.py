@@ -210,8 +210,14 @@ def journal_traffic(
     admitted: dict[TicketId, float] = {}
     service_s: dict[TicketId, float] = {}
     config: CoreConfig | None = None
+    services: dict[ServiceId, ServiceSpec] = {}
+    devices: dict[DeviceId, DeviceSpec] = {}
     for step in journal.replay(lines, broken=broken):
-        config = step.config
+        if config is not step.config:
+            # Whoever was there at any time may be wanted; names for clients do not matter here.
+            config = step.config
+            services |= {one.id: attrs.evolve(one, aliases=()) for one in config.services}
+            devices |= {one.id: one for one in config.devices}
         match step.event:
             case ev.RequestArrived():
                 arrived[step.event.ticket] = step.now, step.event.service
@@ -225,7 +231,7 @@ def journal_traffic(
     if config is None:
         raise journal.JournalError(1, "there is no event")
     return Traffic(
-        config,
+        attrs.evolve(config, devices=tuple(devices.values()), services=tuple(services.values())),
         tuple(
             Request(at, service, service_s.get(ticket, 0.0))
             for ticket, (at, service) in arrived.items()

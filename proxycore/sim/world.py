@@ -84,6 +84,10 @@ class World:
     def shut_down(self, within_s: float) -> None:
         self._tell(ev.ShutdownRequested(self.now + within_s))
 
+    def replace(self, config: CoreConfig) -> None:
+        """Let another configuration be in force."""
+        self._tell(ev.ConfigReplaced(config))
+
     # Runs
 
     def be_alive(self, run: Run) -> None:
@@ -166,7 +170,8 @@ class World:
         self._tell(ev.RuntimeLost(services, "the engine cannot be reached"))
 
     def find(self, services: tuple[ServiceId, ...]) -> None:
-        self._tell(ev.RuntimeFound(services))
+        self.wait(0.0)  # Who is leaving may be forgotten then.
+        self._tell(ev.RuntimeFound(tuple(filter(self.books.is_there, services))))
 
     def kill_core(self, *, remembers: bool = False) -> None:
         """End the core without a word; a new one adopts what is healthy, the rest is removed.
@@ -178,10 +183,16 @@ class World:
         healthy = [run for run in self.books.runs.values() if run.lives and run.ready]
         healthy = [run for run in healthy if run.stop_at is None and not run.stuck]
         healthy = [run for run in healthy if run.awake or run.asleep]
+        healthy = [run for run in healthy if self.books.is_adoptable(run)]
         kept = [run.id for run in healthy]
         healthy = [run for run in healthy if run.host is None or run.host in kept]
         memory, gaps = self.books.memory, self.books.gaps
-        learnt = tuple((one.id, one.experience) for one in self.core.view().services)
+        for service in self.books.removed:
+            memory.forget_runs(service)
+            gaps.pop(service, None)
+        learnt = tuple(
+            (one.id, one.experience) for one in self.core.view().services if not one.is_removed
+        )
         self._boot(self.now, max(self.books.runs, default=self.run_max))
         if remembers:
             self.books.memory.loads, self.books.memory.lives = memory.loads, memory.lives
@@ -355,7 +366,7 @@ class World:
         if deadline is not None and deadline <= self.now and not isinstance(event, ev.Tick):
             self._check_late_tick(event)
             self._tell(ev.Tick())
-        stale = self._is_stale(event)
+        stale, same = self._is_stale(event), self._is_same(event)
         before = self.core.view(), self.core.deadline()
         self._notes.enter(event, client)
         effects = self.core.handle(event, self.now)
@@ -363,6 +374,8 @@ class World:
         self.answers.append(effects)
         if stale and (effects or (self.core.view(), self.core.deadline()) != before):
             broken(10, f"the stale {event} changes something: {effects}")
+        if same and (effects or (self.core.view(), self.core.deadline()) != before):
+            broken(18, f"the configuration told again changes something: {effects}")
         self._inspector.enter(event, effects)
         self._rest.check()
 
@@ -371,6 +384,13 @@ class World:
             current = self.books.current.get(event.service)
             return current is None or current.id != event.run
         return False
+
+    def _is_same(self, event: ev.Event) -> bool:
+        if not isinstance(event, ev.ConfigReplaced):
+            return False
+        same = event.config == self.config
+        self.config = event.config
+        return same
 
     def _check_late_tick(self, event: ev.Event) -> None:
         """Whether a due `Tick` comes before an event, or not at all, is the same."""

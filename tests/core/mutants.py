@@ -3,12 +3,14 @@
 A mutant is found by the World alone, on walks that know nothing of it (`test_mutants.py`).
 """
 
+from .config_mutants import CONFIG_MUTANTS
 from .mutant import Mutant as Mutant
 from .rest_mutants import REST_MUTANTS
 from .sleep_mutants import SLEEP_MUTANTS
 
 MUTANTS = (
     *REST_MUTANTS,
+    *CONFIG_MUTANTS,
     *SLEEP_MUTANTS,
     Mutant(
         1,
@@ -51,8 +53,8 @@ MUTANTS = (
         1,
         "only the first device of a placement is looked at",
         "_ledger.py",
-        "return all(amount <= self.free[device] for device, amount in placement.amounts)",
-        "return all(amount <= self.free[device] for device, amount in placement.amounts[:1])",
+        "return all(amount <= self.free.get(device, 0) for device, amount in placement.amounts)",
+        "return all(amount <= self.free.get(one, 0) for one, amount in placement.amounts[:1])",
     ),
     Mutant(
         17,
@@ -79,8 +81,8 @@ MUTANTS = (
         2,
         "a restart does not wait for the old run",
         "_core.py",
-        'self._leave(book, "restarted by hand", for_good=True)',
-        'self._leave(book, "restarted by hand", for_good=True)\n'
+        'self._verbs.leave(book, "restarted by hand", for_good=True)',
+        'self._verbs.leave(book, "restarted by hand", for_good=True)\n'
         "                if book.state is State.STOPPING:\n"
         '                    self._measured.verified(book, "restarted by hand")',
     ),
@@ -152,8 +154,8 @@ MUTANTS = (
     Mutant(
         6,
         "a stop by hand does not wait for those who are served",
-        "_core.py",
-        "if force or not self._verbs.hosts.is_serving(book):",
+        "_verbs.py",
+        "if force or not self.hosts.is_serving(book):",
         "if force or book.state is State.READY:",
     ),
     Mutant(
@@ -191,14 +193,12 @@ MUTANTS = (
         8,
         "a late Tick matters: what is due fires after the event",
         "_core.py",
-        "        while self._first_at() <= now:\n"
-        "            self._fire_due()\n"
-        "            self._settler.settle()\n"
+        "        if self._first_at() <= now:\n"
+        "            self._catch_up()\n"
         "        self._note(event)\n",
         "        self._note(event)\n"
-        "        while self._first_at() <= now:\n"
-        "            self._fire_due()\n"
-        "            self._settler.settle()\n",
+        "        if self._first_at() <= now:\n"
+        "            self._catch_up()\n",
     ),
     Mutant(
         8,
@@ -247,15 +247,15 @@ MUTANTS = (
         10,
         "any number will do",
         "_core.py",
-        "if book.run == event.run:",
-        "if book.run is not None:",
+        "if known is not None and known.run == event.run:",
+        "if known is not None and known.run is not None:",
     ),
     Mutant(
         10,
         "the end of any run is the end of the present one",
         "_core.py",
-        "if book.run == event.run:",
-        "if book.run == event.run or (book.run and isinstance(event, ev.RunGone)):",
+        "known.run == event.run:",
+        "(known.run == event.run or (known.run and isinstance(event, ev.RunGone))):",
     ),
     Mutant(
         11,
@@ -342,7 +342,7 @@ MUTANTS = (
         "_ledger.py",
         "    if any(map(gt, lacking, rest[0])):\n        return None\n",
         "    if any(map(gt, lacking, rest[0])):\n"
-        "        return tuple(candidate for *_, candidate, _ in gains) or None\n",
+        "        return tuple(one for *_, one, _ in gains if not one.sleeps) or None\n",
     ),
     Mutant(
         15,

@@ -8,6 +8,8 @@ under each are the effects.  `python -m tests.core.stories` writes them anew: th
     service chat gpu0=14 | gpu1=14 idle=300  placements, then fields of ServiceSpec without their _s
     service chat gpu0=14 ~ gpu0=1            after the tilde: what a sleeping run holds there
     @20 arrive 1 chat                        time, what, and with whom
+    without chat                             it is out of the next configuration
+    @30 replace                              all that was said of services and devices is in force
 """
 
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from proxycore import (
     Cause,
+    ConfigReplaced,
     Core,
     CoreConfig,
     DeviceId,
@@ -58,14 +61,15 @@ FIELDS: dict[str, tuple[str, Callable[[str], object]]] = {
     "priority": ("priority", int),
     "pinned": ("pinned", lambda word: word == "yes"),
     "host": ("host", ServiceId),
+    "as": ("fingerprint", str),
     "cuts": ("drain_cuts", lambda word: word == "yes"),
 }
 
 
 def play(text: str) -> str:
     """Return the story with the effects that the core has for it now."""
-    devices: list[DeviceSpec] = []
-    services: list[ServiceSpec] = []
+    devices: dict[str, DeviceSpec] = {}
+    services: dict[str, ServiceSpec] = {}
     core: Core | None = None
     told = []
     for line in text.splitlines():
@@ -77,20 +81,24 @@ def play(text: str) -> str:
             case [] | ["#", *_]:
                 pass
             case ["service", name, *rest]:
-                services.append(_service(name, rest))
+                services[name] = _service(name, rest)
+            case ["without", name]:
+                (services if name in services else devices).pop(name)
             case [at, *what] if at.startswith("@"):
                 now = float(at[1:])
-                core = core or Core(CoreConfig(tuple(devices), tuple(services)), now=now)
-                effects = core.handle(_event(what, now), now)
+                config = CoreConfig(tuple(devices.values()), tuple(services.values()))
+                core = core or Core(config, now=now)
+                event = ConfigReplaced(config) if what == ["replace"] else _event(what, now)
+                effects = core.handle(event, now)
                 told += [f"    {line}" for effect in effects for line in _lines(effect)]
                 deadline = core.deadline()
                 told.append("    " + ("at rest" if deadline is None else f"until {deadline:g}"))
             case ["models", device, count]:
-                device = DeviceId(device)
-                devices.append(DeviceSpec(device, int(count), headroom=0, unit=Unit.MODELS))
+                unit = Unit.MODELS
+                devices[device] = DeviceSpec(DeviceId(device), int(count), headroom=0, unit=unit)
             case [device, capacity, *rest]:
                 headroom = int(rest[0].partition("=")[2]) if rest else 0
-                devices.append(DeviceSpec(DeviceId(device), int(capacity) * GIB, headroom * GIB))
+                devices[device] = DeviceSpec(DeviceId(device), int(capacity) * GIB, headroom * GIB)
     return "\n".join(told) + "\n"
 
 

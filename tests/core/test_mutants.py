@@ -15,11 +15,11 @@ import proxycore
 from . import walker
 from .mutants import MUTANTS, Mutant
 
-SEEDS = 300
+SEEDS = 400
 """About twice what the best hidden of the mutants needs."""
 HASH_SEEDS = ("1", "2", "3")
 SLOWEST_S = 240.0
-PROMISES = range(1, 18)
+PROMISES = range(1, 19)
 
 
 def walks(root: Path, promise: int) -> str:

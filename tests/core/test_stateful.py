@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import attrs
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -37,10 +38,9 @@ placements = st.tuples(amounts, amounts, amounts).map(
 @st.composite
 def configs(draw: st.DrawFn) -> CoreConfig:
     """Draw a machine of two GPUs and main memory, services of all shapes, a server with models."""
+    sizes = draw(st.sampled_from([(16, 10, 20), (16, 10, 20), (8, 10, 20), (16, 16, 40)]))
     devices = (
-        DeviceSpec(GPU0, 16, 1),
-        DeviceSpec(GPU1, 10, 2),
-        DeviceSpec(RAM, 20, 0),
+        *map(DeviceSpec, (GPU0, GPU1, RAM), sizes, (1, 2, 0)),
         DeviceSpec(ONE_MODEL, 1, 0, unit=Unit.MODELS),
     )
     services = [
@@ -87,6 +87,7 @@ def specs(
         start_max_s=45.0,
         drain_s=8.0,
         grace_s=3.0,
+        fingerprint=draw(st.sampled_from(["", "", "other"])),
     )
 
 
@@ -260,6 +261,20 @@ class Happenings(RuleBasedStateMachine):
     @rule(remembers=st.booleans())
     def kill_the_core(self, remembers: bool) -> None:
         self.world.kill_core(remembers=remembers)
+
+    @rule(config=configs(), data=st.data())
+    def replace_the_configuration(self, config: CoreConfig, data: st.DataObject) -> None:
+        before = {spec.id: spec for spec in self.world.config.services}
+        same = data.draw(st.sets(st.sampled_from((*NAMES, ROUTER, *MODELS))))
+        services = tuple(
+            before[spec.id] if spec.id in same and spec.id in before else spec
+            for spec in config.services
+        )
+        self.world.replace(attrs.evolve(config, services=services))
+
+    @rule()
+    def tell_the_configuration_again(self) -> None:
+        self.world.replace(self.world.config)
 
     @rule(seconds=st.sampled_from([0.1, 4.0, 25.0, 300.0]))
     def wait(self, seconds: float) -> None:
