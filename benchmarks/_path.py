@@ -62,7 +62,7 @@ async def _serve(upstream: int) -> None:
     config = CoreConfig(devices=(), services=(ServiceSpec(MODEL),))
     connections = UpstreamConnections(Endpoint("127.0.0.1", upstream))
     conductor = _Admitting(config, place=_Place(Slot(RunId(1), connections)))
-    settings = Settings(config, {MODEL: Kind()}, Server(BODY_MAX))
+    settings = Settings(config, {MODEL: Kind(config.services[0])}, Server(BODY_MAX))
     async with trio.open_nursery() as nursery:
         app = make_app(
             conductor,

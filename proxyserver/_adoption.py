@@ -1,15 +1,15 @@
 """What an earlier life of the daemon left: which of it is worth keeping, and how the rest goes."""
 
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from pathlib import Path
 
 import trio
 from loguru import logger
 
-from proxycore import DeviceId
+from proxycore import DeviceId, ServiceId
 
 from ._run import Judge
-from .runtime import FoundProcess, Runtime, RuntimeFault, write_atomically
+from .runtime import Endpoint, FoundProcess, Runtime, RuntimeFault, write_atomically
 from .settings import Service
 from .sleepers import Sleepers
 
@@ -17,6 +17,42 @@ ADOPT_S = 5.0
 """A found run that does not answer within this time is not healthy."""
 REMOVE_S = 20.0
 """How long the start of the daemon waits for one leftover to go."""
+
+
+async def worth_keeping(
+    found: Iterable[FoundProcess],
+    services: Mapping[ServiceId, Service],
+    runtime: Runtime,
+    judge: Judge,
+    devices: Container[DeviceId],
+    sleepers: Sleepers,
+    removing: trio.Nursery,
+) -> list[tuple[Service, FoundProcess, Endpoint]]:
+    """Return what is worth keeping of what was found in a runtime; the rest is being removed.
+
+    Args:
+        found: what was found.
+        services: those that the runtime runs.
+        runtime: where.
+        judge: who says whether one answers.
+        devices: those that are known now.
+        sleepers: knows who sleeps.
+        removing: where the rest is removed.
+    """
+    kept: dict[ServiceId, tuple[Service, FoundProcess, Endpoint]] = {}
+    # The newest run of a service first: of two that live, it is the one that served.
+    for one in sorted(found, key=lambda one: one.run, reverse=True):
+        service = services.get(one.service)
+        if (
+            service is not None
+            and one.service not in kept
+            and one.endpoint is not None
+            and await is_good(service, one, runtime, judge, devices, sleepers)
+        ):
+            kept[one.service] = (service, one, one.endpoint)
+        else:
+            removing.start_soon(remove, runtime, one)
+    return list(kept.values())
 
 
 async def is_good(

@@ -1,6 +1,6 @@
 """Which runtimes can be reached: they are watched, and a lost one is asked until it answers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 import trio
@@ -48,11 +48,18 @@ class Reach:
             self.lose(name, str(fault))
             return ()
 
-    async def watch(self) -> None:
-        """Watch all runtimes; never returns, unless there is none."""
+    async def add(self, name: str) -> None:
+        """Know one more runtime; what is found there is of an earlier life, and is removed."""
+        assert self._nursery is not None
+        for one in await self.begin(name, self._nursery):
+            await remove(self._runtimes[name], one)
+        self._nursery.start_soon(self.watch, (name,))
+
+    async def watch(self, names: Iterable[str]) -> None:
+        """Watch some runtimes; never returns, unless there is none."""
         async with trio.open_nursery() as nursery:
-            for name, runtime in self._runtimes.items():
-                nursery.start_soon(self._watch, name, runtime)
+            for name in names:
+                nursery.start_soon(self._watch, name, self._runtimes[name])
 
     async def _watch(self, name: str, runtime: Runtime) -> None:
         def changed(ok: bool, message: str) -> None:
@@ -87,6 +94,14 @@ class Reach:
         logger.info("{} can be reached again: {}", name, message)
         self._states[name] = RuntimeState(True, message)
         self._tell(RuntimeFound(self._services_on(name)))
+
+    def tell_again(self) -> None:
+        """Tell which services cannot be reached: some may be new, or run by another runtime."""
+        for name, state in self._states.items():
+            if not state.ok:
+                self._tell(RuntimeLost(self._services_on(name), state.message))
+            else:
+                self._tell(RuntimeFound(self._services_on(name)))
 
     def _services_on(self, name: str) -> tuple[ServiceId, ...]:
         return tuple(key for key, service in self._services.items() if service.runtime == name)

@@ -11,6 +11,7 @@ import trio
 from proxycore import (
     Admit,
     Changed,
+    ConfigReplaced,
     Core,
     CoreConfig,
     CoreView,
@@ -50,12 +51,13 @@ from proxycore import (
 )
 
 from . import readiness
-from ._adoption import is_good, remove
+from ._adoption import worth_keeping
 from ._answer import Answer
-from ._ask import NoAnswer, ask
 from ._model_run import ModelRun
 from ._reach import Reach
 from ._run import C, Judge, Run
+from ._runs import AnyRun, Runs
+from ._services import Services
 from ._slot import Place
 from ._slot import RuntimeState as RuntimeState
 from ._slot import Slot as Slot
@@ -71,7 +73,6 @@ from .runtime import (
     RunFacts,
     Runtime,
     RuntimeFault,
-    no_lines,
 )
 from .settings import Service
 from .sleepers import Sleepers
@@ -85,8 +86,9 @@ class Conductor(Generic[C]):
 
     Args:
         config: what the core decides by.
-        services: how to start each service of `config`.
-        runtimes: what runs them, by the name that services use.
+        services: how to start each service of `config`.  It is kept as the configuration in force
+            says, with those that are out of it and still leave, so that others may go by it, too.
+        runtimes: what runs them, by the name that services use; `replace` adds to them.
         connect: makes the connections to a run.
         tell: is told every fact (changes, refusals, explanations); it must return at once.
         journal_file: where events are written down; None: nowhere.
@@ -102,8 +104,8 @@ class Conductor(Generic[C]):
     def __init__(
         self,
         config: CoreConfig,
-        services: Mapping[ServiceId, Service],
-        runtimes: Mapping[str, Runtime],
+        services: dict[ServiceId, Service],
+        runtimes: dict[str, Runtime],
         *,
         connect: Callable[[Endpoint], C],
         tell: Callable[[Fact], None],
@@ -116,8 +118,9 @@ class Conductor(Generic[C]):
         judge: Judge = readiness,
     ) -> None:
         self._core = Core(config, now=trio.current_time(), policy=policy)
-        self._remedies = Remedies(services, config.devices, self._core.at_most)
+        self._remedies = Remedies(services, lambda: self._core.config.devices, self._core.at_most)
         self._decisions = decisions or Decisions(self._core.policy.name)
+        self._present = Services(services)
         self._services = services
         self._runtimes = runtimes
         self._connect = connect
@@ -127,10 +130,8 @@ class Conductor(Generic[C]):
         self._measure = measure
         self._sleepers = sleepers or Sleepers(None)
         self._journal = journal_file
-        self._runs: dict[RunId, Run[C] | ModelRun[C]] = {}
+        self._runs: Runs[C] = Runs(services, runtimes)
         self._answers: dict[TicketId, Answer[C]] = {}
-        self._reports: dict[ServiceId, ExitReport] = {}
-        self._last_runs: dict[ServiceId, RunId] = {}
         self._reach = Reach(runtimes, services, self._handle, self._is_known)
         self._ticket = TicketId(0)
         self._moved = trio.lowlevel.ParkingLot()
@@ -149,7 +150,7 @@ class Conductor(Generic[C]):
             if self._journal is not None:
                 self._journal.begin(journal.head(self._core))
             await self._adopt(self._nursery)
-            self._nursery.start_soon(self._reach.watch)
+            self._nursery.start_soon(self._reach.watch, tuple(self._runtimes))
             self._nursery.start_soon(self._keep_time)
             task_status.started()
 
@@ -206,6 +207,8 @@ class Conductor(Generic[C]):
             service: which.
             force: cut running requests, instead of letting them finish for up to `drain_s`.
         """
+        if service not in self._services:
+            return  # It is gone for good.
         run = self.view().service(service).run
         if self._gate is not None:
             self._gate.stop(service)
@@ -217,9 +220,12 @@ class Conductor(Generic[C]):
 
         Raises:
             LocalError: it cannot sleep.
+            Refused: it is out of the configuration.
         """
+        self._present.check(service)
         self._handle(SleepRequested(service))
-        while self.view().service(service).state in (State.DRAINING, State.SLEEPING):
+        falls = (State.DRAINING, State.SLEEPING)
+        while service in self._services and self.view().service(service).state in falls:
             await self._moved.park()
 
     async def shutdown(self, within_s: float) -> None:
@@ -228,8 +234,22 @@ class Conductor(Generic[C]):
         Return when nothing is left of what ran.
         """
         self._handle(ShutdownRequested(trio.current_time() + within_s))
-        while self._runs:
+        while self._runs.living:
             await self._moved.park()
+
+    async def replace(
+        self,
+        config: CoreConfig,
+        services: Mapping[ServiceId, Service],
+        runtimes: Mapping[str, Runtime],
+    ) -> None:
+        """Go by another configuration; its `runtimes` are those that were not there before."""
+        for name, runtime in runtimes.items():
+            self._runtimes[name] = runtime
+            await self._reach.add(name)
+        self._present.replace(services)
+        self._handle(ConfigReplaced(config))
+        self._reach.tell_again()
 
     def note(self, event: MemoryMeasured | MemoryUnknown | ExperienceFound) -> None:
         """Take note of what was measured, or cannot be any more, or was learnt in earlier lives."""
@@ -245,21 +265,15 @@ class Conductor(Generic[C]):
 
     def report(self, service: ServiceId) -> ExitReport | None:
         """Return how the last run of the service ended; None: none has ended."""
-        return self._reports.get(service)
+        return self._runs.reports.get(service)
 
     def progress(self, service: ServiceId) -> float | None:
         """Tell how much of a model's load is done, from 0 to 1; None: nobody knows."""
-        run = self._runs.get(self._last_runs.get(service, RunId(0)))
-        return run.progress if isinstance(run, ModelRun) else None
+        return self._runs.progress(service)
 
     async def facts(self, service: ServiceId) -> RunFacts | None:
         """Describe the living run of a service; None: there is none, or it cannot be asked."""
-        service = self._services[service].spec.host or service  # A model is part of its host.
-        run = self.view().service(service).run
-        with suppress(RuntimeFault):
-            if run is not None:
-                return await self._runtime_of(service).facts(service, run)
-        return None
+        return await self._runs.facts(service)
 
     async def metrics(self, service: ServiceId, authorization: str | None) -> tuple[int, bytes]:
         """Ask the present run of a service for its metrics; return status and body.
@@ -267,21 +281,11 @@ class Conductor(Generic[C]):
         Raises:
             NoAnswer: it does not answer.
         """
-        path, run = self._services[service].metrics, self.view().service(service).run
-        endpoint = None if run is None else self._runs[run].endpoint
-        if path is None or endpoint is None:
-            raise NoAnswer("there is nobody to ask")
-        headers = () if authorization is None else (("Authorization", authorization),)
-        return await ask(endpoint, "GET", path, headers=headers)
+        return await self._runs.metrics(service, authorization)
 
     def log_lines(self, service: ServiceId, *, tail: int, follow: bool) -> AsyncIterator[str]:
         """Yield the log of the present run, or of the last one."""
-        service = self._services[service].spec.host or service
-        run = self._last_runs.get(service)
-        if run is None:
-            return no_lines()
-        runtime = self._runtime_of(service)
-        return runtime.log_lines(service, run, tail=tail, follow=follow)
+        return self._runs.log_lines(service, tail=tail, follow=follow)
 
     # Events in, effects out
 
@@ -296,6 +300,9 @@ class Conductor(Generic[C]):
         self._decisions.note(effects, now, self._request_of)
         for effect in effects:
             self._do(effect)
+        if self._present.leaving:
+            for service in self._present.forget_gone(one.id for one in self.view().services):
+                self._runs.forget(service)
         deadline = self._core.deadline()
         if deadline is not None and deadline < self._tick_at:
             self._tick_sooner.set()
@@ -303,22 +310,22 @@ class Conductor(Generic[C]):
     def _do(self, effect: Effect) -> None:
         match effect:
             case StartRun():
-                self._register(run := self._new_run(effect))
+                self._runs.register(run := self._new_run(effect))
                 assert self._nursery is not None
                 self._nursery.start_soon(self._live, run)
             case StopRun():
-                self._runs[effect.run].stop(effect.grace_s)
+                self._runs.living[effect.run].stop(effect.grace_s)
             case MeasureMemory():
                 self._measure()
             case KillRun():
-                self._runs[effect.run].kill()
+                self._runs.living[effect.run].kill()
             case SleepRun() | WakeRun():
-                run = self._runs[effect.run]
+                run = self._runs.living[effect.run]
                 assert isinstance(run, Run), "a model does not sleep"
                 run.turn(asleep=isinstance(effect, SleepRun))
             case Admit() | Started():
                 if (answer := self._answers.get(effect.ticket)) is not None:
-                    answer.say(run=self._runs[effect.run])
+                    answer.say(run=self._runs.living[effect.run])
             case Refuse():
                 self._tell(effect)
                 if (answer := self._answers.get(effect.ticket)) is not None:
@@ -358,10 +365,12 @@ class Conductor(Generic[C]):
         Raises:
             Refused: it does not come.
         """
+        self._present.check(service)
         limit_s = self._services[service].wait_s if wait_s is None else wait_s
         until_at = trio.current_time() + limit_s
-        if self._gate is not None and self._last_runs.get(service) not in self._runs:
+        if self._gate is not None and not self._runs.lives(service):
             await self._gate.wait(service, inf if by_hand else until_at, by_hand=by_hand)
+            self._present.check(service)
         self._ticket = TicketId(self._ticket + 1)
         return self._ticket, trio.current_time() + limit_s if by_hand else until_at
 
@@ -369,32 +378,24 @@ class Conductor(Generic[C]):
         while any(service.run in runs - {None} for service in self.view().services):
             await self._moved.park()
 
-    def _runtime_of(self, service: ServiceId) -> Runtime:
-        return self._runtimes[self._services[service].runtime]
-
     # One run
 
-    def _new_run(self, effect: StartRun) -> Run[C] | ModelRun[C]:
+    def _new_run(self, effect: StartRun) -> AnyRun[C]:
         service = self._services[effect.service]
         if effect.host is not None:
-            return ModelRun.inside(self._runs[effect.host], service, effect.run)
+            return ModelRun.inside(self._runs.living[effect.host], service, effect.run)
         return self._run_of(service, effect.run, effect.placement)
 
     def _run_of(self, service: Service, run: RunId, where: Placement) -> Run[C]:
         runtime = self._runtimes[service.runtime]
         return Run(service, run, where, runtime, self._connect, self._judge, self._sleepers)
 
-    def _register(self, run: Run[C] | ModelRun[C]) -> None:
-        """Know the run before its task begins: the core may stop it sooner than that."""
-        self._runs[run.id] = run
-        self._last_runs[run.service.spec.id] = run.id
-
-    async def _live(self, run: Run[C] | ModelRun[C]) -> None:
+    async def _live(self, run: AnyRun[C]) -> None:
         """Let a run live, and tell that it is gone."""
         service = run.service.spec.id
         cause = await run.live(self._handle, lambda why: self._reach.lose(run.service.runtime, why))
         if run.report is not None:
-            self._reports[service] = run.report
+            self._runs.reports[service] = run.report
         # Known until the core knows: a kill that came due meanwhile may be asked for just now.
         if cause is not None:
             cause = self._remedies.of_failure(service, cause)
@@ -403,7 +404,7 @@ class Conductor(Generic[C]):
             run.over.set()
         with suppress(RuntimeFault):
             await run.forget()
-        del self._runs[run.id]
+        del self._runs.living[run.id]
         self._moved.unpark_all()
 
     # What an earlier life left, and what runs things
@@ -420,25 +421,15 @@ class Conductor(Generic[C]):
         async with trio.open_nursery() as removing:
             for name, runtime in self._runtimes.items():
                 found = await self._reach.begin(name, nursery)
-                # The newest run of a service first: of two that live, it is the one that served.
-                for one in sorted(found, key=lambda one: one.run, reverse=True):
-                    run_max = max(run_max, one.run)
-                    service = self._services.get(one.service)
-                    if (
-                        service is not None
-                        and service.runtime == name
-                        and not any(run.service is service for run in kept)
-                        and one.endpoint is not None
-                        and await is_good(
-                            service, one, runtime, self._judge, devices, self._sleepers
-                        )
-                    ):
-                        run = self._run_of(service, one.run, one.placement)
-                        run.adopt(one.endpoint)
-                        self._register(run)
-                        kept.append(run)
-                    else:
-                        removing.start_soon(remove, runtime, one)
+                run_max = max([run_max, *(one.run for one in found)])
+                mine = {key: it for key, it in self._services.items() if it.runtime == name}
+                for service, one, endpoint in await worth_keeping(
+                    found, mine, runtime, self._judge, devices, self._sleepers, removing
+                ):
+                    run = self._run_of(service, one.run, one.placement)
+                    run.adopt(endpoint)
+                    self._runs.register(run)
+                    kept.append(run)
         self._sleepers.keep_only([run.id for run in kept])
         self._handle(RunsFound(tuple(run.found for run in kept), run_max))
         for run in kept:
@@ -446,5 +437,5 @@ class Conductor(Generic[C]):
 
     def _is_known(self, runtime: Runtime, found: FoundProcess) -> bool:
         # Numbers alone do not tell: a life that could not look begins to count at 1 again.
-        run = self._runs.get(found.run)
+        run = self._runs.living.get(found.run)
         return run is not None and (run.runtime, run.service.spec.id) == (runtime, found.service)

@@ -8,7 +8,7 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -53,14 +53,20 @@ class ExperienceStore:
         self._fingerprints = fingerprints
         self._saved: dict[ServiceId, Experience] = {}
 
-    def load(self, now: float) -> ExperienceFound:
+    def load(self, now: float, services: Collection[ServiceId] | None = None) -> ExperienceFound:
         """Return what earlier lives have learnt of the services as they are configured now.
 
         Args:
             now: the time on the core's clock.
+            services: of which of them; None: of all.
         """
+        wanted = {
+            service: fingerprint
+            for service, fingerprint in self._fingerprints.items()
+            if services is None or service in services
+        }
         try:
-            found = self._read(now)
+            found = self._read(now, wanted)
         except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
             aside = self._file.with_suffix(".broken")
             logger.warning(
@@ -69,7 +75,7 @@ class ExperienceStore:
             with suppress(OSError):
                 self._file.replace(aside)
             found = {}
-        self._saved = dict(found)
+        self._saved |= found
         return ExperienceFound(tuple(found.items()))
 
     async def keep(self, view: Callable[[], CoreView]) -> None:
@@ -114,10 +120,10 @@ class ExperienceStore:
         else:
             self._saved |= news
 
-    def _read(self, now: float) -> dict[ServiceId, Experience]:
+    def _read(self, now: float, wanted: Mapping[ServiceId, str]) -> dict[ServiceId, Experience]:
         found: dict[ServiceId, Experience] = {}
         with closing(self._open()) as database:
-            for service, fingerprint in self._fingerprints.items():
+            for service, fingerprint in wanted.items():
                 row = database.execute(
                     "SELECT requests, requested_at, load_s, return_gap_s, peaks, asleep"
                     " FROM experience WHERE service = ? AND fingerprint = ?",

@@ -34,7 +34,7 @@ class Remedies:
     """Adds to what the core and the runtimes say of memory what would help."""
 
     _services: Mapping[ServiceId, Service]
-    _devices: Sequence[DeviceSpec]
+    _devices: Callable[[], Sequence[DeviceSpec]]
     _at_most: Callable[[ServiceId], Want]
     """Tells what a service claims, and what it could have if all left that ever may."""
 
@@ -66,7 +66,7 @@ class Remedies:
         who = str(service)
         if (host := self._services[service].spec.host) is not None:
             who += f", with {host}, in which it lives,"
-        counted = [device.id for device in self._devices if device.unit is not Unit.BYTES]
+        counted = [device.id for device in self._devices() if device.unit is not Unit.BYTES]
         return needs(who, most, counted, verb=verb, at_most=" at most")
 
     def _advice(self, service: ServiceId, room: Room) -> str:
@@ -85,11 +85,11 @@ class Remedies:
 
     def _room(self, most: Want) -> Room:
         free, gpus = dict(most.free), self._gpus(most)
-        total = sum(device.capacity for device in self._devices if device.id in gpus)
+        total = sum(device.capacity for device in self._devices() if device.id in gpus)
         return Room(sum(free[gpu] for gpu in gpus), free.get(RAM, UNLIMITED), total)
 
     def _gpus(self, most: Want) -> list[DeviceId]:
-        every = [one.id for one in self._devices if one.id != RAM and one.unit is Unit.BYTES]
+        every = [one.id for one in self._devices() if one.id != RAM and one.unit is Unit.BYTES]
         return [device for device in most.placement.devices if device in every]
 
 

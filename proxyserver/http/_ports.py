@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from proxycore import CoreConfig, CoreView, DeviceId, RunId, ServiceId
+from proxycore import CoreConfig, CoreView, DeviceId, RunId, ServiceId, ServiceSpec
 from proxyserver.gauges import Measurement
 from proxyserver.runtime import ExitReport, RunFacts
 
@@ -145,6 +145,8 @@ class ServerSettings(Protocol):
 
 class Service(Protocol):
     @property
+    def spec(self) -> ServiceSpec: ...
+    @property
     def type(self) -> str: ...
     @property
     def runtime(self) -> str: ...
@@ -158,7 +160,7 @@ class Service(Protocol):
 
 
 class Settings(Protocol):
-    """The part of the configuration that shows in answers."""
+    """The part of the configuration in force that shows in answers; asked each time."""
 
     @property
     def core(self) -> CoreConfig: ...

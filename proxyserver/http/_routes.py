@@ -42,6 +42,7 @@ _PLACE = (
     "service_failed",
     "runtime_unavailable",
     "service_stopped",
+    "service_removed",
     "shutting_down",
 )
 _MODEL = (

@@ -147,6 +147,7 @@ class Api:
     async def _container(self, request: Request) -> Response:
         service = self._id(request)
         facts = await self._conductor.facts(service)
+        service = self._id(request)  # It may be taken out of the configuration by now.
         picture = self._conductor.view()
         view = picture.service(service)
         report = self._conductor.report(service)
@@ -191,7 +192,7 @@ class Api:
 
     async def _sleep(self, request: Request) -> Response:
         service = self._id(request)
-        spec = next(spec for spec in self._settings.core.services if spec.id == service)
+        spec = self._settings.services[service].spec
         state = self._conductor.view().service(service).state
         if not spec.asleep:
             message = f"{service} has no `sleep` in its configuration"
@@ -276,6 +277,7 @@ class Api:
         return self._inference.route("service", request.path_params["id"]).service
 
     def _state(self, id: ServiceId, status: int) -> Response:
+        self._inference.route("service", id)  # It may be taken out of the configuration by now.
         view = self._conductor.view().service(id)
         return JSONResponse({"id": id, "state": view.state.value, "run": view.run}, status)
 
@@ -295,8 +297,8 @@ class Api:
         }
 
     def _status(self, view: ServiceView, now: float) -> dict[str, Any]:
-        spec = next(spec for spec in self._settings.core.services if spec.id == view.id)
         service = self._settings.services[view.id]
+        spec = service.spec
         return {
             "id": view.id,
             "host": view.host,
@@ -318,6 +320,7 @@ class Api:
             "aliases": list(spec.aliases),
             "pinned": spec.pinned,
             "cause": view.cause and attrs.asdict(view.cause),
+            "removed": view.is_removed,
             "pull": self._pulls.for_service(view.id),
         }
 

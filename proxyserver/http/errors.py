@@ -16,6 +16,7 @@ STATUS = {
     Reason.SERVICE_FAILED: 503,
     Reason.RUNTIME_LOST: 503,
     Reason.STOPPED: 503,
+    Reason.REMOVED: 404,
     Reason.SHUTTING_DOWN: 503,
 }
 
@@ -44,6 +45,7 @@ CODES = {
     "service_failed": "The service does not start; the message has the cause.",
     "runtime_unavailable": "What runs the service (the container engine) cannot be reached.",
     "service_stopped": "Somebody stopped the service while the request waited.",
+    "service_removed": "The service was taken out of the configuration while the request waited.",
     "shutting_down": "The proxy is stopping.",
     "server_busy": "Too many large bodies or connections are held already.",
     "upstream_timeout": "The service did not accept, answer, or go on with its answer in time.",

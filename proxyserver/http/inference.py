@@ -61,18 +61,23 @@ class Inference:
     """Finds out which service is meant, waits for a place, and forwards."""
 
     def __init__(self, conductor: Conductor, settings: Settings) -> None:
-        self.router = Router.of(settings.core)
-        self._own_names = {
-            spec.id: spec.id.removeprefix(f"{spec.host}/")
-            for spec in settings.core.services
-            if spec.host is not None
-        }
+        self._settings = settings
+        self._routed = settings.core
+        self._router = Router.of(settings.core)
         self._conductor = conductor
         self._services = settings.services
         self._body_max = settings.server.body_max
         self._whole_max = min(READ_WHOLE, self._body_max)
         self._held_max = min(HELD_WHOLE, self._body_max)
         self._held = 0
+
+    @property
+    def router(self) -> Router:
+        """All names of the configuration in force."""
+        if self._routed is not self._settings.core:
+            self._routed = self._settings.core
+            self._router = Router.of(self._routed)
+        return self._router
 
     def route(self, what: str, name: str) -> Route:
         """Return who has this name.
@@ -112,7 +117,8 @@ class Inference:
             route = self.route("model", model)
             if b"?" in path:  # The paths themselves are ours, and administer nothing.
                 self._check_open(exchange, route, path)
-            own = self._own_names.get(route.service, model)
+            host = self._services[route.service].spec.host
+            own = model if host is None else route.service.removeprefix(f"{host}/")
             if own != model:
                 # A server knows its models by its own names alone.
                 _rename(held, own)

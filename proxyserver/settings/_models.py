@@ -82,6 +82,7 @@ def _model(service: Service, entry: ModelEntry, where: tuple[Placement, ...]) ->
         pinned=entry.pinned,
         idle_s=host.idle_s if entry.idle_s is None else idle_s(entry.idle_s, load_s),
         queue_max=entry.queue_max or host.queue_max,
+        fingerprint="",  # With its host it is loaded anew in any case.
     )
     wait_s = entry.wait_s or service.wait_s
     return attrs.evolve(service, spec=spec, wait_s=wait_s, model=entry.name, remedy=None)

@@ -125,7 +125,7 @@ KILLED = Cause("ram_oom", "the kernel killed it.")
 
 def remedies(one: Service, claimed: Placement, free: int) -> Remedies:
     most = Want(claimed, tuple((device, free) for device in claimed.devices), (), 0.0)
-    return Remedies({one.spec.id: one}, RAM_DEVICES, lambda _: most)
+    return Remedies({one.spec.id: one}, lambda: RAM_DEVICES, lambda _: most)
 
 
 def test_a_memory_limit_is_the_room() -> None:

@@ -48,6 +48,7 @@ Script = Callable[[Wire], Awaitable[None]]
 
 @attrs.frozen
 class Kind:
+    spec: ServiceSpec
     type: str = "custom"
     runtime: str = "process"
     closed: tuple[str, ...] = ("/sleep", "?autoload")
@@ -306,9 +307,7 @@ async def running(
     decisions = Decisions("cost_rate")
     images, gate = FakeImages(second_s=0.01), FakeGate()
     pulls = Pulls(images)
-    settings = Settings(
-        CONFIG, {service.id: Kind() for service in CONFIG.services}, Server(body_max)
-    )
+    settings = Settings(CONFIG, {spec.id: Kind(spec) for spec in CONFIG.services}, Server(body_max))
     records: list[RequestRecord] = []
     stop, ended = trio.Event(), trio.Event()
     upstreams: list[Wire] = []

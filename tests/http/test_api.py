@@ -87,6 +87,7 @@ async def test_services_are_shown() -> None:
         "aliases": ["gpt-4o"],
         "pinned": False,
         "cause": None,
+        "removed": False,
         "pull": None,
     }
     assert shown["devices"][0] == {
