@@ -8,13 +8,12 @@ from cyclopts.validators import Number
 
 from ._command import FAILED, UNREACHABLE, CommandFailed, Json, print_json
 from ._daemon_commands import DAEMON, Url
-from ._service_names import complete
 
 Many = Number(gte=1, lte=100_000)
 
 
 def bench(
-    service: Annotated[str, Parameter(help="Any name that `model` may have.", completer=complete)],
+    service: Annotated[str, Parameter(help="Any name that `model` may have.")],
     /,
     *,
     requests: Annotated[

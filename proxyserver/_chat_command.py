@@ -1,6 +1,5 @@
 """The command `aiproxy chat`: questions and answers, as they come."""
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -9,23 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from ._command import FAILED, USAGE, CommandFailed, Json, fail, listed, print_json
+from ._command import FAILED, CommandFailed, Json, fail, print_json
 from ._daemon_commands import DAEMON, Url, daemon_at
-from ._service_names import complete
 
 if TYPE_CHECKING:
     from .answers import Answer
     from .client import Client
 
 QUESTION_MAX = 16 << 20
-"""Bytes; no model takes so many, and a pipe may have no end."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""What a model says must not steer the terminal: all but new lines and tabs is left out there."""
+"""Characters; no model takes so many, and a pipe may have no end."""
 ENDS = ("/bye", "/exit", "/quit")
 
 
 def chat(
-    service: Annotated[str, Parameter(help="Any name that `model` may have.", completer=complete)],
+    service: Annotated[str, Parameter(help="Any name that `model` may have.")],
     question: Annotated[
         str | None, Parameter(help="Ask only this; else standard input, or what you type.")
     ] = None,
@@ -47,10 +43,10 @@ def chat(
     body |= {key: value for key, value in options.items() if value is not None}
     messages = [] if system is None else [{"role": "system", "content": system}]
     if question is None and not sys.stdin.isatty():
-        question = _piped()
+        question = sys.stdin.read(QUESTION_MAX).strip()
     if question is None:
         if json:
-            fail("--json is for one question: give it after the service, or by a pipe", USAGE)
+            fail("--json is for one question: give it after the service, or by a pipe")
         with daemon_at(url) as daemon, closing(daemon):
             daemon.health()  # Who is not there is told before anybody types.
             _converse(daemon, body, messages)
@@ -69,18 +65,6 @@ def chat(
                 "finish_reason": answer.why,
             }
         )
-
-
-def _piped() -> str:
-    """Return what comes by the pipe, whatever its encoding.
-
-    Raises:
-        CommandFailed: it is too long for any model.
-    """
-    data = sys.stdin.buffer.read(QUESTION_MAX + 1)
-    if len(data) > QUESTION_MAX:
-        fail(f"the question is longer than {QUESTION_MAX >> 20} MiB: no model takes so much")
-    return data.decode("utf-8", "replace").strip()
 
 
 def _converse(daemon: "Client", body: dict[str, Any], messages: list[dict[str, str]]) -> None:
@@ -109,7 +93,7 @@ def _converse(daemon: "Client", body: dict[str, Any], messages: list[dict[str, s
         except KeyboardInterrupt:
             pass
         except (CommandFailed, DaemonRefused) as error:
-            print(f"aiproxy: {error}".replace("aiproxy: aiproxy: ", "aiproxy: "), file=sys.stderr)
+            print(f"{error}", file=sys.stderr)
         if answer.text:
             # What was said is known to both, though it was stopped.
             messages[:] = [*asked, {"role": "assistant", "content": answer.text}]
@@ -126,7 +110,6 @@ def _ask(
         DaemonUnreachable: nor was there anybody to give it.
     """
     from .answers import Answer, AnswerFailed
-    from .client import DaemonRefused
 
     answer = Answer() if answer is None else answer
     show = _Show(quiet)
@@ -138,12 +121,6 @@ def _ask(
                     show.thought(piece.thought)
                     show.text(piece.text)
         answer.finish()
-    except DaemonRefused as error:
-        show.end()
-        if error.status != 404:
-            raise
-        names = listed(one["id"] for one in daemon.health()["services"])
-        raise CommandFailed(FAILED, f"aiproxy: {error}; there are: {names}") from None
     except AnswerFailed as error:
         show.end()
         raise CommandFailed(FAILED, f"aiproxy: {error}") from None
@@ -162,7 +139,6 @@ class _Show:
 
         self._quiet = quiet
         self._rich = is_rich(sys.stdout)
-        self._steers = sys.stdout.isatty()
         self._thinks = False
         self._wrote = False
 
@@ -185,10 +161,8 @@ class _Show:
 
     def thought(self, text: str) -> None:
         if text and self._rich and not self._quiet:
-            if not self._thinks:
-                self._write("\x1b[2m")
+            self._write(text if self._thinks else f"\x1b[2m{text}")
             self._thinks = True
-            self._write(_CONTROL.sub("", text))
 
     def text(self, text: str) -> None:
         if not text or self._quiet:
@@ -196,7 +170,7 @@ class _Show:
         if self._thinks:
             self._write("\x1b[0m\n\n")
             self._thinks = False
-        self._write(_CONTROL.sub("", text) if self._steers else text)
+        self._write(text)
 
     def end(self, why: str = "") -> None:
         """Leave the line as it should be for what comes next."""

@@ -30,10 +30,7 @@ def config_path(given: Path | None) -> Path:
     found = given or usual_path()
     if found is None:
         here, elsewhere = _usual()
-        fail(
-            f"no configuration: neither {here} here nor {elsewhere};"
-            " name one by --config, or write one with `aiproxy config init`"
-        )
+        fail(f"no configuration: neither {here} here nor {elsewhere}; name one by --config")
     return found
 
 

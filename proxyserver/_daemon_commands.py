@@ -17,7 +17,6 @@ from ._command import (
     listed,
     print_json,
 )
-from ._service_names import Service, complete
 
 if TYPE_CHECKING:
     from .client import Client
@@ -37,8 +36,7 @@ DECISIONS_MAX = 1000
 
 def status(
     service: Annotated[
-        str | None,
-        Parameter(help="Only this one; exit code 4 if not ready.", completer=complete),
+        str | None, Parameter(help="Only this one; exit code 4 if not ready.")
     ] = None,
     /,
     *,
@@ -103,13 +101,13 @@ def ps(*, url: Url = DAEMON, json: Json = False) -> None:
         print_table(service_rows(running))
 
 
-def start(service: Service, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
+def start(service: str, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
     """Start a service by hand; return when it is ready."""
     _act("start", service, wait=wait, url=url, json=json)
 
 
 def stop(
-    service: Service,
+    service: str,
     /,
     *,
     force: Annotated[
@@ -123,20 +121,18 @@ def stop(
     _act("stop", service, wait=wait, force=force, url=url, json=json)
 
 
-def sleep(service: Service, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
+def sleep(service: str, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
     """Put a service to sleep; return when it sleeps."""
     _act("sleep", service, wait=wait, url=url, json=json)
 
 
-def restart(
-    service: Service, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False
-) -> None:
+def restart(service: str, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
     """Stop and start a service; return when it is ready."""
     _act("restart", service, wait=wait, url=url, json=json)
 
 
 def logs(
-    service: Service,
+    service: str,
     /,
     *,
     follow: Annotated[
@@ -153,10 +149,7 @@ def logs(
 
 def explain(
     about: Annotated[
-        str | None,
-        Parameter(
-            help="A service, or the X-Request-Id of a request that waited.", completer=complete
-        ),
+        str | None, Parameter(help="A service, or the X-Request-Id of a request that waited.")
     ] = None,
     /,
     *,

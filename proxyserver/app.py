@@ -1,9 +1,10 @@
 """The only place that wires: settings become runtimes, a conductor, and a server in front of it."""
 
 import fcntl
+import os
 import signal
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -23,9 +24,11 @@ from .gauges.gpus import gpu_gauge
 from .gauges.host import HostGauge
 from .http import UpstreamConnections
 from .image_gate import ImageGate
+from .in_force import Each, InForce, Replacer
 from .journal_file import JournalFile
 from .policies import policy_named
 from .pulls import Pulls
+from .reload import Reloader
 from .runtime import (
     DockerRuntime,
     EngineImages,
@@ -38,7 +41,7 @@ from .runtime import (
     instance_id,
     offer_named,
 )
-from .settings import Settings
+from .settings import Settings, load
 from .sleepers import Sleepers
 from .telemetry import log_fact, log_request
 
@@ -75,24 +78,24 @@ async def serve(
         logger.info("{}", remark)
     with _owned(server.state_dir):
         journal_file = JournalFile(server.state_dir / "journal") if server.journal else None
-        runtimes = _runtimes(settings)
+        in_force = InForce.of(settings)
+        runtimes = _runtimes(in_force)
 
         def tell(fact: Fact) -> None:
             log_fact(fact, trio.current_time())
             gauges.note(fact)
 
         policy = policy_named(server.policy)
-        counted = [one.id for one in settings.core.devices if one.unit is not Unit.BYTES]
-        decisions = Decisions(policy.name, counted=counted)
+        decisions = Decisions(policy.name, counted=in_force.counted)
 
         def measure() -> None:
             gauges.measure_now()
 
         pulls = Pulls(EngineImages(server.docker_host))
-        gate = ImageGate(settings.services, pulls)
+        gate = ImageGate(in_force.services, pulls)
         conductor: Conductor[UpstreamConnections] = Conductor(
             settings.core,
-            settings.services,
+            in_force.services,
             runtimes,
             connect=UpstreamConnections,
             tell=tell,
@@ -106,11 +109,14 @@ async def serve(
         gauges = _gauges(settings, runtimes, conductor)
         experience = ExperienceStore(
             server.state_dir / "experience.db",
-            {one: service.launch.fingerprint for one, service in settings.services.items()},
+            Each(in_force.services, lambda service: service.launch.fingerprint),
         )
-        await remove_unused(
-            server.state_dir / "runtimes", runtimes, lambda name: _runtime(name, settings)
-        )
+
+        async def remember(used: Iterable[str]) -> None:
+            file = server.state_dir / "runtimes"
+            await remove_unused(file, tuple(used), lambda name: _runtime(name, in_force))
+
+        await remember(runtimes)
         async with trio.open_nursery() as nursery:
             patience = trio.CancelScope()
             # Before anything can be started: a signal that came earlier would leave it behind.
@@ -120,9 +126,20 @@ async def serve(
             conductor.note(experience.load(trio.current_time()))
             nursery.start_soon(experience.keep, conductor.view)
             nursery.start_soon(gauges.run)
+            if settings.folders:
+                replacer = Replacer(
+                    in_force,
+                    conductor,
+                    experience,
+                    runtimes,
+                    lambda name: _runtime(name, in_force),
+                    remember,
+                )
+                reloader = Reloader(settings, lambda: load(settings.path, os.environ), replacer)
+                nursery.start_soon(reloader.run)
             app = http.make_app(
                 conductor,
-                settings,
+                in_force,
                 gauges,
                 decisions,
                 pulls,
@@ -187,15 +204,15 @@ async def _wait_signals(
                 life.cancel()
 
 
-def _runtime(name: str, settings: Settings) -> Runtime:
-    server = settings.server
+def _runtime(name: str, in_force: InForce) -> Runtime:
+    server = in_force.server
     instance = instance_id(server.state_dir)
     if name == "docker":
         return DockerRuntime(
             instance=instance, docker_host=server.docker_host, state_dir=server.state_dir
         )
     if name == "external":
-        specs = {one: service.launch for one, service in settings.services.items()}
+        specs = Each(in_force.services, lambda service: service.launch)
         return ExternalRuntime(state_dir=server.state_dir, specs=specs)
     if name == "process":
         return ProcessRuntime(instance=instance, state_dir=server.state_dir)
@@ -203,10 +220,10 @@ def _runtime(name: str, settings: Settings) -> Runtime:
     return WatchedRuntime(name, lambda: offer_named(name).plugin.make(place))
 
 
-def _runtimes(settings: Settings) -> dict[str, Runtime]:
+def _runtimes(in_force: InForce) -> dict[str, Runtime]:
     """Make the runtimes that services use; an engine that nobody uses need not be there."""
-    used = dict.fromkeys(str(service.runtime) for service in settings.services.values())
-    return {name: _runtime(name, settings) for name in used}
+    used = dict.fromkeys(str(service.runtime) for service in in_force.services.values())
+    return {name: _runtime(name, in_force) for name in used}
 
 
 def _gauges(

@@ -8,6 +8,10 @@ from ._estimate import estimate as estimate
 from ._files import check_files as check_files
 from ._files import parts_of as parts_of
 from ._files import read_model as read_model
+from ._folder import Folder as Folder
+from ._folder import FolderModel as FolderModel
+from ._folder import gguf_files as gguf_files
+from ._folder import models_in as models_in
 from ._head import GgufError as GgufError
 from ._head import Head as Head
 from ._head import HeadIncomplete as HeadIncomplete

@@ -20,6 +20,7 @@ from proxyserver.templates import Draft, Template, Templates, WatchedTemplate, f
 
 from ._claims import Claim, advice_of, claim_by_estimate, doubts_of_claim, placements, residues
 from ._errors import Problem, Problems, Steps, near
+from ._folders import Folders
 from ._launch import Place, launch_spec
 from ._model import DeviceEntry, MemoryEntry, ServerEntry, ServiceEntry, VramClaim
 from ._models import add_names, idle_s, models_of
@@ -89,6 +90,9 @@ class Builder:
             what = "expected a mapping of services" if "services" in data else "is missing"
             self.found.add(("services",), what)
             written = {}
+        folders = Folders(self.path.absolute().parent, self.found)
+        written = folders.expanded(written)
+        self.remarks += folders.remarks
         services = {}
         counts: list[DeviceSpec] = []
         for key, value in written.items():
@@ -118,6 +122,7 @@ class Builder:
             MappingProxyType(services),
             self.found.marks,
             tuple(self.remarks),
+            tuple(folders.watched),
         )
 
     def entry(self, written: Any, to: type[_Entry], at: Steps) -> tuple[_Entry, set[str]]:
@@ -285,6 +290,7 @@ class Builder:
             drain_s=own_or_default("drain_s"),
             drain_cuts=own_or_default("drain_cuts"),
             grace_s=own_or_default("grace_s"),
+            fingerprint=f"{chosen.runtime}:{launch.fingerprint}",
         )
         shown_type = type_ if own is None else own.name
         return Service(

@@ -56,6 +56,9 @@ class Marks:
     filled: dict[Steps, dict[str, str]] = attrs.field(factory=dict, repr=False)
     """What the environment put into a value, each with the reference that asked for it."""
 
+    origins: dict[Steps, Steps] = attrs.field(factory=dict, repr=False)
+    """Where that is written which stands in the file once, and means several services."""
+
     def stand_in(self, target: Steps, source: Steps) -> None:
         """Let what is derived stand where its source was written, unless it was written too."""
         for marks in (self.values, self.keys):
@@ -73,6 +76,7 @@ class Marks:
 
         What came from the environment may be a secret: the message names its reference instead.
         """
+        steps = (*self.origins.get(steps[:2], steps[:2]), *steps[2:])
         first, second = (self.keys, self.values) if at_key else (self.values, self.keys)
         mark = first.get(steps) or second.get(steps)
         around = steps[:-1]

@@ -104,6 +104,8 @@ class Settings:
     marks: Marks = attrs.field(repr=False, eq=False)
     remarks: tuple[Problem, ...] = ()
     """What is good enough to run, but should be known: claims by estimate, claims too small."""
+    folders: tuple[Path, ...] = ()
+    """Where models come and go, so that there are others in the same configuration."""
 
     def problem(self, steps: Steps, message: str) -> Problem:
         """Say what the world has against a value: `("services", "a", "container", "image")`."""

@@ -17,6 +17,7 @@ from proxyserver.runtime._plugins import find_runtimes
 from proxyserver.runtime._protocol import Call, Mount, PortBinding, Ulimit
 from proxyserver.templates import find_templates
 
+from . import _folders as folders
 from ._errors import Problems
 from ._load import read_text
 from ._meanings import meanings
@@ -333,8 +334,13 @@ def _services(writer: _Writer, common: Schema, kinds: _Kinds) -> None:
     every = {key: _refer("all services", "properties", key) for key in common}
     for name, (properties, needed) in kinds.items():
         own = {**every, **properties, "type": {"const": name, "description": "Its template."}}
+        folder: Schema = {}
+        if name in folders.TYPES:
+            own["models_dir"] = writer.shape("path") | {"description": folders.MEANING}
+            folder = {"if": {"not": {"required": ["models_dir"]}}, "then": {"required": needed}}
         writer.definitions[f"service of type {name}"] = {
-            **writer.object(own, needed),
+            **writer.object(own, [] if folder else needed),
+            **folder,
             "patternProperties": _UNCHECKED,
         }
     by_type = [

@@ -194,7 +194,6 @@ CHATS: dict[str, list[str]] = {
     "broken": [said("Once")],
     "fails": [said("Once"), 'data: {"error": {"message": "the GPU was full"}}', "data: [DONE]"],
     "odd": ["data: {"],
-    "steers": [said("a\x1b[2Jb\x9b2J\tc\nd"), "data: [DONE]"],
 }
 """What each model answers; others are busy."""
 
@@ -223,7 +222,7 @@ def running_daemon() -> Iterator[Daemon]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = self._note()
-            if path in ("/health", "/api/v1/services"):
+            if path == "/health":
                 self._answer(200, daemon.health)
             elif path == "/api/v1/decisions":
                 self._decisions(daemon.asked[-1][2])
@@ -263,7 +262,7 @@ def running_daemon() -> Iterator[Daemon]:
             daemon.chats.append(body)
             events = CHATS.get(body["model"])
             if events is None:
-                self._answer(*((404, UNKNOWN) if body["model"] == "nope" else (503, BUSY)))
+                self._answer(503, BUSY)
                 return
             self.send_response(200)
             self.end_headers()

@@ -59,7 +59,6 @@ def test_for_programs(daemon: Daemon) -> None:
     ("model", "code", "shown", "said"),
     [
         ("busy", 1, "", "no room"),
-        ("nope", 1, "", "; there are: coder, chat, fetched, unfetched"),
         ("broken", 1, "Once\n", "broke off"),
         ("fails", 1, "Once\n", "the GPU was full"),
         ("odd", 1, "", "cannot be read"),
@@ -132,15 +131,6 @@ def test_thoughts_are_dim(daemon: Daemon) -> None:
     with at_terminal("chat", "thinks", "hi", "--url", daemon.url) as terminal:
         assert terminal.end() == 0
     assert "\x1b[2mhm\x1b[0m\n\nYes\n" in terminal.shown
-
-
-def test_an_answer_does_not_steer_the_terminal(daemon: Daemon) -> None:
-    """Its control characters are left out there; in a pipe it is as it came."""
-    with at_terminal("chat", "steers", "hi", "--url", daemon.url, NO_COLOR="1") as terminal:
-        assert terminal.end() == 0
-    assert terminal.shown == "a[2Jb2J\tc\nd\n"
-    piped = aiproxy("chat", "steers", "hi", "--url", daemon.url)
-    assert piped.stdout == "a\x1b[2Jb\x9b2J\tc\nd\n"
 
 
 def test_bench(daemon: Daemon) -> None:
