@@ -171,18 +171,14 @@ class Verbs(Claims):
 
     def end_with_host(self, model: ServiceBook, why: str) -> None:
         """Let a model end with its host: nothing is asked, and its claim stays as long."""
-        if model.state is State.RESERVED:
-            self.release(model, why)
-        elif model.state is State.STOPPING:
+        if model.state is State.STOPPING:
             self.arm(model, None)
         elif model.state in HOLDING:
             self.move(model, Step.STOP, why)
 
     def gone_with_host(self, model: ServiceBook, why: str) -> None:
         """Note that a model is gone because its host is."""
-        if model.state is State.RESERVED:
-            self.release(model, why)
-        elif model.state in HOLDING:
+        if model.state in HOLDING:
             self.move(model, Step.GONE, why)
 
     def _count_anew(self, placement: Placement) -> None:

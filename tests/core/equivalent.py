@@ -18,6 +18,10 @@ EQUIVALENT: Mapping[str, str] = {
     "  ->  *_, placement, victims = min(plans, key=lambda plan: plan[:4])": (
         "no two plans have one order"
     ),
+    "_settle.py Settler._make_room: fitted = any(map(promisable.fits, self._verbs.needs(book)))"
+    "  ->  fitted = all(map(promisable.fits, self._verbs.needs(book)))": (
+        "settling begins again where it might go on, and comes to the same"
+    ),
     "_verbs.py Verbs.expire: if len(heap) > 2 * len(tickets):"
     "  ->  if len(heap) > 3 * len(tickets):": _PILED_UP,
     "_verbs.py Verbs.expire: if len(heap) > 2 * len(tickets):"

@@ -183,6 +183,15 @@ def test_what_was_found_without_room_leaves() -> None:
     )
 
 
+def test_who_was_found_asleep_claims_what_it_holds() -> None:
+    """Others have the rest of its room."""
+    sleeper = ServiceSpec(CODER, (on(gpu0=16),), asleep=(on(gpu0=1),))
+    core = Core(machine(sleeper, ServiceSpec(CHAT, (on(gpu0=22),))), now=T0)
+    core.handle(RunsFound((FoundRun(CODER, RUN1, on(gpu0=16), asleep=True),), RUN1), T0)
+    assert core.view().service(CODER).placement == on(gpu0=1)
+    assert StartRun(CHAT, RUN2, on(gpu0=22)) in core.handle(arrived(1, CHAT), T0)
+
+
 NOBODY = ServiceId("nobody")
 
 
@@ -274,6 +283,21 @@ def test_a_late_tick_ends_one_idleness_after_the_other() -> None:
         Changed(CHAT, RUN1, State.READY, State.STOPPING, "idle"),
         StopRun(CHAT, RUN1, 10.0),
     )
+
+
+def test_a_late_tick_fires_timers_and_ends_of_waits_by_one_order() -> None:
+    """The first timer, then who waited until after that, then the second timer."""
+    idle = ServiceSpec(EMBED, (on(gpu0=4),), idle_s=10.0)
+    core = serving(idle, big(), serves=EMBED)
+    core.handle(RequestFinished(TicketId(1)), T0)
+    core.handle(arrived(2, CODER, wait_s=100.0), T0)
+    core.handle(arrived(3, CODER), T0)
+    effects = core.handle(Tick(), T0 + 400)
+    told = [one.service for one in effects if isinstance(one, StopRun)]
+    refused = [one.ticket for one in effects if isinstance(one, Refuse)]
+    assert (told, refused) == ([EMBED, CODER], [2, 3])
+    [late] = [one for one in effects if isinstance(one, Refuse) and one.ticket == 2]
+    assert effects.index(StopRun(EMBED, RUN1, 10.0)) < effects.index(late)
 
 
 def test_how_long_it_took_to_wake_is_learnt() -> None:
