@@ -25,7 +25,7 @@ from proxyserver.runtime._protocol import (
     Ulimit,
 )
 
-from ._errors import SECRET_MIN, dotted
+from ._errors import SECRET_MIN, Steps, dotted
 from ._load import read_text
 from ._settings import Service, Settings
 from ._yaml import Fraction, Whole, parse
@@ -239,17 +239,19 @@ class _Hidden:
 
     def within(self, service: Service, said: dict[str, Any]) -> dict[str, Any]:
         """Hide what is not to be seen of one service."""
-        host = service.spec.host or service.spec.id
-        known = self.literal.get(host)
+        there = ("services", str(service.spec.host or service.spec.id))
+        # What a folder brings is written once, under a name of its own.
+        _, written = place = self.settings.marks.origins.get(there, there)
+        known = self.literal.get(str(written))
         for how in ("container", "process"):
             variables = said.get(how, {}).get("environment", {})
             for name in variables:
                 if known is not None and name not in known:
                     variables[name] = MASK
-        result: dict[str, Any] = self.replaced(said, ("services", host))
+        result: dict[str, Any] = self.replaced(said, place)
         return result
 
-    def replaced(self, said: Any, steps: tuple[str, ...]) -> Any:
+    def replaced(self, said: Any, steps: Steps) -> Any:
         """Name the references in place of what the environment put in below `steps`."""
         found = {
             value: reference

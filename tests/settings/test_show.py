@@ -153,6 +153,20 @@ def test_references_are_named(folder: Folder) -> None:
     assert shown["services"]["a"]["process"]["command"] == ["/usr/bin/sh", "x=${env:S:-no}/y"]
 
 
+def test_what_a_folder_brings_has_no_secret_either(folder: Folder) -> None:
+    """It stands in the file under another name than its services have."""
+    (folder.path / "env").write_text(f"PLAIN={SECRET}\n")
+    (folder.path / "models").mkdir()
+    write(folder.path / "models" / "one.gguf", dense(2) | words(), dense_tensors(2))
+    text = (
+        "services: {m: {type: llamacpp, models_dir: models, gpu_layers: 0,"
+        " args: ['--alias', '${env:NAME}'], container: {env_file: env}}}"
+    )
+    one = resolved(folder, HERE + text, {"NAME": SECRET})["services"]["one"]
+    assert "${env:NAME}" in one["container"]["command"]
+    assert SECRET not in json.dumps(one)
+
+
 def test_as_written_follows_anchors(folder: Folder) -> None:
     """Merge keys are followed, keys of one's own left out, references kept, numbers as written."""
     text = """
