@@ -16,6 +16,7 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     v2 = commands.add_parser("v2")
     v2.add_argument("--model-id", action="append", required=True)
+    v2.add_argument("--served-model-name", action="append")
     v2.add_argument("--host", default="0.0.0.0")
     v2.add_argument("--port", type=int, default=7997)
     v2.add_argument("--url-prefix", default="")
@@ -24,12 +25,13 @@ def main() -> None:
     v2.add_argument("--trust-remote-code", action=argparse.BooleanOptionalAction)
     v2.add_argument("--model-warmup", action=argparse.BooleanOptionalAction)
     told = parser.parse_args()
+    names = told.served_model_name or told.model_id
     load()
 
     def embed(asked: dict[str, Any]) -> Answer:
-        model = told.model_id[0] if len(told.model_id) == 1 else asked.get("model")
-        if model not in told.model_id:
-            said = f"Invalid model: {model}. Currently available models are: {told.model_id}"
+        model = names[0] if len(names) == 1 else asked.get("model")
+        if model not in names:
+            said = f"Invalid model: {model}. Currently available models are: {names}"
             return 400, {"error": {"message": said, "type": None, "param": None, "code": 400}}
         many = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
         data = [
@@ -39,7 +41,7 @@ def main() -> None:
         return 200, {"object": "list", "data": data, "model": model}
 
     stats = {"queue_fraction": 0.0, "queue_absolute": 0, "results_pending": 0, "batch_size": 32}
-    models = [{"id": one, "stats": stats, "object": "model"} for one in told.model_id]
+    models = [{"id": one, "stats": stats, "object": "model"} for one in names]
     serve(
         told.host,
         told.port,
