@@ -12,6 +12,16 @@ EQUIVALENT: Mapping[str, str] = {
     "  ->  while stack and (best is None or visited <= NODES_MAX):": _BOUND,
     "_ledger.py cheapest_victims: if best is None or rank < best:"
     "  ->  if best is None or rank <= best:": "no two sets have one rank: it names their members",
+    **{
+        "_ledger.py cheapest_victims:"
+        " if least > best[0] * ROUNDING or (value, len(taken)) >= best[:2]:"
+        f"  ->  if {cut}:": _BOUND
+        for cut in (
+            "least >= best[0] * ROUNDING or (value, len(taken)) >= best[:2]",
+            "least > best[0] * ROUNDING or (value, len(taken)) > best[:2]",
+            "least > best[0] * ROUNDING or (value, len(taken)) >= best[:3]",
+        )
+    },
     "_ledger.py Room.fits_all: return min(left.free.values(), default=0) >= 0"
     "  ->  return min(left.free.values(), default=1) >= 0": "where there is no device, all fits",
     "_settle.py Settler._evict_for: *_, placement, victims = min(plans, key=lambda plan: plan[:3])"
@@ -21,6 +31,14 @@ EQUIVALENT: Mapping[str, str] = {
     "_settle.py Settler._make_room: fitted = any(map(promisable.fits, self._verbs.needs(book)))"
     "  ->  fitted = all(map(promisable.fits, self._verbs.needs(book)))": (
         "settling begins again where it might go on, and comes to the same"
+    ),
+    "_verbs.py Verbs.__init__: self.room_changed = False  ->  self.room_changed = True": (
+        "settling looks once more, and finds what it left"
+    ),
+    "_verbs.py Verbs.reserve: self.books.promised_count += 1"
+    "  ->  self.books.promised_count += 2": "it is an order, and no number",
+    "_core.py Core.handle: self._start(self.config, self.books, self.policy)  ->  pass": (
+        "who was forgotten has no run, waiter or timer: memory only"
     ),
     "_verbs.py Verbs.expire: if len(heap) > 2 * len(tickets):"
     "  ->  if len(heap) > 3 * len(tickets):": _PILED_UP,

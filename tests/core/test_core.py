@@ -7,6 +7,7 @@ import pytest
 from proxycore import (
     Admit,
     Changed,
+    ConfigReplaced,
     Core,
     Event,
     Explained,
@@ -298,6 +299,14 @@ def test_a_late_tick_fires_timers_and_ends_of_waits_by_one_order() -> None:
     assert (told, refused) == ([EMBED, CODER], [2, 3])
     [late] = [one for one in effects if isinstance(one, Refuse) and one.ticket == 2]
     assert effects.index(StopRun(EMBED, RUN1, 10.0)) < effects.index(late)
+
+
+def test_what_was_due_before_a_new_configuration_is_not_lost() -> None:
+    """It is done, though the shell was late and the configuration came first."""
+    core = serving(big())
+    core.handle(RequestFinished(TicketId(1)), T0)
+    effects = core.handle(ConfigReplaced(machine(big(), small())), T0 + 301)
+    assert StopRun(CODER, RUN1, 10.0) in effects
 
 
 def test_how_long_it_took_to_wake_is_learnt() -> None:

@@ -60,6 +60,17 @@ def test_the_place_that_lacks_least_is_told() -> None:
     assert wanted(core.handle(arrived(2, CHAT), T0)).placement == on(gpu1=9)
 
 
+def test_what_may_leave_makes_a_place_lack_less() -> None:
+    """Though all that may leave there does not suffice."""
+    idle = ServiceSpec(EMBED, (on(gpu1=8),))
+    either = ServiceSpec(CHAT, (on(gpu0=10, gpu1=8), on(gpu0=15)))
+    core = serving(big(), idle, either)
+    core.handle(arrived(2, EMBED), T0)
+    core.handle(RunReady(EMBED, RunId(2)), T0)
+    core.handle(RequestFinished(TicketId(2)), T0)
+    assert wanted(core.handle(arrived(3, CHAT), T0)).placement == on(gpu0=10, gpu1=8)
+
+
 def test_a_wait_for_anything_else_wants_no_room() -> None:
     """The state says it."""
     core = Core(machine(small()), now=T0)

@@ -192,3 +192,13 @@ def test_room_is_taken_and_given_back() -> None:
     room.give(placement)
     assert room == Room({GPU0: 23, GPU1: 0})
     assert room.fits(placement)
+
+
+def test_a_device_that_is_no_more_has_no_room() -> None:
+    """A run may be left on one that the configuration does not have any more."""
+    byte = Placement.of([(GPU0, 1)])
+    room = Room({})
+    assert not room.fits(byte)
+    assert room.shortfall(byte) == {GPU0: 1}
+    room.give(byte)
+    assert room.free == {GPU0: 1}
