@@ -1,6 +1,7 @@
 """What all tests share: the rig's fixtures, Hypothesis profiles, and what this machine lacks."""
 
 import os
+import signal
 
 import hypothesis
 import pytest
@@ -15,6 +16,9 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "lo
 
 BY_HAND = ("infinity", "vllm")
 """Servers that are too large for CI; they take part where an option names their environment."""
+# A shell that starts us in the background lets us ignore it, and so would what the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 REMEDIES = {
     "curl": "curl: sudo apt install curl",
     "gpu": "an NVIDIA GPU with its driver: ./run test --gpu tests/daemon/test_real_gpu.py",

@@ -11,7 +11,6 @@ from proxyserver.runtime import ExitReport
 
 from .rig import EVENTS, GET, PATIENCE_S, PROMPT_S, Script, Wire, chunk, raw, running
 
-
 # As much as the kernel takes before anybody reads: whatever a client sends beyond that stands
 # before its leaving, which then cannot be seen.
 UNREAD = 60_000
