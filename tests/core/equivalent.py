@@ -32,6 +32,9 @@ EQUIVALENT: Mapping[str, str] = {
     "  ->  fitted = all(map(promisable.fits, self._verbs.needs(book)))": (
         "settling begins again where it might go on, and comes to the same"
     ),
+    "_settle.py Settler._is_moved: return True  ->  return False": (
+        "it moves, so settling begins again, whatever was noted meanwhile"
+    ),
     "_verbs.py Verbs.__init__: self.room_changed = False  ->  self.room_changed = True": (
         "settling looks once more, and finds what it left"
     ),

@@ -184,6 +184,31 @@ def test_what_was_found_without_room_leaves() -> None:
     )
 
 
+def test_a_model_that_was_found_ends_with_its_host() -> None:
+    """There is no room for the host any more, so there is none for what lives in it."""
+    router, model = ServiceId("router"), ServiceId("router/small")
+    core = Core(
+        machine(
+            big(),
+            ServiceSpec(router, (on(gpu0=10),)),
+            ServiceSpec(model, (on(gpu1=4),), host=router),
+        ),
+        now=T0,
+    )
+    found = (
+        FoundRun(CODER, RUN1, on(gpu0=16)),
+        FoundRun(router, RUN2, on(gpu0=10)),
+        FoundRun(model, RUN3, on(gpu1=4)),
+    )
+    stops = [one for one in core.handle(RunsFound(found, RUN3), T0) if isinstance(one, StopRun)]
+    assert stops == [StopRun(router, RUN2, 10.0)]
+    assert [one.state for one in core.view().services] == [
+        State.READY,
+        State.STOPPING,
+        State.STOPPING,
+    ]
+
+
 def test_who_was_found_asleep_claims_what_it_holds() -> None:
     """Others have the rest of its room."""
     sleeper = ServiceSpec(CODER, (on(gpu0=16),), asleep=(on(gpu0=1),))
@@ -287,11 +312,11 @@ def test_a_late_tick_ends_one_idleness_after_the_other() -> None:
 
 
 def test_a_late_tick_fires_timers_and_ends_of_waits_by_one_order() -> None:
-    """The first timer, then who waited until after that, then the second timer."""
+    """The first timer, then who waited as long, then the second timer."""
     idle = ServiceSpec(EMBED, (on(gpu0=4),), idle_s=10.0)
     core = serving(idle, big(), serves=EMBED)
     core.handle(RequestFinished(TicketId(1)), T0)
-    core.handle(arrived(2, CODER, wait_s=100.0), T0)
+    core.handle(arrived(2, CODER, wait_s=10.0), T0)
     core.handle(arrived(3, CODER), T0)
     effects = core.handle(Tick(), T0 + 400)
     told = [one.service for one in effects if isinstance(one, StopRun)]

@@ -133,18 +133,20 @@ def test_forty_candidates_leave_nobody_superfluous(need: int) -> None:
         assert not covers(short, tuple(one for one in victims if one is not victim))
 
 
-def test_of_many_the_leavers_are_no_more_than_needed() -> None:
-    """Nor fewer: of several who need not leave, each alone, not all may stay."""
+@pytest.mark.parametrize(("gpu0", "gpu1", "value"), [(170, 5, 23.25), (170, 20, 19.25)])
+def test_of_many_the_leavers_are_no_more_than_needed(gpu0: int, gpu1: int, value: float) -> None:
+    """Nor fewer: of several who need not leave, each alone, not all may stay; the dearest does."""
     forty = [
         candidate(f"s{n:02}", 1 + n * 7 % 11 / 8, gpu0=1 + n * 5 % 17, gpu1=n % 6)
         for n in range(40)
     ]
-    for short in ({GPU0: 170, GPU1: 5}, {GPU0: 170, GPU1: 20}, {GPU0: 222, GPU1: 5}):
-        victims = cheapest_victims(short, forty)
-        assert victims is not None
-        assert covers(short, victims)
-        for victim in victims:
-            assert not covers(short, tuple(one for one in victims if one is not victim))
+    short = {GPU0: gpu0, GPU1: gpu1}
+    victims = cheapest_victims(short, forty)
+    assert victims is not None
+    assert covers(short, victims)
+    for victim in victims:
+        assert not covers(short, tuple(one for one in victims if one is not victim))
+    assert sum(one.value for one in victims) == value
 
 
 def least_value(need: int, candidates: list[Candidate]) -> float:
