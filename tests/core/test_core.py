@@ -9,11 +9,14 @@ from proxycore import (
     Changed,
     ConfigReplaced,
     Core,
+    CoreConfig,
+    DeviceSpec,
     Event,
     Explained,
     FoundRun,
     Holder,
     LocalError,
+    MemoryMeasured,
     Reason,
     Refuse,
     RequestFinished,
@@ -332,6 +335,18 @@ def test_what_was_due_before_a_new_configuration_is_not_lost() -> None:
     core.handle(RequestFinished(TicketId(1)), T0)
     effects = core.handle(ConfigReplaced(machine(big(), small())), T0 + 301)
     assert StopRun(CODER, RUN1, 10.0) in effects
+
+
+def test_a_larger_headroom_counts_from_now() -> None:
+    """What was enough by the old configuration may be little by the new one."""
+    core = serving(big())
+    core.handle(RequestFinished(TicketId(1)), T0)
+    core.handle(MemoryMeasured(GPU0, total=24, free=2, by_run=((RUN1, 16),)), T0)
+    before = machine(big())
+    devices = (DeviceSpec(GPU0, 24, headroom=4), *before.devices[1:])
+    core.handle(ConfigReplaced(CoreConfig(devices, before.services)), T0 + 1)
+    assert core.deadline() == T0 + 6
+    assert StopRun(CODER, RUN1, 10.0) in core.handle(Tick(), T0 + 6)
 
 
 def test_how_long_it_took_to_wake_is_learnt() -> None:

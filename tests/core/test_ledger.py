@@ -149,26 +149,35 @@ def test_of_many_the_leavers_are_no_more_than_needed(gpu0: int, gpu1: int, value
     assert sum(one.value for one in victims) == value
 
 
-def least_value(need: int, candidates: list[Candidate]) -> float:
-    """Return what the cheapest set costs that frees so much of one device, by dynamic programming.
+def least_value(short: dict[DeviceId, int], candidates: list[Candidate]) -> float:
+    """Return what the cheapest set costs that covers the shortfall, by dynamic programming.
 
-    `best[n]` is the least that n bytes cost.
+    `best` has the least value for all that can be covered of it.
     """
-    best = [0.0] + [float("inf")] * need
+    best: dict[tuple[int, ...], float] = {(0,) * len(short): 0.0}
     for one in candidates:
-        gain = one.placement.on(GPU0)
-        for n in range(need, 0, -1):
-            best[n] = min(best[n], best[max(0, n - gain)] + one.value)
-    return best[need]
+        for covered, value in list(best.items()):
+            gained = tuple(
+                min(amount, before + one.placement.on(device))
+                for before, (device, amount) in zip(covered, short.items(), strict=True)
+            )
+            best[gained] = min(best.get(gained, float("inf")), value + one.value)
+    return best[tuple(short.values())]
 
 
-@pytest.mark.parametrize("need", [30, 60, 90, 120, 150, 180])
-def test_of_two_dozen_the_cheapest_are_found(need: int) -> None:
+@pytest.mark.parametrize(
+    ("step", "short"),
+    [*((17, {GPU0: need}) for need in (30, 60, 90, 120, 150, 180)), (7, {GPU0: 120, GPU1: 24})],
+)
+def test_of_two_dozen_the_cheapest_are_found(step: int, short: dict[DeviceId, int]) -> None:
     """The bounds cut so much that the search ends long before its limit."""
-    many = [candidate(f"s{n:02}", 4 + n * 17 % 29, gpu0=2 + n * 5 % 19) for n in range(24)]
-    victims = cheapest_victims({GPU0: need}, many)
+    many = [
+        candidate(f"s{n:02}", 4 + n * step % 29, gpu0=2 + n * 5 % 19, gpu1=n * 3 % 7)
+        for n in range(24)
+    ]
+    victims = cheapest_victims(short, many)
     assert victims is not None
-    assert sum(one.value for one in victims) == least_value(need, many)
+    assert sum(one.value for one in victims) == least_value(short, many)
 
 
 def test_a_hopeless_search_is_given_up() -> None:
