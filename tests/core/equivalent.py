@@ -22,6 +22,9 @@ EQUIVALENT: Mapping[str, str] = {
             "least > best[0] * ROUNDING or (value, len(taken)) >= best[:3]",
         )
     },
+    "_ledger.py Candidate: sleeps: bool = False  ->  sleeps: bool = True": (
+        "the core says it of every one"
+    ),
     "_ledger.py Room.fits_all: return min(left.free.values(), default=0) >= 0"
     "  ->  return min(left.free.values(), default=1) >= 0": "where there is no device, all fits",
     "_settle.py Settler._evict_for: *_, placement, victims = min(plans, key=lambda plan: plan[:3])"
@@ -31,6 +34,20 @@ EQUIVALENT: Mapping[str, str] = {
     "_settle.py Settler._make_room: fitted = any(map(promisable.fits, self._verbs.needs(book)))"
     "  ->  fitted = all(map(promisable.fits, self._verbs.needs(book)))": (
         "settling begins again where it might go on, and comes to the same"
+    ),
+    **{
+        f"_core.py Core._first_at: if {condition} < at:  ->  if {condition} <= at:": (
+            "of two points in time that are one, either is the first"
+        )
+        for condition in (
+            "books.deadlines and books.deadlines[0][0]",
+            "books.reconsider_at is not None and books.reconsider_at",
+        )
+    },
+    "_ledger.py cheapest_victims: gains.sort("
+    "key=lambda one: (*one[:3], one[3].service, not one[3].sleeps))"
+    "  ->  gains.sort(key=lambda one: (*one[:3], one[3].service, +bool(one[3].sleeps)))": (
+        "in which order a search looks at equals: their rank decides between them"
     ),
     "_settle.py Settler._is_moved: return True  ->  return False": (
         "it moves, so settling begins again, whatever was noted meanwhile"

@@ -7,16 +7,12 @@ import pytest
 from proxycore import (
     Admit,
     Changed,
-    ConfigReplaced,
     Core,
-    CoreConfig,
-    DeviceSpec,
     Event,
     Explained,
     FoundRun,
     Holder,
     LocalError,
-    MemoryMeasured,
     Reason,
     Refuse,
     RequestFinished,
@@ -30,8 +26,6 @@ from proxycore import (
     RunWoke,
     ServiceId,
     ServiceSpec,
-    ShutdownRequested,
-    SleepRequested,
     StartRequested,
     StartRun,
     State,
@@ -107,22 +101,6 @@ def test_an_idle_run_leaves_for_who_waits() -> None:
     )
 
 
-def test_of_two_idle_runs_the_less_wanted_leaves() -> None:
-    """Three requests of the same half hour weigh more than one."""
-    half = [ServiceSpec(service, (on(gpu0=9),)) for service in (CODER, EMBED)]
-    core = serving(*half, small())
-    for ticket in (2, 3):
-        core.handle(arrived(ticket, CODER), T0)
-    core.handle(arrived(4, EMBED), T0)
-    core.handle(RunReady(EMBED, RUN2), T0)
-    for ticket in (1, 2, 3, 4):
-        core.handle(RequestFinished(TicketId(ticket)), T0)
-    explained, *_ = core.handle(arrived(5, CHAT), T0)
-    victim, spared = Valued(EMBED, RUN2, 10.0), Valued(CODER, RUN1, 10.0 * 3**0.4)
-    assert isinstance(explained, Explained)
-    assert (explained.victims, explained.spared) == ((victim,), (spared,))
-
-
 def test_a_priority_is_served_first() -> None:
     """Of those who wait for the same room the higher priority gets it, not the earlier."""
     urgent = ServiceSpec(EMBED, (on(gpu0=14),), priority=1)
@@ -145,14 +123,6 @@ def test_a_service_that_never_fits_is_refused_at_once() -> None:
             "coder claims more than there is: 0.0 GiB more needed on gpu0",
         ),
     )
-
-
-def test_a_shutdown_without_patience_cuts_at_once() -> None:
-    """A deadline that is over on arrival is no timer: nothing is armed in the past."""
-    core = serving(big())
-    effects = core.handle(ShutdownRequested(deadline_at=T0), T0)
-    assert effects[-1] == StopRun(CODER, RUN1, 10.0)
-    assert core.deadline() == T0 + 15
 
 
 def test_a_service_whose_runtime_is_lost_is_not_started() -> None:
@@ -268,117 +238,6 @@ def test_what_cannot_have_been_found_is_refused(event: RunsFound, words: str) ->
     assert core.books == before
 
 
-def test_a_tick_before_its_time_does_nothing() -> None:
-    """A spurious wake-up is normal."""
-    core = serving(big(), small())
-    core.handle(RequestFinished(TicketId(1)), T0 + 1)
-    before, deadline = copy.deepcopy(core.books), core.deadline()
-    assert core.handle(Tick(), T0 + 100) == ()
-    before.now = T0 + 100
-    assert (core.books, core.deadline()) == (before, deadline) == (before, T0 + 301)
-
-
-def test_a_late_tick_does_not_matter() -> None:
-    """Room that comes after a ticket's time is not made for that ticket.
-
-    The ticket ends at 10, the drain that would have let it in at 12: who wakes up at 20 finds
-    both due, and evicts nobody for a client that has been refused by rights.
-    """
-    drains = ServiceSpec(CODER, (on(gpu0=12),), drain_s=12.0)
-    idle = ServiceSpec(EMBED, (on(gpu0=8),))
-    core = serving(drains, idle, small())
-    core.handle(arrived(2, EMBED), T0)
-    core.handle(RunReady(EMBED, RUN2), T0)
-    core.handle(RequestFinished(TicketId(2)), T0)
-    core.handle(arrived(3, CHAT, wait_s=10.0), T0)
-    core.handle(StopRequested(CODER), T0)
-    punctual = copy.deepcopy(core)
-    effects = punctual.handle(Tick(), T0 + 10) + punctual.handle(Tick(), T0 + 12)
-    assert core.handle(Tick(), T0 + 20) == effects
-    assert StopRun(EMBED, RUN2, 10.0) not in effects
-
-
-def test_a_late_tick_ends_one_idleness_after_the_other() -> None:
-    """The first that was over first, whatever the names; and who waited no longer than that."""
-    quick, slow = ServiceSpec(EMBED, (on(gpu0=4),), idle_s=10.0), small()
-    core = serving(slow, quick, serves=CHAT)
-    core.handle(arrived(2, EMBED), T0)
-    core.handle(RunReady(EMBED, RUN2), T0)
-    for ticket in (1, 2):
-        core.handle(RequestFinished(TicketId(ticket)), T0)
-    assert core.handle(Tick(), T0 + 1000) == (
-        Changed(EMBED, RUN2, State.READY, State.STOPPING, "idle"),
-        StopRun(EMBED, RUN2, 10.0),
-        Changed(CHAT, RUN1, State.READY, State.STOPPING, "idle"),
-        StopRun(CHAT, RUN1, 10.0),
-    )
-
-
-def test_a_late_tick_fires_timers_and_ends_of_waits_by_one_order() -> None:
-    """The first timer, then who waited as long, then the second timer."""
-    idle = ServiceSpec(EMBED, (on(gpu0=4),), idle_s=10.0)
-    core = serving(idle, big(), serves=EMBED)
-    core.handle(RequestFinished(TicketId(1)), T0)
-    core.handle(arrived(2, CODER, wait_s=10.0), T0)
-    core.handle(arrived(3, CODER), T0)
-    effects = core.handle(Tick(), T0 + 400)
-    told = [one.service for one in effects if isinstance(one, StopRun)]
-    refused = [one.ticket for one in effects if isinstance(one, Refuse)]
-    assert (told, refused) == ([EMBED, CODER], [2, 3])
-    [late] = [one for one in effects if isinstance(one, Refuse) and one.ticket == 2]
-    assert effects.index(StopRun(EMBED, RUN1, 10.0)) < effects.index(late)
-
-
-def test_what_was_due_before_a_new_configuration_is_not_lost() -> None:
-    """It is done, though the shell was late and the configuration came first."""
-    core = serving(big())
-    core.handle(RequestFinished(TicketId(1)), T0)
-    effects = core.handle(ConfigReplaced(machine(big(), small())), T0 + 301)
-    assert StopRun(CODER, RUN1, 10.0) in effects
-
-
-def test_a_larger_headroom_counts_from_now() -> None:
-    """What was enough by the old configuration may be little by the new one."""
-    core = serving(big())
-    core.handle(RequestFinished(TicketId(1)), T0)
-    core.handle(MemoryMeasured(GPU0, total=24, free=2, by_run=((RUN1, 16),)), T0)
-    before = machine(big())
-    devices = (DeviceSpec(GPU0, 24, headroom=4), *before.devices[1:])
-    core.handle(ConfigReplaced(CoreConfig(devices, before.services)), T0 + 1)
-    assert core.deadline() == T0 + 6
-    assert StopRun(CODER, RUN1, 10.0) in core.handle(Tick(), T0 + 6)
-
-
-def test_how_long_it_took_to_wake_is_learnt() -> None:
-    """What it costs to send to sleep is what it takes to wake, as it was and not as declared."""
-    sleeper = ServiceSpec(CODER, (on(gpu0=16),), asleep=(on(gpu0=1),), wake_s=2.0, load_s=60.0)
-    core = serving(sleeper, small())
-    core.handle(RequestFinished(TicketId(1)), T0)
-    core.handle(SleepRequested(CODER), T0)
-    core.handle(RunSlept(CODER, RUN1), T0)
-    core.handle(arrived(2, CODER), T0)
-    core.handle(RunWoke(CODER, RUN1), T0 + 7)
-    core.handle(RequestFinished(TicketId(2)), T0 + 7)
-    [explained] = [
-        effect for effect in core.handle(arrived(3, CHAT), T0 + 7) if isinstance(effect, Explained)
-    ]
-    [sleeps] = explained.victims
-    assert sleeps.sleeps
-    requests = core.books.services[CODER].learnt.requests(T0 + 7)
-    assert sleeps.value == pytest.approx(7.0 * requests**0.4)
-
-
-def test_loads_side_by_side_teach_little() -> None:
-    """They share a disk: of those only one that was quicker than was thought is believed."""
-    core = Core(machine(big(), ServiceSpec(CHAT, (on(gpu1=8),))), now=T0)
-    core.handle(arrived(1, CODER), T0)
-    core.handle(arrived(2, CHAT), T0 + 1)
-    core.handle(RunReady(CHAT, RUN2), T0 + 5)
-    core.handle(RunReady(CODER, RUN1), T0 + 30)
-    learnt = [service.experience.load_s for service in core.view().services]
-    assert learnt == [None, 4.0]
-
-
 def test_the_view_tells_what_is_claimed_promised_and_free() -> None:
     """Leaving runs still claim; promised room is reserved, and free is what neither takes."""
     core = serving(big(), small())
@@ -415,30 +274,6 @@ def test_a_minute_of_service_makes_up_for_a_failure(ready_s: float, state: State
     core.handle(RunReady(CODER, RUN2), T0 + 5)
     core.handle(RunGone(CODER, RUN2, EXIT), T0 + 5 + ready_s)
     assert core.view().service(CODER).state is state
-
-
-def test_an_idle_run_tells_until_when_it_stays() -> None:
-    """Counted from its last finish; while it serves there is no such time."""
-    core = serving(big())
-    assert core.view().service(CODER).idle_until is None
-    core.handle(RequestFinished(TicketId(1)), T0 + 7)
-    assert core.view().service(CODER).idle_until == T0 + 307
-
-
-def test_who_was_answered_leaves_no_deadline_behind() -> None:
-    """Nor do deadlines pile up behind one who waits on: they are memory."""
-    one_place = ServiceSpec(CODER, (on(gpu0=16),), concurrent_max=1, idle_s=300.0)
-    core = serving(one_place)
-    core.handle(arrived(2, CODER, wait_s=50.0), T0)
-    for ticket in range(3, 103):
-        core.handle(arrived(ticket, CODER), T0)
-        core.handle(RequestFinished(TicketId(ticket)), T0)
-    assert core.deadline() == T0 + 50
-    assert len(core.books.deadlines) < 10
-    core.handle(RequestFinished(TicketId(2)), T0)
-    core.handle(RequestFinished(TicketId(1)), T0)
-    assert core.deadline() == T0 + 300
-    assert core.books.deadlines == []
 
 
 @pytest.mark.parametrize("kind", [RunReady, RunSlept, RunWoke, RunAlive])
