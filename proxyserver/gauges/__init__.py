@@ -8,4 +8,5 @@ from ._protocol import Fault as Fault
 from ._protocol import Gauge as Gauge
 from ._protocol import GaugeFault as GaugeFault
 from ._protocol import Measurement as Measurement
+from ._protocol import Vitals as Vitals
 from ._report import Report as Report

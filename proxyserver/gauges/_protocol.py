@@ -13,6 +13,16 @@ class GaugeFault(Exception):
 
 
 @attrs.frozen
+class Vitals:
+    """How a device is besides its memory, where it tells; None: it does not."""
+
+    utilization: float | None = None
+    """The part of the last moments in which it computed, 0 to 1."""
+    temperature_c: float | None = None
+    power_w: float | None = None
+
+
+@attrs.frozen
 class Measurement:
     """The memory of one device at one moment, in bytes."""
 
@@ -25,6 +35,7 @@ class Measurement:
     """When the gauge was asked, on Trio's clock: the figures are not older than that."""
     complete: bool = True
     """False: of some processes it is not known how much they hold, so `by_run` may lack some."""
+    vitals: Vitals = Vitals()
 
     @property
     def used(self) -> int:

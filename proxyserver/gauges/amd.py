@@ -5,13 +5,14 @@ They do not say which process holds what, so no figure is given for single runs.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import trio
 
 from proxycore import DeviceId
 
-from ._protocol import Fault, GaugeFault, Measurement
+from ._protocol import Fault, GaugeFault, Measurement, Vitals
 
 ROOT = Path("/")
 VENDOR = "0x1002"
@@ -64,7 +65,24 @@ def _measure(device: DeviceId, gpus: Mapping[DeviceId, Path], at: float) -> Meas
         total, used = (_figure(gpus[device], what) for what in ("total", "used"))
     except (OSError, ValueError) as error:
         return Fault(device, f"amdgpu does not tell its memory: {error}")
-    return Measurement(device, total, max(0, total - used), {}, at, complete=False)
+    vitals = _vitals(gpus[device])
+    return Measurement(device, total, max(0, total - used), {}, at, complete=False, vitals=vitals)
+
+
+def _vitals(folder: Path) -> Vitals:
+    """Return what the kernel's hwmon tells of a card (its documents call edge the card's own)."""
+
+    def told(pattern: str, units: float) -> float | None:
+        for file in sorted(folder.glob(pattern)):
+            with suppress(OSError, ValueError):
+                return int(file.read_text()) / units
+        return None
+
+    return Vitals(
+        told("gpu_busy_percent", 100),
+        told("hwmon/hwmon*/temp1_input", 1000),
+        told("hwmon/hwmon*/power1_average", 1_000_000),
+    )
 
 
 def _gpus(root: Path) -> Mapping[DeviceId, Path]:

@@ -16,7 +16,7 @@ import trio
 
 from proxycore import DeviceId, RunId
 
-from ._protocol import Fault, GaugeFault, Measurement
+from ._protocol import Fault, GaugeFault, Measurement, Vitals
 
 FIND_S = 5.0
 """A driver without persistence mode takes 1 to 3 s to wake a GPU."""
@@ -53,6 +53,7 @@ class _Reading:
     free: int
     by_pid: Mapping[int, int]
     complete: bool
+    vitals: Vitals
 
 
 def find_gpus(within_s: float = FIND_S) -> Mapping[DeviceId, int]:
@@ -233,7 +234,22 @@ def _read_one(handle: Any) -> _Reading:
                 listed[process.pid] = listed.get(process.pid, 0) + process.usedGpuMemory
         # A process that both computes and draws is in both lists, each time with all it holds.
         held = {pid: max(held.get(pid, 0), listed.get(pid, 0)) for pid in {**held, **listed}}
-    return _Reading(total, free, held, complete)
+    return _Reading(total, free, held, complete, _vitals(handle))
+
+
+def _vitals(handle: Any) -> Vitals:
+    def told(ask: Callable[[], float]) -> float | None:
+        try:
+            return ask()
+        except pynvml.NVMLError:
+            return None  # Not every card has every sensor.
+
+    return Vitals(
+        told(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100),
+        # Its successor (nvmlDeviceGetTemperatureV) is not there before driver 560.
+        told(lambda: float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))),
+        told(lambda: pynvml.nvmlDeviceGetPowerUsage(handle) / 1000),
+    )
 
 
 def _measurement(
@@ -243,7 +259,9 @@ def _measurement(
     for pid, amount in reading.by_pid.items():
         if pid in owners:
             by_run[owners[pid]] = by_run.get(owners[pid], 0) + amount
-    return Measurement(device, reading.total, reading.free, by_run, at, reading.complete)
+    return Measurement(
+        device, reading.total, reading.free, by_run, at, reading.complete, reading.vitals
+    )
 
 
 def _explain(error: pynvml.NVMLError) -> str:

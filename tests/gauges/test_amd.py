@@ -6,7 +6,7 @@ import pytest
 
 from proxycore import DeviceId
 from proxycore.config import GIB, MIB
-from proxyserver.gauges import Fault, GaugeFault, Measurement
+from proxyserver.gauges import Fault, GaugeFault, Measurement, Vitals
 from proxyserver.gauges.amd import AmdGauge, find_gpus
 
 GPU0, GPU1 = DeviceId("gpu0"), DeviceId("gpu1")
@@ -49,6 +49,19 @@ async def test_memory_is_measured(root: Path, autojump_clock: object) -> None:
         Fault(DeviceId("gpu7"), "amdgpu does not have it"),
     ]
     assert gauge.message == "amdgpu: gpu0, gpu1"
+
+
+async def test_tells_use_warmth_and_power(root: Path) -> None:
+    """Where the kernel has files of it."""
+    card = root / "sys/devices/pci0000:00/0000:0a:00.0"
+    (card / "hwmon/hwmon3").mkdir(parents=True)
+    (card / "gpu_busy_percent").write_text("42\n")
+    (card / "hwmon/hwmon3/temp1_input").write_text("55000\n")
+    (card / "hwmon/hwmon3/power1_average").write_text("210000000\n")
+    [plain, told] = await AmdGauge([GPU0, GPU1], root).measure()
+    assert isinstance(plain, Measurement)
+    assert isinstance(told, Measurement)
+    assert (plain.vitals, told.vitals) == (Vitals(), Vitals(0.42, 55.0, 210.0))
 
 
 async def test_trouble_is_told(root: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from proxycore import DeviceId, RunId
-from proxyserver.gauges import Fault, GaugeFault, Measurement
+from proxyserver.gauges import Fault, GaugeFault, Measurement, Vitals
 from proxyserver.gauges.nvml import NvmlGauge, find_gpus
 from tests.rig import fake_gpus as rig
 from tests.rig.fake_gpus import GIB, RESERVED, FakeGpus, load_fake_nvml
@@ -55,6 +55,21 @@ async def test_measures_each_gpu(gpus: FakeGpus) -> None:
     assert (one.foreign, two.foreign) == (RESERVED, RESERVED + 3 * GIB)
     assert two.used == 5 * GIB + RESERVED
     assert before <= one.at <= trio.current_time()
+
+
+async def test_tells_use_warmth_and_power(gpus: FakeGpus) -> None:
+    """Of a card that has the sensors; one that fails leaves the others."""
+    gpus.plug(8 * GIB, 24 * GIB)
+    gpus.be(1, percent=37, celsius=61, milliwatts=245_500)
+    nvml = gauge(GPU0, GPU1)
+    one, two = await nvml.measure()
+    assert isinstance(one, Measurement)
+    assert isinstance(two, Measurement)
+    assert (one.vitals, two.vitals) == (Vitals(), Vitals(0.37, 61.0, 245.5))
+    gpus.fail("nvmlDeviceGetPowerUsage", rig.ERROR_NO_PERMISSION)
+    _, two = await nvml.measure()
+    assert isinstance(two, Measurement)
+    assert two.vitals == Vitals(0.37, 61.0, None)
 
 
 async def test_memory_counts_while_its_holder_lives(gpus: FakeGpus) -> None:

@@ -8,6 +8,7 @@
  *                              gives its memory back, as a driver sees to it.
  *                              NAME is pid<N>, or a container's short id (its host name).
  *                              NAME.static counts without a lock: nobody of ours.
+ *   $FAKE_NVML_DIR/vitals      lines of "<gpu> <percent of use> <degrees Celsius> <milliwatts>"
  *   $FAKE_NVML_DIR/faults      lines of "<function|*> <gpu|*> <NVML error> [delay in ms]"
  *
  * GPUs are numbered by PCI bus in alloc/, as CUDA_DEVICE_ORDER=PCI_BUS_ID has it.

@@ -76,6 +76,10 @@ class FakeGpus:
         (self.folder / "alloc").mkdir(exist_ok=True)
         (self.folder / "gpus").write_text("".join(lines))
 
+    def be(self, gpu: int, *, percent: int, celsius: int, milliwatts: int) -> None:
+        """Let one GPU have sensors that say this; the others have none."""
+        (self.folder / "vitals").write_text(f"{gpu} {percent} {celsius} {milliwatts}\n")
+
     def unload(self) -> None:
         """Be a machine without a driver."""
         (self.folder / "gpus").unlink()

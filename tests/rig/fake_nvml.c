@@ -12,6 +12,7 @@
 enum {
     SUCCESS = 0,
     INVALID_ARGUMENT = 2,
+    NOT_SUPPORTED = 3,
     INSUFFICIENT_SIZE = 7,
     DRIVER_NOT_LOADED = 9,
 };
@@ -142,6 +143,43 @@ EXPORT int nvmlDeviceGetMemoryInfo_v2(void *handle, struct memory_v2 *memory) {
     memory->free = free_of(&gpu);
     memory->used = gpu.total - memory->free;
     return SUCCESS;
+}
+
+/* ---- vitals ---- */
+
+struct utilization { unsigned gpu, memory; };
+
+/* Find one figure of a GPU; those without a line have no sensors. */
+static int vital(const char *function, void *handle, int which, unsigned *figure) {
+    struct gpu gpu;
+    char path[PATH_SIZE], line[256];
+    int error = look_up(function, handle, &gpu), number;
+    unsigned figures[3];
+    if (error) return error;
+    FILE *file = fake_path(path, "vitals") ? fopen(path, "re") : 0;
+    error = NOT_SUPPORTED;
+    while (file && fgets(line, sizeof line, file)) {
+        if (sscanf(line, "%d %u %u %u", &number, figures, figures + 1, figures + 2) < 4) continue;
+        if (number != gpu.number) continue;
+        *figure = figures[which];
+        error = SUCCESS;
+    }
+    if (file) fclose(file);
+    return error;
+}
+
+EXPORT int nvmlDeviceGetUtilizationRates(void *handle, struct utilization *utilization) {
+    utilization->memory = 0;
+    return vital("nvmlDeviceGetUtilizationRates", handle, 0, &utilization->gpu);
+}
+
+EXPORT int nvmlDeviceGetTemperature(void *handle, unsigned sensor, unsigned *celsius) {
+    (void)sensor;
+    return vital("nvmlDeviceGetTemperature", handle, 1, celsius);
+}
+
+EXPORT int nvmlDeviceGetPowerUsage(void *handle, unsigned *milliwatts) {
+    return vital("nvmlDeviceGetPowerUsage", handle, 2, milliwatts);
 }
 
 /* ---- processes ---- */
