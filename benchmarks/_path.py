@@ -17,6 +17,7 @@ from proxyserver.decisions import Decisions
 from proxyserver.http import RequestRecord, UpstreamConnections, make_app, serve
 from proxyserver.pulls import Pulls
 from proxyserver.runtime import Endpoint
+from proxyserver.telemetry import Telemetry
 from tests.http.rig import FakeConductor, FakeGate, FakeGauges, Kind, Server, Settings, Slot
 from tests.rig.fake_images import FakeImages
 
@@ -71,6 +72,7 @@ async def _serve(upstream: int) -> None:
             Decisions("cost_rate"),
             Pulls(FakeImages()),
             FakeGate(),
+            Telemetry(conductor.view, FakeGauges(), lambda service: None, "0"),
             on_request=_tell_nobody,
             nursery=nursery,
         )

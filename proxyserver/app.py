@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 from loguru import logger
 
-from proxycore import RAM, Fact, RunId, Unit
+from proxycore import RAM, Cause, Fact, RunId, ServiceId, Unit
 
 from . import http
 from ._adoption import remove_unused
@@ -43,7 +43,7 @@ from .runtime import (
 )
 from .settings import Settings, load
 from .sleepers import Sleepers
-from .telemetry import log_fact, log_request
+from .telemetry import Telemetry, log_fact, log_request
 
 SWITCH_S = 0.001
 """How long a thread may keep the loop from running: the 5 ms of Python itself show in tokens."""
@@ -84,6 +84,7 @@ async def serve(
         def tell(fact: Fact) -> None:
             log_fact(fact, trio.current_time())
             gauges.note(fact)
+            telemetry.note(fact)
 
         policy = policy_named(server.policy)
         decisions = Decisions(policy.name, counted=in_force.counted)
@@ -107,6 +108,17 @@ async def serve(
             gate=gate,
         )
         gauges = _gauges(settings, runtimes, conductor)
+
+        def ended_by(service: ServiceId) -> Cause | None:
+            report = conductor.report(service)
+            return None if report is None else report.cause
+
+        telemetry = Telemetry(conductor.view, gauges, ended_by, http.VERSION)
+
+        def on_request(record: http.RequestRecord) -> None:
+            log_request(record)
+            telemetry.request(record)
+
         experience = ExperienceStore(
             server.state_dir / "experience.db",
             Each(in_force.services, lambda service: service.launch.fingerprint),
@@ -144,7 +156,8 @@ async def serve(
                 decisions,
                 pulls,
                 gate,
-                on_request=log_request,
+                telemetry,
+                on_request=on_request,
                 nursery=nursery,
                 patience=http.Patience(server.first_byte_s, server.stall_s, server.total_s),
             )

@@ -21,6 +21,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REMEDIES = {
     "curl": "curl: sudo apt install curl",
+    "promtool": "promtool: sudo apt install prometheus",
     "gpu": "an NVIDIA GPU with its driver: ./run test --gpu tests/daemon/test_real_gpu.py",
     **{
         name: f"{name} in a virtual environment: ./run test --{name} FOLDER (see CONTRIBUTING.md)"

@@ -2,6 +2,7 @@
 
 from ._exchange import Outcome as Outcome
 from ._exchange import RequestRecord as RequestRecord
+from .api import VERSION as VERSION
 from .asgi import App as App
 from .asgi import make_app as make_app
 from .server import ListenError as ListenError

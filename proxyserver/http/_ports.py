@@ -138,6 +138,13 @@ class Gate(Protocol):
     def waiting(self, service: ServiceId) -> int: ...
 
 
+class Metrics(Protocol):
+    """Who has all numbers of the daemon."""
+
+    def exposed(self, accept: str) -> tuple[bytes, str]:
+        """Return them as Prometheus reads them, by the Accept header, and the media type."""
+
+
 class ServerSettings(Protocol):
     @property
     def body_max(self) -> int: ...

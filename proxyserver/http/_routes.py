@@ -244,6 +244,13 @@ TABLE = (
         ("invalid_request",),
         (Query("detail", "boolean", "`1`: gauges, services and devices too."),),
     ),
+    Entry(
+        "GET",
+        "/metrics",
+        "Show all numbers of the proxy, for Prometheus.",
+        "Its text format, or OpenMetrics where that is accepted.",
+        media="text/plain",
+    ),
     Entry("GET", "/openapi.json", "Describe this API for programs.", "An OpenAPI 3.1 document."),
 )
 

@@ -20,7 +20,7 @@ from proxyserver.runtime import ExitReport
 
 from . import _memory
 from ._lines import Lines
-from ._ports import Conductor, Gauges, Health, RuntimeState, Settings
+from ._ports import Conductor, Gauges, Health, Metrics, RuntimeState, Settings
 from ._pulls import PullApi
 from ._query import flag, parsed
 from ._routes import TABLE, openapi
@@ -55,6 +55,7 @@ class Api:
         gauges: Gauges,
         decisions: Decisions,
         pulls: PullApi,
+        metrics: Metrics,
         inference: Inference,
         *,
         nursery: trio.Nursery,
@@ -65,6 +66,7 @@ class Api:
         self._gauges = gauges
         self._why = decisions
         self._pulls = pulls
+        self._numbers = metrics
         self._inference = inference
         self._nursery = nursery
         self._started_at = started_at
@@ -99,6 +101,7 @@ class Api:
             "/api/v1/pull/cancel": self._pulls.cancel_named,
             "/api/v1/decisions": self._decisions,
             "/health": self._health,
+            "/metrics": self._all_metrics,
             "/openapi.json": self._openapi,
         }
         entries = {entry.path: entry for entry in TABLE}
@@ -140,6 +143,10 @@ class Api:
         if flag(request, "detail"):
             health |= {"gauges": _working(self._gauges.health()), **self._overview()}
         return JSONResponse(health)
+
+    async def _all_metrics(self, request: Request) -> Response:
+        numbers, media_type = self._numbers.exposed(request.headers.get("accept", ""))
+        return Response(numbers, headers={"content-type": media_type})
 
     async def _openapi(self, request: Request) -> Response:
         return JSONResponse(openapi(VERSION))

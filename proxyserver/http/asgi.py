@@ -12,7 +12,7 @@ from proxyserver.decisions import Decisions
 from ._asgi_exchange import AsgiExchange
 from ._exchange import RequestRecord
 from ._handling import Handling, origin_form
-from ._ports import Conductor, Gate, Gauges, Pulls, Settings
+from ._ports import Conductor, Gate, Gauges, Metrics, Pulls, Settings
 from ._pulls import PullApi
 from .api import Api
 from .inference import Inference
@@ -26,6 +26,7 @@ def make_app(
     decisions: Decisions,
     pulls: Pulls,
     gate: Gate,
+    metrics: Metrics,
     *,
     on_request: Callable[[RequestRecord], None],
     nursery: trio.Nursery,
@@ -40,6 +41,7 @@ def make_app(
         decisions: Who knows why.
         pulls: Who fetches images.
         gate: Who waits for them.
+        metrics: Who has all numbers.
         on_request: Told about each request when it is over.
         patience: How long services may take; None: the defaults.
         nursery: Where actions run that nobody waits for (`?wait=false`).
@@ -51,6 +53,7 @@ def make_app(
         gauges,
         decisions,
         PullApi(pulls, gate),
+        metrics,
         inference,
         nursery=nursery,
         started_at=time.time(),

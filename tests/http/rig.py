@@ -35,6 +35,7 @@ from proxyserver.http import (
 from proxyserver.pulls import Pulls
 from proxyserver.refused import Refused
 from proxyserver.runtime import Endpoint, ExitReport, RunFacts
+from proxyserver.telemetry import Telemetry
 from tests.rig.fake_images import FakeImages
 
 from .sockets import PATIENCE_S as PATIENCE_S
@@ -346,6 +347,7 @@ async def running(
             decisions,
             pulls,
             gate,
+            Telemetry(conductor.view, gauges, lambda service: None, "0"),
             on_request=records.append,
             nursery=background,
             patience=patience,

@@ -1,0 +1,150 @@
+"""Turns what happens, requests and facts of the core, into numbers."""
+
+from collections.abc import Callable
+
+from proxycore import Cause, Changed, Fact, Refuse, ServiceId, State
+from proxyserver.http import RequestRecord
+from proxyserver.http._route_names import route_of
+
+from . import catalogue as cat
+from ._operations import operation_of
+from ._reasons import why_left
+from ._store import OTHER, Counter, Exemplar, Histogram
+from .catalogue import CATALOGUE, Kind, Metric
+
+METHODS = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
+_ENDED = frozenset((State.DOWN, State.VERIFYING, State.BACKOFF, State.FAILED))
+_LIVED = frozenset(State) - _ENDED - {State.RESERVED}
+_TRIED_AGAIN = "once more, with more room: "
+"""How the core begins to say why a run ended that is started again as a larger one."""
+
+CauseOf = Callable[[ServiceId], Cause | None]
+
+
+class Meter:
+    """Counts and measures; its numbers are read by who publishes them.
+
+    Args:
+        cause_of: tells why a service that is kept down failed.
+        ended_by: tells how the last run of a service ended.
+    """
+
+    def __init__(self, cause_of: CauseOf, ended_by: CauseOf) -> None:
+        self._cause_of = cause_of
+        self._ended_by = ended_by
+        self._counters = {
+            metric: Counter(metric) for metric in CATALOGUE if metric.kind is Kind.COUNTER
+        }
+        self._histograms = {
+            metric: Histogram(metric) for metric in CATALOGUE if metric.kind is Kind.HISTOGRAM
+        }
+        self._http = self._histograms[cat.HTTP_DURATION]
+        self._durations = self._histograms[cat.REQUEST_DURATION]
+        self._waits = self._histograms[cat.QUEUE_WAIT]
+        self.started_at: dict[ServiceId, float] = {}
+        """Since when the present run of a service lives, by the core's time."""
+        self._began_at: dict[ServiceId, float] = {}
+        """Since when they wait for room, or start."""
+        self._starting: set[ServiceId] = set()
+        """Those whose run has not been ready yet."""
+        self._failed: dict[ServiceId, str] = {}
+        """By what kind of cause they failed last, if they have not been ready since."""
+        self._counted: dict[ServiceId, Cause] = {}
+
+    @property
+    def counters(self) -> tuple[Counter, ...]:
+        return tuple(self._counters.values())
+
+    @property
+    def histograms(self) -> tuple[Histogram, ...]:
+        return tuple(self._histograms.values())
+
+    def count(self, metric: Metric, *values: str, amount: float = 1.0) -> None:
+        """Add to a counter."""
+        self._counters[metric].add(values, amount)
+
+    def observe(
+        self, metric: Metric, value: float, *values: str, exemplar: Exemplar | None = None
+    ) -> None:
+        """Add a value to a histogram."""
+        self._histograms[metric].observe(values, value, exemplar)
+
+    # Requests
+
+    def request(self, record: RequestRecord, exemplar: Exemplar | None = None) -> None:
+        """Take note of a request that is over; its trace may be kept as an example."""
+        path, service, duration_s = record.path, record.service, record.duration_s
+        method = record.method if record.method in METHODS else OTHER
+        status = "" if record.status is None else str(record.status)
+        self._http.observe((method, route_of(path), status), duration_s, exemplar)
+        if service is None:
+            return
+        asked = (service, operation_of(path))
+        self._durations.observe((*asked, record.outcome.value), duration_s, exemplar)
+        self._waits.observe((service,), record.waited_s, exemplar)
+
+    # Facts of the core
+
+    def note(self, fact: Fact, now: float) -> None:
+        """Take note of a fact; `now` is the core's time."""
+        if isinstance(fact, Refuse):
+            self.count(cat.QUEUE_REJECTED, fact.service, fact.reason.value)
+        elif isinstance(fact, Changed):
+            self._note_change(fact, now)
+
+    def forget(self, service: ServiceId) -> None:
+        """Forget what was begun for a service that is out of the configuration."""
+        self._starting.discard(service)
+        for begun in (self.started_at, self._began_at, self._failed, self._counted):
+            begun.pop(service, None)
+
+    def _note_change(self, changed: Changed, now: float) -> None:
+        service, old, new = changed.service, changed.old, changed.new
+        began_at = self._began_at.pop(service, None)
+        if new in (State.RESERVED, State.STARTING):
+            self._began_at[service] = now
+        if (left := why_left(changed)) is not None:
+            self.count(cat.EVICTIONS, service, left.value)
+        if old not in _LIVED and new in _LIVED:  # It starts, or is adopted.
+            self.started_at[service] = now
+        if new is State.STARTING:
+            self._starting.add(service)
+            if began_at is not None:
+                self.observe(cat.START_DURATION, now - began_at, service, "evict")
+            if service in self._failed:
+                self.count(cat.SERVICE_RESTARTS, service)
+        elif old is State.STARTING and new is State.READY:
+            self._starting.discard(service)
+            self._end_start(service, "ready")
+            self._failed.pop(service, None)
+        elif old in _LIVED and new in _ENDED:
+            self._note_end(changed)
+
+    def _note_end(self, changed: Changed) -> None:
+        service = changed.service
+        self.started_at.pop(service, None)
+        cause = self._new_failure(changed)
+        if service in self._starting:
+            self._starting.discard(service)
+            self._end_start(service, "abandoned" if cause is None else "failed")
+        if cause is not None:
+            self._failed[service] = cause.kind
+            self.count(cat.FAILURES, service, cause.kind)
+            if cause.out_of_memory:
+                self.count(cat.OOM, service)
+
+    def _new_failure(self, changed: Changed) -> Cause | None:
+        """Return why the run that has just ended failed; None: it did not."""
+        service = changed.service
+        if changed.why.startswith(_TRIED_AGAIN):
+            return self._ended_by(service)
+        cause = self._cause_of(service)
+        if cause is None or cause is self._counted.get(service):
+            return None  # It has stayed from an earlier failure.
+        self._counted[service] = cause
+        return cause
+
+    def _end_start(self, service: ServiceId, outcome: str) -> None:
+        self.count(cat.SERVICE_STARTS, service, outcome)
+        if service in self._failed:
+            self.count(cat.RECOVERIES, service, self._failed[service], outcome)

@@ -1,0 +1,212 @@
+"""What is counted of the core's facts and of requests, and that it stays bounded."""
+
+from collections.abc import Mapping
+
+import attrs
+import pytest
+
+from proxycore import Cause, Changed, Reason, Refuse, RunId, ServiceId, State, TicketId
+from proxyserver.http import Outcome, RequestRecord
+from proxyserver.telemetry import catalogue as cat
+from proxyserver.telemetry._operations import operation_of
+from proxyserver.telemetry._store import OTHER, SERIES_MAX, Counter
+from proxyserver.telemetry.catalogue import Metric
+from proxyserver.telemetry.meter import Meter
+
+CHAT = ServiceId("chat")
+OOM = Cause("gpu_oom", "out of memory", out_of_memory=True)
+
+
+@attrs.define
+class Life:
+    """One service that goes from state to state, and who counts."""
+
+    kept_down_by: Cause | None = None
+    ended_by: Cause | None = None
+    now: float = 100.0
+    state: State = State.DOWN
+    meter: Meter = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.meter = Meter(lambda service: self.kept_down_by, lambda service: self.ended_by)
+
+    def go(self, *states: State, why: str = "", after_s: float = 1.0) -> None:
+        for state in states:
+            self.now += after_s
+            fact = Changed(CHAT, RunId(1), self.state, state, why)
+            self.meter.note(fact, self.now)
+            self.state = state
+
+    def start(self) -> None:
+        self.go(State.RESERVED, State.STARTING, State.READY)
+
+    def counted(self, metric: Metric) -> Mapping[tuple[str, ...], float]:
+        [counter] = [one for one in self.meter.counters if one.metric is metric]
+        return counter.series
+
+    def seen(self, metric: Metric) -> Mapping[tuple[str, ...], tuple[int, float]]:
+        [histogram] = [one for one in self.meter.histograms if one.metric is metric]
+        return {
+            values: (sum(one.counts), round(one.total, 6))
+            for values, one in histogram.series.items()
+        }
+
+
+def test_starts_are_counted_by_how_they_end() -> None:
+    """Ready, abandoned by whoever wanted it, or failed."""
+    life = Life()
+    life.start()
+    life.go(State.STOPPING, State.DOWN, why="idle")
+    life.go(State.RESERVED, State.STARTING, State.STOPPING, State.DOWN, why="stopped by hand")
+    life.go(State.RESERVED, State.STARTING)
+    life.kept_down_by = Cause("exit", "it ended")
+    life.go(State.BACKOFF)
+    assert life.counted(cat.SERVICE_STARTS) == {
+        ("chat", "ready"): 1,
+        ("chat", "abandoned"): 1,
+        ("chat", "failed"): 1,
+    }
+    assert life.counted(cat.FAILURES) == {("chat", "exit"): 1}
+    assert life.counted(cat.SERVICE_RESTARTS) == {}
+
+
+def test_recovery_is_told_by_what_had_failed() -> None:
+    """A run out of memory is started again as a larger one: that helps, or it does not."""
+    life = Life(ended_by=OOM)
+    life.go(State.RESERVED, State.STARTING)
+    life.go(State.VERIFYING, why="once more, with more room: out of memory")
+    life.go(State.DOWN)
+    life.start()
+    assert life.counted(cat.OOM) == {("chat",): 1}
+    assert life.counted(cat.SERVICE_STARTS) == {("chat", "failed"): 1, ("chat", "ready"): 1}
+    assert life.counted(cat.SERVICE_RESTARTS) == {("chat",): 1}
+    assert life.counted(cat.RECOVERIES) == {("chat", "gpu_oom", "ready"): 1}
+    # It has recovered: what follows is a start like any other.
+    life.go(State.STOPPING, State.DOWN, why="idle")
+    life.start()
+    assert life.counted(cat.RECOVERIES) == {("chat", "gpu_oom", "ready"): 1}
+
+
+def test_failure_counts_once() -> None:
+    """However long its cause is shown, and through however many states it goes."""
+    life = Life()
+    life.start()
+    life.kept_down_by = Cause("exit", "it ended")
+    life.go(State.VERIFYING, State.BACKOFF, State.DOWN)
+    life.start()
+    life.go(State.STOPPING, State.DOWN, why="idle")
+    assert life.counted(cat.FAILURES) == {("chat", "exit"): 1}
+    life.start()
+    life.kept_down_by = Cause("exit", "it ended")
+    life.go(State.FAILED)
+    assert life.counted(cat.FAILURES) == {("chat", "exit"): 2}
+
+
+@pytest.mark.parametrize(
+    ("why", "reason"),
+    [
+        ("room for other", "room"),
+        ("room for other, which ran out of memory", "room"),
+        ("idle", "idle"),
+        ("only 0.3 GiB free on gpu0", "low_memory"),
+        ("stopped by hand", "by_hand"),
+        ("its configuration has changed", "configuration"),
+        ("shutdown", "shutdown"),
+        ("it does not answer", None),
+    ],
+)
+def test_evictions_are_told_by_reason(why: str, reason: str | None) -> None:
+    """In few words, and once, however it leaves; a failure is none."""
+    life = Life()
+    life.start()
+    life.go(State.DRAINING, State.STOPPING, State.DOWN, why=why)
+    assert life.counted(cat.EVICTIONS) == ({} if reason is None else {("chat", reason): 1})
+
+
+def test_phases_of_a_start_are_timed() -> None:
+    """The wait for room is a phase of its own; a kept run has none, and an age."""
+    life = Life()
+    life.go(State.RESERVED)
+    life.go(State.STARTING, after_s=2.5)
+    assert life.seen(cat.START_DURATION) == {("chat", "evict"): (1, 2.5)}
+    assert life.meter.started_at == {CHAT: life.now}
+    life.go(State.READY, State.STOPPING, State.DOWN)
+    assert life.meter.started_at == {}
+    life.go(State.READY)
+    assert life.meter.started_at == {CHAT: life.now}
+    life.meter.forget(CHAT)
+    assert life.meter.started_at == {}
+
+
+def record(**changes: object) -> RequestRecord:
+    plain = RequestRecord(
+        "id",
+        "POST",
+        "/v1/chat/completions",
+        CHAT,
+        RunId(1),
+        200,
+        0.25,
+        0.5,
+        2.0,
+        100,
+        200,
+        Outcome.ANSWERED,
+        None,
+    )
+    return attrs.evolve(plain, **changes)  # type: ignore[arg-type]  # as the test says
+
+
+def test_requests_are_measured() -> None:
+    """By route and status, and those to services by service and operation."""
+    life = Life()
+    life.meter.request(record())
+    life.meter.request(record(path="/service/chat/tokenize", outcome=Outcome.BROKEN))
+    life.meter.request(record(method="GET", path="/health", service=None))
+    life.meter.request(record(method="BREW", path="/nothing", service=None, status=None))
+    assert life.seen(cat.HTTP_DURATION) == {
+        ("POST", "/v1/chat/completions", "200"): (1, 2.0),
+        ("POST", "/service/{id}/{path}", "200"): (1, 2.0),
+        ("GET", "/health", "200"): (1, 2.0),
+        (OTHER, OTHER, ""): (1, 2.0),
+    }
+    assert life.seen(cat.REQUEST_DURATION) == {
+        ("chat", "chat", "answered"): (1, 2.0),
+        ("chat", OTHER, "broken"): (1, 2.0),
+    }
+    assert life.seen(cat.QUEUE_WAIT) == {("chat",): (2, 0.5)}
+
+
+def test_refusals_are_counted() -> None:
+    """By reason."""
+    life = Life()
+    life.meter.note(Refuse(TicketId(1), CHAT, Reason.QUEUE_FULL, "full"), 1.0)
+    assert life.counted(cat.QUEUE_REJECTED) == {("chat", "queue_full"): 1}
+
+
+def test_series_are_bounded() -> None:
+    """What comes beyond the limit is added up, and nothing is lost."""
+    counter = Counter(cat.QUEUE_REJECTED)
+    for number in range(SERIES_MAX + 10):
+        counter.add((f"service {number}", "queue_full"))
+    counter.add(("service 0", "queue_full"))
+    assert len(counter.series) == SERIES_MAX + 1
+    assert counter.series[OTHER, OTHER] == 10
+    assert counter.series["service 0", "queue_full"] == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "operation"),
+    [
+        ("/v1/chat/completions", "chat"),
+        ("/service/a/v1/chat/completions", "chat"),
+        ("/v1/completions", "text_completion"),
+        ("/v1/embeddings", "embeddings"),
+        ("/v1/audio/speech", "speech"),
+        ("/service/a/", OTHER),
+        ("/", OTHER),
+    ],
+)
+def test_operation_is_read_off_the_path(path: str, operation: str) -> None:
+    """By its end: below a service it is the same."""
+    assert operation_of(path) == operation
