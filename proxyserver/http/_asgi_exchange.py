@@ -40,8 +40,6 @@ class AsgiExchange(Exchange):
     _is_events = False
     _promised: int | None = None
     """The length of the answer's body; None: its end will tell."""
-    _tail = b""
-    """The last bytes sent."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         head: RequestHead = scope["state"][HEAD]
@@ -106,6 +104,7 @@ class AsgiExchange(Exchange):
         """Drop it: ASGI has no words for it."""
 
     def begin(self, head: ResponseHead, body: Body) -> list[Piece]:
+        self.keep_tail(head, body)
         self._start = {
             "type": "http.response.start",
             "status": head.status,
@@ -120,6 +119,8 @@ class AsgiExchange(Exchange):
         if self.status is None:
             await self.send(self._start)
         if body:
+            if self.tail is not None:
+                self.note(memoryview(body))
             await self.send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def end(self) -> None:
@@ -143,7 +144,6 @@ class AsgiExchange(Exchange):
             return
         body = message.get("body", b"")
         self.bytes_out += len(body)
-        self._tail = body[-4:] or self._tail
         self.finished = self.finished or self.bytes_out == self._promised
         if message.get("more_body", False):
             await self._send(message)
@@ -178,7 +178,8 @@ class AsgiExchange(Exchange):
     async def fail(self, error: ApiError) -> None:
         body = error.encoded()
         if self.status is not None:
-            if self._is_events and self._tail.endswith((b"\n\n", b"\r\n\r\n")):
+            ending = b"" if self.tail is None else self.tail.ending()
+            if self._is_events and ending.endswith((b"\n\n", b"\r\n\r\n")):
                 event = b"data: " + body + b"\n\n"
                 await self.send({"type": "http.response.body", "body": event, "more_body": True})
             return

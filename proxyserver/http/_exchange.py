@@ -21,6 +21,8 @@ from proxyserver.wire import (
     Piece,
     RequestHead,
     ResponseHead,
+    Tail,
+    Usage,
 )
 
 from ._peer import Bytes
@@ -75,8 +77,19 @@ class RequestRecord:
     outcome: Outcome
     error: BaseException | None
     """What went wrong, if something did; a bug has its traceback here."""
+    model: str | None = None
+    """By the client's word, where that chose the service."""
+    streamed: bool = False
+    """The answer came event by event."""
+    first_token_s: float | None = None
+    """From the arrival to the first byte of the answer's body: heads may come long before."""
+    usage: Usage | None = None
+    """What the service said of its answer, if it is of a kind that does."""
 
 
+_STREAMS = (b"text/event-stream", b"application/x-ndjson")
+"""Where a piece is a token (nearly)."""
+_JSON = b"application/json"
 Scan: TypeAlias = JsonModel | FormModel
 
 
@@ -94,12 +107,20 @@ class Exchange(abc.ABC):
     can_splice = False
     """Whether the connection can become a WebSocket."""
     service: ServiceId | None = None
+    model: str | None = None
+    """By the client's word."""
     run: RunId | None = None
     upstream: UpstreamConnection | None = None
     """Who is answering."""
     status: int | None = None
     waited_s = 0.0
     first_byte_at: float | None = None
+    first_token_at: float | None = None
+    """Of a body whose ends are kept."""
+    tail: Tail | None = None
+    """The ends of the answer's body, where a service tells there what it took."""
+    streamed = False
+    answer: Body | None = None
     bytes_in = 0
     """Of the request's body."""
     bytes_out = 0
@@ -178,6 +199,25 @@ class Exchange(abc.ABC):
     def begin(self, head: ResponseHead, body: Body) -> list[Piece] | None:
         """Begin the answer; return what shall get the pieces of its payload, if something."""
 
+    def keep_tail(self, head: ResponseHead, body: Body) -> None:
+        """Look whether the answer is of a kind whose ends are worth keeping."""
+        self.answer = body
+        known = head.known
+        if b"content-encoding" in known:
+            return
+        for kind in known.get(b"content-type", ()):
+            self.streamed = kind.startswith(_STREAMS)
+            if self.streamed or (kind.startswith(_JSON) and self.head.method == b"POST"):
+                self.tail = Tail()
+
+    def note(self, piece: memoryview) -> None:
+        """Take note of a piece of an answer whose ends are kept; called for each token."""
+        tail = self.tail
+        assert tail is not None, "it is asked before"
+        if not tail.first and piece:
+            self.first_token_at = trio.current_time()
+        tail.add(piece)
+
     @abc.abstractmethod
     async def pass_on(self, data: bytes | bytearray, start: int, end: int) -> None:
         """Send a part of the answer; the first time with its head."""
@@ -205,7 +245,10 @@ class Exchange(abc.ABC):
 
     def record(self, outcome: Outcome, error: BaseException | None) -> RequestRecord:
         """Return what there is to say, now that it is over."""
-        first = self.first_byte_at
+        first, token = self.first_byte_at, self.first_token_at
+        usage = None
+        if self.tail is not None and self.answer is not None and self.head.method == b"POST":
+            usage = self.tail.usage(self.answer.chunks if self.streamed else 0)
         return RequestRecord(
             self.request_id,
             self.head.method.decode("latin-1"),
@@ -220,6 +263,10 @@ class Exchange(abc.ABC):
             self.bytes_out,
             outcome,
             error,
+            self.model,
+            self.streamed,
+            None if token is None else token - self.arrived_at,
+            usage,
         )
 
 

@@ -39,19 +39,15 @@ REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _EVENT_ENDS = (b"\n\n\r\n", b"\n\r\n\r\n")
 """How a chunk ends whose last event is whole."""
-_ENDING = 6
 
 
 class RawExchange(Exchange):
     """A request on the fast lane."""
 
     can_splice = True
-    _answer: Body | None = None
     _head_out = b""
     """The head of the answer, until it is sent: its status counts from then on."""
     _status_out = 0
-    _ending = b""
-    """The last bytes of the answer as they went out, if they are events."""
     _is_events = False
     _expects = False
     """The client waits for a word before it sends its body."""
@@ -153,7 +149,7 @@ class RawExchange(Exchange):
 
     def begin(self, head: ResponseHead, body: Body) -> None:
         self._status_out = head.status
-        self._answer = body
+        self.keep_tail(head, body)
         if head.length < 0:
             self._is_events = is_event_stream(head)
         added = b"X-Request-Id: %s\r\n" % self.request_id.encode()
@@ -164,9 +160,12 @@ class RawExchange(Exchange):
         self._head_out = to_client(head, added)
 
     async def pass_on(self, data: bytes | bytearray, start: int, end: int) -> None:
-        out: Bytes = memoryview(data)[start:end]
-        body = self._answer
+        piece = memoryview(data)[start:end]
+        out: Bytes = piece
+        body = self.answer
         assert body is not None
+        if self.tail is not None:
+            self.note(piece)
         if isinstance(body, EndlessBody) and end > start:
             out = b"%x\r\n%s\r\n" % (end - start, out)
         if self._head_out:
@@ -174,8 +173,6 @@ class RawExchange(Exchange):
             self._head_out = b""
             self.status = self._status_out
             self.first_byte_at = trio.current_time()
-        if self._is_events:
-            self._ending = bytes(out[-_ENDING:])
         self.bytes_out = body.payload
         await self._send(out)
         self.finished = body.done
@@ -224,7 +221,7 @@ class RawExchange(Exchange):
         splice_scope.cancel()
 
     async def end(self) -> None:
-        if isinstance(self._answer, EndlessBody):
+        if isinstance(self.answer, EndlessBody):
             await self._send(b"0\r\n\r\n")
         self.finished = True
         if not self.body_read:
@@ -244,13 +241,7 @@ class RawExchange(Exchange):
         body = error.encoded()
         if self.status is not None:
             self.side.closing = True
-            answer = self._answer
-            if (
-                self._is_events
-                and answer is not None
-                and answer.between
-                and self._ending.endswith(_EVENT_ENDS)
-            ):
+            if self._is_events and self._is_between_events():
                 event = b"data: %s\n\n" % body
                 await self._send(b"%x\r\n%s\r\n" % (len(event), event))
             return
@@ -278,6 +269,14 @@ class RawExchange(Exchange):
         self.finished = True
         if not self.body_read:
             await self._linger()
+
+    def _is_between_events(self) -> bool:
+        body, tail = self.answer, self.tail
+        if body is None or tail is None or not body.between:
+            return False
+        # What came without chunks was put into some.
+        framed = b"\r\n" * isinstance(body, EndlessBody)
+        return (tail.ending() + framed).endswith(_EVENT_ENDS)
 
     async def _send(self, data: Bytes) -> None:
         try:

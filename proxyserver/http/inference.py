@@ -114,6 +114,7 @@ class Inference:
                 model = await self._read_model(exchange, held)
             except BadBody as bad:
                 raise bad_body(bad) from bad
+            exchange.model = model
             route = self.route("model", model)
             if b"?" in path:  # The paths themselves are ours, and administer nothing.
                 self._check_open(exchange, route, path)

@@ -1,12 +1,13 @@
 """Facts about services and requests, as log lines."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import assert_never
 
 from loguru import logger
 
 from proxycore import Changed, Explained, Fact, Refuse, State, Valued, Waiting
 from proxyserver.http._exchange import Outcome, RequestRecord
+from proxyserver.wire import Usage
 
 _LEVELS = {State.BACKOFF: "WARNING", State.FAILED: "ERROR"}
 
@@ -36,6 +37,7 @@ def log_fact(fact: Fact, now: float) -> None:
 
 def log_request(record: RequestRecord) -> None:
     """Write down how a request went; a look at the proxy itself is of less interest."""
+    usage = record.usage or _UNSAID
     log = logger.bind(
         request=record.request_id,
         service=record.service,
@@ -47,6 +49,15 @@ def log_request(record: RequestRecord) -> None:
         duration_s=record.duration_s,
         bytes_in=record.bytes_in,
         bytes_out=record.bytes_out,
+        model=record.model or usage.model,
+        first_token_s=record.first_token_s,
+        tokens_in=usage.input,
+        tokens_cached=usage.cached,
+        tokens_out=usage.output,
+        tokens_counted=usage.counted,
+        prompt_s=usage.prompt_s,
+        output_s=usage.output_s,
+        finish=usage.finish,
     )
     if record.outcome is Outcome.BUG:
         log.opt(exception=record.error).error(_told(record))
@@ -63,10 +74,22 @@ def _told(record: RequestRecord) -> str:
     if record.first_byte_s is not None:
         parts.append(f"first byte after {record.first_byte_s:.3f} s")
     parts.append(f"{record.bytes_in} bytes in, {record.bytes_out} out")
+    if record.usage is not None:
+        parts += _tokens(record.usage)
     text = f"{record.method} {record.path} {record.status or '-'} {', '.join(parts)}"
     if record.outcome is not Outcome.ANSWERED:
         text += f"; {record.outcome.value.replace('_', ' ')}"
     return text + (f": {record.error}" if record.error is not None else "")
+
+
+_UNSAID = Usage()
+
+
+def _tokens(usage: Usage) -> Iterator[str]:
+    if usage.input is not None:
+        yield f"{usage.input} tokens read"
+    if usage.output is not None:
+        yield f"{'about ' * usage.counted}{usage.output} tokens written"
 
 
 def _ways(candidates: tuple[Valued, ...]) -> str:

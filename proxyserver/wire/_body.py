@@ -36,6 +36,8 @@ class LengthBody:
 
     between = False
     """Whether something could be put in here."""
+    chunks = 0
+    """How many have begun: of a stream of events, one each, as servers write them."""
 
     def __init__(self, length: int) -> None:
         self.payload = 0
@@ -75,10 +77,12 @@ class EndlessBody:
 
     def __init__(self) -> None:
         self.payload = 0
+        self.chunks = 0
         self.done = False
 
     def take(self, data: Buffer, start: int, end: int, pieces: list[Piece] | None = None) -> int:
         self.payload += end - start
+        self.chunks += 1
         if pieces is not None and end > start:
             pieces.append((start, end))
         return end
@@ -89,6 +93,7 @@ class ChunkedBody:
 
     def __init__(self) -> None:
         self.payload = 0
+        self.chunks = 0
         self.done = False
         self.chunk_left = 0
         """How many bytes are still to come of the chunk that has begun."""
@@ -137,6 +142,7 @@ class ChunkedBody:
                 break
             left = int(line[1], 16)
             if left:
+                self.chunks += 1
                 self._line = _NEXT_LINE
             else:
                 self._line = _TRAILERS

@@ -1,64 +1,185 @@
-"""Reads how many tokens an answer took, from its last bytes, once it is over."""
+"""Reads what a server tells of its answer (tokens, times, why it ended), once it is over."""
 
 import json
 import re
+from collections import deque
 from typing import Any
 
 import attrs
 
 TAIL_MAX = 4 * 1024
 """The event (or the object) with the figures is the last but one, and some 500 bytes long."""
+PIECES_MAX = 16
+"""Servers write an event at a time, or halves; more is there if it comes in small pieces."""
+FIRST_MAX = 2 * 1024
+"""Anthropic counts the prompt in the first event; embeddings of llama.cpp begin with figures."""
 _FRAMES = re.compile(rb"\r\n[0-9a-fA-F]{1,15}(?:;[^\r\n]*)?\r\n")
-_USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
+_COLON = re.compile(rb"\s*:\s*")
+_TEXT = re.compile(rb'\s*:\s*"([^"\\]{1,256})"')
+_INTEGER = re.compile(rb"\s*:\s*(\d{1,15})\b")
+_CACHED = ("cached_tokens", "cache_read_input_tokens")
 
 
 @attrs.frozen
 class Usage:
-    """Tokens, as the server counted them."""
+    """What is known of an answer; None: nobody said."""
 
-    input: int
-    output: int
+    input: int | None = None
+    """Tokens of the prompt, with those that were cached."""
+    output: int | None = None
+    cached: int | None = None
+    """Tokens of the prompt that need not be read again."""
+    prompt_s: float | None = None
+    """How long the server read."""
+    output_s: float | None = None
+    """How long it wrote."""
+    model: str | None = None
+    """What the server calls it."""
+    finish: str | None = None
+    """Why the answer ended, by the server's word: `stop`, `length`."""
+    counted: bool = False
+    """The server did not say how many tokens came out; pieces of the stream were counted."""
 
 
 class Tail:
-    """The last bytes of an answer that passes; cheap for each piece."""
+    """The ends of an answer that passes; cheap for each piece."""
 
     def __init__(self) -> None:
-        self._bytes = b""
+        self.first = b""
+        """How it began; empty: it has not."""
+        self._last: deque[bytes] = deque(maxlen=PIECES_MAX)
 
-    def add(self, piece: bytes) -> None:
+    def add(self, piece: memoryview) -> None:
         """Take note of the next piece, framed or not."""
-        size = len(piece)
-        self._bytes = piece[-TAIL_MAX:] if size >= TAIL_MAX else (self._bytes + piece)[-TAIL_MAX:]
+        if not self.first:
+            self.first = piece[:FIRST_MAX].tobytes()
+        # One slice less is a third of the work, and each token of each stream does it.
+        self._last.append(
+            piece.tobytes() if len(piece) <= TAIL_MAX else piece[-TAIL_MAX:].tobytes()
+        )
 
-    def usage(self) -> Usage | None:
-        """Return the last figures in it; None: there are none.
+    def ending(self) -> bytes:
+        """Return the last bytes."""
+        return b"".join(self._last)[-TAIL_MAX:]
+
+    def usage(self, pieces: int = 0) -> Usage:
+        """Return what the answer says of itself.
+
+        Args:
+            pieces: How many there were, where each is a token (nearly): they stand for the figure
+                if there is none.
 
         >>> tail = Tail()
-        >>> tail.add(b'data: {"usage": {"prompt_tokens": 7, "completion_tokens": 2}}')
-        >>> tail.usage()
-        Usage(input=7, output=2)
+        >>> tail.add(memoryview(b'{"usage": {"prompt_tokens": 7, "completion_tokens": 2}}'))
+        >>> usage = tail.usage()
+        >>> usage.input, usage.output
+        (7, 2)
         """
-        # The frames of chunks may stand within an event; no JSON has a bare newline in a text.
-        text = _FRAMES.sub(b"", self._bytes)
-        for found in reversed([*_USAGE.finditer(text)]):
-            try:
-                figures, _ = _DECODER.raw_decode(text[found.end() :].decode("utf-8", "replace"))
-            except (ValueError, RecursionError):
-                continue
-            return _read(figures)
-        return None
+        last, first = self._last_text(), self._first_text()
+        usage = _object(last, b'"usage"')
+        if first and b'"usage"' in first:
+            usage = {**_object(first, b'"usage"'), **usage}
+        input_ = _count(usage, "prompt_tokens", "input_tokens")
+        output = _count(usage, "completion_tokens", "output_tokens")
+        cached = prompt_s = output_s = None
+        if usage:
+            details = usage.get("prompt_tokens_details")
+            cached = _count(details if isinstance(details, dict) else usage, *_CACHED)
+        if b'"timings"' in last:  # llama.cpp
+            times = _object(last, b'"timings"')
+            prompt_s, output_s = _seconds(times, "prompt_ms"), _seconds(times, "predicted_ms")
+            read, kept = _count(times, "prompt_n"), _count(times, "cache_n")
+            cached = kept if cached is None else cached
+            if input_ is None and read is not None:
+                input_ = read + (kept or 0)
+            output = _count(times, "predicted_n") if output is None else output
+        elif b'"eval_count"' in last:  # Ollama
+            input_ = _integer(last, b'"prompt_eval_count"')
+            output = _integer(last, b'"eval_count"')
+            prompt_s = _nanoseconds(last, b'"prompt_eval_duration"')
+            output_s = _nanoseconds(last, b'"eval_duration"')
+        counted = output is None and pieces > 0
+        if counted:
+            output = pieces - (b"[DONE]" in last)
+        finish = _text(last, b'_reason"')  # Of a finish, a stop, or being done.
+        model = _text(last, b'"model"') or _text(first, b'"model"')
+        return Usage(input_, output, cached, prompt_s, output_s, model, finish, counted)
+
+    def _last_text(self) -> bytes:
+        return _unframed(self.ending())
+
+    def _first_text(self) -> bytes:
+        """Return how it began, if that is no part of its end."""
+        short = len(self._last) == 1 and len(self._last[0]) <= FIRST_MAX
+        return b"" if short else _unframed(self.first)
+
+
+def _unframed(text: bytes) -> bytes:
+    """Take out the frames of chunks, which may stand within an event.
+
+    No text in JSON has a bare newline.
+    """
+    return _FRAMES.sub(b"", text) if b"\r\n" in text else text
 
 
 _DECODER = json.JSONDecoder()
 
 
-def _read(figures: Any) -> Usage | None:
-    """Return the figures, by OpenAI's names or Anthropic's."""
-    counts = []
-    for names in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")):
-        count = next((figures[name] for name in names if name in figures), 0)
-        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            return None
-        counts.append(count)
-    return Usage(*counts)
+def _object(text: bytes, key: bytes) -> dict[str, Any]:
+    """Return the last object of this name.
+
+    What a model wrote is none: within a text, the quotes of a name have backslashes.
+    """
+    end = len(text)
+    while (at := text.rfind(key, 0, end)) >= 0:
+        end = at
+        colon = _COLON.match(text, at + len(key))
+        if colon is None or text[colon.end() : colon.end() + 1] != b"{":
+            continue
+        try:
+            read, _ = _DECODER.raw_decode(text[colon.end() :].decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(read, dict):
+            return read
+    return {}
+
+
+def _value(text: bytes, key: bytes, value: re.Pattern[bytes]) -> bytes | None:
+    """Return the last value of this name that is of this kind."""
+    end = len(text)
+    while (at := text.rfind(key, 0, end)) >= 0:
+        if (found := value.match(text, at + len(key))) is not None:
+            return found[1]
+        end = at
+    return None
+
+
+def _text(text: bytes, key: bytes) -> str | None:
+    found = _value(text, key, _TEXT)
+    return None if found is None else found.decode("utf-8", "replace")
+
+
+def _integer(text: bytes, key: bytes) -> int | None:
+    found = _value(text, key, _INTEGER)
+    return None if found is None else int(found)
+
+
+def _nanoseconds(text: bytes, key: bytes) -> float | None:
+    found = _integer(text, key)
+    return None if found is None else found / 1e9
+
+
+def _count(figures: dict[str, Any], *names: str) -> int | None:
+    for name in names:
+        value = figures.get(name)
+        if type(value) is int and value >= 0:
+            return value
+    return None
+
+
+def _seconds(figures: dict[str, Any], name: str) -> float | None:
+    value = figures.get(name)
+    if isinstance(value, (int, float)) and value >= 0:
+        return value / 1000
+    return None

@@ -10,9 +10,11 @@ BOTH = (
     "test_curl",
     "test_forward",
     "test_ends",
+    "test_identity",
     "test_inference",
     "test_lanes",
     "test_malformed",
+    "test_records",
     "test_server",
 )
 """Modules whose tests run on both lanes, except for those that ask for one."""

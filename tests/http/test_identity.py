@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from functools import partial
 
 import h11
@@ -18,6 +19,8 @@ from .rig import Wire, chunk, raw, running
 
 STREAMS = 20
 LOAD_S = 20.0
+CHAT = {"messages": [{"role": "user", "content": "Hello"}]}
+TEXT = {"prompt": "Once upon a time"}
 
 
 def bodies(data: bytes) -> list[bytes]:
@@ -42,11 +45,11 @@ def bodies(data: bytes) -> list[bytes]:
 
 
 async def whole_answer(wire: Wire) -> bytes:
-    """Read one chunked answer."""
-    data = await wire.head()
-    while not (data + wire.buffer).endswith(b"\r\n0\r\n\r\n"):
-        assert await wire.more(), "ended before its end"
-    return data + wire.buffer
+    """Read one answer, by its length or its chunks."""
+    head = await wire.head()
+    if length := re.search(rb"(?i)\r\ncontent-length: *(\d+)", head):
+        return head + await wire.exactly(int(length[1]))
+    return head + await wire.until(b"\r\n0\r\n\r\n")
 
 
 @pytest.mark.slow
@@ -88,7 +91,10 @@ async def test_random_chunks_arrive_as_they_were(seed: int) -> None:
 
 @pytest.mark.llama
 async def test_a_real_server_streams_through_unchanged(llama: Llama) -> None:
-    """What llama-server wrote into its socket is what the client read, events and all."""
+    """What llama-server wrote into its socket is what the client read, events and all.
+
+    In chunks, one answer after the other on connections that are kept, on both lanes.
+    """
     port = free_port()
     command = [str(llama.parts.server), *llama.arguments("127.0.0.1", port)]
     async with trio.open_nursery() as nursery:
@@ -107,19 +113,32 @@ async def test_a_real_server_streams_through_unchanged(llama: Llama) -> None:
             endpoint = Endpoint("127.0.0.1", recorder.port)
             rig.conductor.connections["coder"] = UpstreamConnections(endpoint)
             read = []
-            for path, more in (
-                ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hello"}]}),
-                ("/v1/completions", {"prompt": "Once upon a time"}),
+            wire = await rig.connect()
+            for path, stream, more in (
+                ("/v1/chat/completions", False, CHAT),
+                ("/v1/completions", False, TEXT),
+                ("/v1/chat/completions", True, CHAT),
+                ("/v1/completions", True, TEXT),
             ):
-                body = json.dumps({"model": "coder", "stream": True, "max_tokens": 40, **more})
+                body = json.dumps({"model": "coder", "stream": stream, "max_tokens": 40, **more})
                 head = f"POST {path} HTTP/1.1\nHost: localhost\nContent-Length: {len(body)}"
-                wire = await rig.ask(raw(head, body.encode()))
+                await wire.send(raw(head, body.encode()))
                 read += bodies(await whole_answer(wire))
+            assert recorder.accepted == 2, "it closes after a stream, and only then"
             recorded = bodies(bytes(recorder.down.kept))
+            told = [(await rig.record(number)).usage for number in range(4)]
         nursery.cancel_scope.cancel()
     assert read == recorded
-    assert len(read) == 2
-    assert all(body.endswith(b"data: [DONE]\n\n") for body in read)
+    assert [body.endswith(b"data: [DONE]\n\n") for body in read] == [False, False, True, True]
+    # Each says at its end what it took.
+    for usage, answer in zip(told, read, strict=True):
+        assert usage is not None
+        assert not usage.counted
+        assert (usage.output or 0) >= 1
+        assert (usage.input or 0) > 1
+        assert usage.output_s
+        assert usage.finish in ("stop", "length")
+        assert b'"predicted_n":%d,' % (usage.output or 0) in answer
 
 
 async def _wait_loaded(port: int) -> None:

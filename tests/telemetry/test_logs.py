@@ -25,6 +25,7 @@ from proxycore import (
 )
 from proxyserver.http._exchange import Outcome, RequestRecord
 from proxyserver.telemetry import configure_logs, log_fact, log_request
+from proxyserver.wire import Usage
 
 A, B = ServiceId("a"), ServiceId("b")
 TICKET, RUN = TicketId(1), RunId(3)
@@ -94,6 +95,28 @@ def test_request(written: io.StringIO) -> None:
         "INFO    a#3 [r-1]  POST /v1/chat/completions 200 in 1.000 s, waited 0.250 s, "
         "first byte after 0.500 s, 10 bytes in, 20 out\n"
     )
+
+
+def test_a_request_with_tokens(written: io.StringIO) -> None:
+    """What the service counted is told, what we counted is told as such, and all is in JSON."""
+    whole = record(Outcome.ANSWERED, 200)
+    whole.usage = Usage(12, 34, 10, 0.1, 2.0, "m", "stop")
+    log_request(whole)
+    whole.usage = Usage(output=34, counted=True)
+    log_request(whole)
+    lines = written.getvalue().splitlines()
+    assert lines[0].endswith(" 10 bytes in, 20 out, 12 tokens read, 34 tokens written")
+    assert lines[1].endswith(" 10 bytes in, 20 out, about 34 tokens written")
+    configure_logs("INFO", "json", written)
+    whole.usage = Usage(12, 34, 10, 0.1, 2.0, "m", "stop")
+    log_request(whole)
+    told = json.loads(written.getvalue().splitlines()[-1])
+    assert [told[key] for key in ("model", "tokens_in", "tokens_cached", "tokens_out")] == [
+        *("m", 12, 10, 34)
+    ]
+    assert [told[key] for key in ("tokens_counted", "prompt_s", "output_s", "finish")] == [
+        *(False, 0.1, 2.0, "stop")
+    ]
 
 
 def test_broken_request_is_a_warning(written: io.StringIO) -> None:
