@@ -15,6 +15,7 @@ import trio
 from proxycore import CoreConfig, RunId, ServiceId, ServiceSpec
 from proxyserver.decisions import Decisions
 from proxyserver.http import RequestRecord, UpstreamConnections, make_app, serve
+from proxyserver.milestones import Milestones
 from proxyserver.pulls import Pulls
 from proxyserver.runtime import Endpoint
 from proxyserver.telemetry import Telemetry
@@ -72,7 +73,9 @@ async def _serve(upstream: int) -> None:
             Decisions("cost_rate"),
             Pulls(FakeImages()),
             FakeGate(),
-            Telemetry(conductor.view, FakeGauges(), lambda service: None, "0"),
+            Telemetry(
+                conductor.view, FakeGauges(), lambda service: None, lambda run: Milestones(), "0"
+            ),
             on_request=_tell_nobody,
             nursery=nursery,
         )

@@ -14,6 +14,7 @@ from proxycore import Cause, Event, RunAlive, RunId, RunReady
 from ._ask import NoAnswer
 from ._beside import beside
 from ._run import C, Run
+from .milestones import Milestones
 from .readiness import ALIVE_EVERY_S, follow_log
 from .runtime import Endpoint, ExitReport, Runtime
 from .settings import Service
@@ -39,6 +40,7 @@ class ModelRun(Generic[C]):
     host: Run[C]
     report: ExitReport | None = None
     """How it failed, if it has."""
+    milestones = Milestones(inside=True)
     progress: float | None = None
     """How much of its load is done, from 0 to 1; None: nobody tells, or it is over."""
     _living: trio.CancelScope = attrs.field(factory=trio.CancelScope)

@@ -24,6 +24,7 @@ from proxycore import (
 
 from ._beside import beside
 from ._held import held_asleep
+from .milestones import Milestones
 from .readiness import follow_log
 from .runtime import (
     UNKNOWN,
@@ -63,8 +64,9 @@ class Judge(Protocol):
         runtime: Runtime,
         *,
         alive: Callable[[], None],
+        answers: Callable[[], None] = lambda: None,
     ) -> None:
-        """Return when the run answers; tell of signs of life meanwhile."""
+        """Return when the run answers yes; tell of signs of life, and of any answer, meanwhile."""
 
     async def wait_stuck(self, launch: LaunchSpec, endpoint: Endpoint) -> Cause:
         """Return, with the reason, when a ready run has stopped answering."""
@@ -97,6 +99,8 @@ class Run(Generic[C]):
     """How it ended, once it has."""
     over: trio.Event = attrs.field(factory=trio.Event)
     """Set once the core knows that it is gone: what lives in it is gone, too."""
+    milestones: Milestones = attrs.field(factory=Milestones)
+    """Of its start, if it was started by us in this life."""
     _endpoint: Endpoint | None = None
     _adopted: bool = False
     _asleep: bool = False
@@ -170,6 +174,7 @@ class Run(Generic[C]):
                 except RuntimeFault as caught:
                     fault = caught
                 else:
+                    self.milestones = Milestones(placed_at=trio.current_time())
                     self._be_at(endpoint)
             if self._endpoint is not None:
                 await self._watch(self._endpoint, tell, lose)
@@ -225,7 +230,12 @@ class Run(Generic[C]):
             endpoint,
             self.runtime,
             alive=lambda: tell(RunAlive(self.service.spec.id, self.id)),
+            answers=self._note_answer,
         )
+
+    def _note_answer(self) -> None:
+        if self.milestones.answered_at is None:
+            self.milestones = attrs.evolve(self.milestones, answered_at=trio.current_time())
 
     async def _turn_now(self, endpoint: Endpoint, tell: Callable[[Event], None]) -> Event:
         """Put the run to sleep, or wake it; return what the core shall be told of that."""

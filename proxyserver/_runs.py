@@ -11,6 +11,7 @@ from proxycore import RunId, ServiceId
 from ._ask import NoAnswer, ask
 from ._model_run import ModelRun
 from ._run import C, Run
+from .milestones import Milestones
 from .runtime import ExitReport, RunFacts, Runtime, RuntimeFault, no_lines
 from .settings import Service
 
@@ -46,6 +47,11 @@ class Runs(Generic[C]):
         """Tell how much of a model's load is done, from 0 to 1; None: nobody knows."""
         run = self.living.get(self.last.get(service, RunId(0)))
         return run.progress if isinstance(run, ModelRun) else None
+
+    def milestones(self, run: RunId) -> Milestones:
+        """Tell how far a living run has come."""
+        living = self.living.get(run)
+        return Milestones() if living is None else living.milestones
 
     async def facts(self, service: ServiceId) -> RunFacts | None:
         """Describe the living run of a service; None: there is none, or it cannot be asked."""

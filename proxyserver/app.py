@@ -93,7 +93,11 @@ async def serve(
             gauges.measure_now()
 
         pulls = Pulls(EngineImages(server.docker_host))
-        gate = ImageGate(in_force.services, pulls)
+
+        def pulled(service: ServiceId, from_at: float, to_at: float) -> None:
+            telemetry.pulled(service, from_at, to_at)
+
+        gate = ImageGate(in_force.services, pulls, pulled=pulled)
         conductor: Conductor[UpstreamConnections] = Conductor(
             settings.core,
             in_force.services,
@@ -113,7 +117,7 @@ async def serve(
             report = conductor.report(service)
             return None if report is None else report.cause
 
-        telemetry = Telemetry(conductor.view, gauges, ended_by, http.VERSION)
+        telemetry = Telemetry(conductor.view, gauges, ended_by, conductor.milestones, http.VERSION)
 
         def on_request(record: http.RequestRecord) -> None:
             log_request(record)

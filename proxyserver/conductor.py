@@ -64,6 +64,7 @@ from ._slot import Slot as Slot
 from .decisions import Decisions
 from .image_gate import ImageGate
 from .journal_file import JournalFile
+from .milestones import Milestones
 from .refused import Refused
 from .remedies import Remedies
 from .runtime import (
@@ -270,6 +271,10 @@ class Conductor(Generic[C]):
     def progress(self, service: ServiceId) -> float | None:
         """Tell how much of a model's load is done, from 0 to 1; None: nobody knows."""
         return self._runs.progress(service)
+
+    def milestones(self, run: RunId) -> Milestones:
+        """Tell how far a living run has come on its way to ready."""
+        return self._runs.milestones(run)
 
     async def facts(self, service: ServiceId) -> RunFacts | None:
         """Describe the living run of a service; None: there is none, or it cannot be asked."""

@@ -4,7 +4,7 @@ That comes before the core: while an image is on its way no room is taken for it
 leave, and neither the time of the start nor what is learnt of it has the pull in it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 import trio
@@ -35,11 +35,19 @@ class ImageGate:
     Args:
         services: which image each needs, and whether it may be fetched.
         pulls: what fetches them.
+        pulled: is told of each pull that was waited for: whose, from when to when.
     """
 
-    def __init__(self, services: Mapping[ServiceId, Service], pulls: Pulls) -> None:
+    def __init__(
+        self,
+        services: Mapping[ServiceId, Service],
+        pulls: Pulls,
+        *,
+        pulled: Callable[[ServiceId, float, float], None] = lambda service, from_at, to_at: None,
+    ) -> None:
         self._services = services
         self._pulls = pulls
+        self._pulled = pulled
         self._lines: dict[ServiceId, _Line] = {}
 
     async def wait(self, service: ServiceId, until_at: float, *, by_hand: bool = False) -> None:
@@ -89,7 +97,9 @@ class ImageGate:
                 again_s = last.ended_at + RETRY_S - trio.current_time()
                 if again_s > 0:
                     raise _failed(service, last.fault, again_s)
+            from_at = trio.current_time()
             await self._pulls.begin(image).wait()
+            self._pulled(service, from_at, trio.current_time())
         except RuntimeUnreachable:
             return  # The core knows what becomes of those who wait for an engine.
         except RuntimeFault as fault:

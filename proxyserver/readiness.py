@@ -56,6 +56,7 @@ async def wait_ready(
     runtime: Runtime,
     *,
     alive: Callable[[], None],
+    answers: Callable[[], None] = lambda: None,
     poll_s: tuple[float, float] = (POLL_LEAST_S, POLL_MOST_S),
 ) -> None:
     """Return when the run says yes to its probe, and it is really this run that listens there.
@@ -63,7 +64,7 @@ async def wait_ready(
     Whatever else comes back (nothing, a reset, rubbish, 503) means "not yet"; the caller gives
     up by cancelling.  The log is followed meanwhile: a new line is a sign of life, told by
     `alive` at most once in `ALIVE_EVERY_S`, and one that matches `ready_line` asks for a probe
-    at once.
+    at once.  An answer in HTTP, whatever it says, is told by `answers`.
     """
     probe_s = PROBE_S
     if isinstance(launch.what, ExternalSpec):
@@ -87,7 +88,7 @@ async def wait_ready(
         )
         paced_from_at = trio.current_time()
         while True:
-            if await _says_yes(launch.ready, endpoint, probe_s) and await is_ours():
+            if await _says_yes(launch.ready, endpoint, probe_s, answers) and await is_ours():
                 break
             with trio.move_on_after(pause_s(trio.current_time() - paced_from_at, *poll_s)):
                 await hurry.wait()
@@ -176,7 +177,9 @@ async def ask(call: Call, endpoint: Endpoint) -> str | None:
     return f"the server {answer} to {call.method} {call.path}"
 
 
-async def _says_yes(probe: Probe, endpoint: Endpoint, timeout_s: float) -> bool:
+async def _says_yes(
+    probe: Probe, endpoint: Endpoint, timeout_s: float, answers: Callable[[], None] = lambda: None
+) -> bool:
     status = None
     with trio.move_on_after(timeout_s):
         try:
@@ -185,6 +188,7 @@ async def _says_yes(probe: Probe, endpoint: Endpoint, timeout_s: float) -> bool:
             return False
     if status is None:
         return False
+    answers()
     return status < 500 if probe.status is None else status == probe.status
 
 

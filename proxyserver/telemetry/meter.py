@@ -11,6 +11,7 @@ from ._operations import operation_of
 from ._reasons import why_left
 from ._store import OTHER, Counter, Exemplar, Histogram
 from .catalogue import CATALOGUE, Kind, Metric
+from .starts import Start
 
 METHODS = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
 _ENDED = frozenset((State.DOWN, State.VERIFYING, State.BACKOFF, State.FAILED))
@@ -43,8 +44,6 @@ class Meter:
         self._waits = self._histograms[cat.QUEUE_WAIT]
         self.started_at: dict[ServiceId, float] = {}
         """Since when the present run of a service lives, by the core's time."""
-        self._began_at: dict[ServiceId, float] = {}
-        """Since when they wait for room, or start."""
         self._starting: set[ServiceId] = set()
         """Those whose run has not been ready yet."""
         self._failed: dict[ServiceId, str] = {}
@@ -92,25 +91,25 @@ class Meter:
         elif isinstance(fact, Changed):
             self._note_change(fact, now)
 
+    def start(self, start: Start) -> None:
+        """Take note of how long each phase of a start took."""
+        for phase in start.phases:
+            self.observe(cat.START_DURATION, phase.duration_s, start.service, phase.name)
+
     def forget(self, service: ServiceId) -> None:
         """Forget what was begun for a service that is out of the configuration."""
         self._starting.discard(service)
-        for begun in (self.started_at, self._began_at, self._failed, self._counted):
+        for begun in (self.started_at, self._failed, self._counted):
             begun.pop(service, None)
 
     def _note_change(self, changed: Changed, now: float) -> None:
         service, old, new = changed.service, changed.old, changed.new
-        began_at = self._began_at.pop(service, None)
-        if new in (State.RESERVED, State.STARTING):
-            self._began_at[service] = now
         if (left := why_left(changed)) is not None:
             self.count(cat.EVICTIONS, service, left.value)
         if old not in _LIVED and new in _LIVED:  # It starts, or is adopted.
             self.started_at[service] = now
         if new is State.STARTING:
             self._starting.add(service)
-            if began_at is not None:
-                self.observe(cat.START_DURATION, now - began_at, service, "evict")
             if service in self._failed:
                 self.count(cat.SERVICE_RESTARTS, service)
         elif old is State.STARTING and new is State.READY:

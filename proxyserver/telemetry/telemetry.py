@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterator
 
 import trio
 
-from proxycore import Cause, CoreView, Fact, ServiceId
+from proxycore import Cause, Changed, CoreView, Fact, RunId, ServiceId
 from proxyserver.http import RequestRecord
+from proxyserver.milestones import Milestones
 
 from . import catalogue as cat
 from ._now import Measured, Reading, readings
 from .meter import CauseOf, Meter
 from .prometheus import exposed
+from .starts import Starts
 
 
 class Telemetry:
@@ -20,6 +22,7 @@ class Telemetry:
         view: tells how the core sees everything.
         measured: who knows the memory.
         ended_by: tells how the last run of a service ended.
+        milestones: tells how far a run has come.
         version: ours.
     """
 
@@ -28,16 +31,25 @@ class Telemetry:
         view: Callable[[], CoreView],
         measured: Measured,
         ended_by: CauseOf,
+        milestones: Callable[[RunId], Milestones],
         version: str,
     ) -> None:
         self._view = view
         self._measured = measured
         self._version = version
         self._meter = Meter(self._cause_of, ended_by)
+        self._starts = Starts(milestones)
 
     def note(self, fact: Fact) -> None:
         """Take note of what the core did."""
-        self._meter.note(fact, trio.current_time())
+        now = trio.current_time()
+        self._meter.note(fact, now)
+        if isinstance(fact, Changed) and (start := self._starts.note(fact, now)) is not None:
+            self._meter.start(start)
+
+    def pulled(self, service: ServiceId, from_at: float, to_at: float) -> None:
+        """Take note of a pull that was waited for."""
+        self._starts.pulled(service, from_at, to_at)
 
     def request(self, record: RequestRecord) -> None:
         """Take note of a request that is over."""

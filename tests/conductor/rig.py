@@ -68,6 +68,7 @@ class FakeJudge:
         runtime: Runtime,
         *,
         alive: Callable[[], None],
+        answers: Callable[[], None] = lambda: None,
     ) -> None:
         lines = 0
         while not self.machine.answers(endpoint):

@@ -47,6 +47,10 @@ def test_metrics_of_good_and_bad_days(new_daemon: Callable[..., Daemon], mock_bi
         'aiproxy_failures_total{cause="gpu_oom",service="bad"}': 2,
         'aiproxy_recoveries_total{cause="gpu_oom",outcome="failed",service="bad"}': 1,
         'aiproxy_oom_total{service="bad"}': 2,
+        **{
+            f'aiproxy_service_start_duration_seconds_count{{phase="{phase}",service="good"}}': 1
+            for phase in ("evict", "create", "load", "health")
+        },
         'aiproxy_service_state{service="good",state="ready"}': 1,
         'aiproxy_service_state{service="good",state="down"}': 0,
         'aiproxy_service_state{service="bad",state="backoff"}': 1,

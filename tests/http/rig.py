@@ -32,6 +32,7 @@ from proxyserver.http import (
     make_app,
     serve,
 )
+from proxyserver.milestones import Milestones
 from proxyserver.pulls import Pulls
 from proxyserver.refused import Refused
 from proxyserver.runtime import Endpoint, ExitReport, RunFacts
@@ -347,7 +348,7 @@ async def running(
             decisions,
             pulls,
             gate,
-            Telemetry(conductor.view, gauges, lambda service: None, "0"),
+            Telemetry(conductor.view, gauges, lambda service: None, lambda run: Milestones(), "0"),
             on_request=records.append,
             nursery=background,
             patience=patience,

@@ -123,14 +123,14 @@ def test_evictions_are_told_by_reason(why: str, reason: str | None) -> None:
     assert life.counted(cat.EVICTIONS) == ({} if reason is None else {("chat", reason): 1})
 
 
-def test_phases_of_a_start_are_timed() -> None:
-    """The wait for room is a phase of its own; a kept run has none, and an age."""
+def test_a_run_has_an_age() -> None:
+    """From its start, or from its adoption, until it has ended."""
     life = Life()
-    life.go(State.RESERVED)
-    life.go(State.STARTING, after_s=2.5)
-    assert life.seen(cat.START_DURATION) == {("chat", "evict"): (1, 2.5)}
-    assert life.meter.started_at == {CHAT: life.now}
-    life.go(State.READY, State.STOPPING, State.DOWN)
+    life.go(State.RESERVED, State.STARTING)
+    started_at = life.now
+    life.go(State.READY)
+    assert life.meter.started_at == {CHAT: started_at}
+    life.go(State.STOPPING, State.DOWN)
     assert life.meter.started_at == {}
     life.go(State.READY)
     assert life.meter.started_at == {CHAT: life.now}
