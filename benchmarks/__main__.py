@@ -30,13 +30,20 @@ def main() -> int:
         metavar="NAME=COMMAND",
         help="datapath: another proxy for the table; {port} and {upstream} are ports to fill in",
     )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        choices=datapath.PARTS,
+        help="datapath: measure this part, and no other; may be given again",
+    )
     arguments = parser.parse_args()
     benchmark = BENCHMARKS[arguments.name]
-    if arguments.beside:
+    if arguments.beside or arguments.only:
         if arguments.name != "datapath" or not all("=" in one for one in arguments.beside):
-            parser.error("--beside NAME=COMMAND goes with datapath")
+            parser.error("--beside NAME=COMMAND and --only PART go with datapath")
         beside = dict(one.split("=", 1) for one in arguments.beside)
-        benchmark = partial(datapath.measure, beside)
+        benchmark = partial(datapath.measure, beside, arguments.only)
     try:
         figures = benchmark()
     except (datapath.ReferenceMissing, datapath.CompilerMissing) as missing:

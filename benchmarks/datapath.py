@@ -2,8 +2,9 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import isnan
 
 from proxyserver.parts import cache_folder
 from tests.daemon.rig import process_flavour
@@ -45,31 +46,25 @@ PREFIX = f"/service/{MODEL}"
 """By this way bodies of any size pass."""
 
 
-def measure(beside: Mapping[str, str] | None = None) -> Sequence[Figure]:
+def measure(
+    beside: Mapping[str, str] | None = None, only: Collection[str] = ()
+) -> Sequence[Figure]:
     """Return the figures of the data path.
 
     Args:
         beside: Other proxies to put into the table, by name: the command of each.
+        only: Which of `PARTS` to measure; nothing: all.
     """
     others = {name: by_command(name, command) for name, command in (beside or {}).items()}
     runners: Mapping[str, Runner] = {**OWN, **others}
     load_average, *_ = os.getloadavg()
     print(f"load average before: {load_average:.1f} (quiet: below 0.3)")
     with ground(runners) as on:
-        everybody = [*OWN, *others]
-        requests(on, everybody)
-        latency(on, [DIRECT, *everybody])
-        chunks(on, everybody)
-        bursts(on, list(OWN))
-        bulk(on, [DIRECT, "nginx", "haproxy", "path"])
-        beside_bulk(on, ["nginx", "haproxy", "path"])
-        cancels(on, list(OWN))
-        for name in ("nginx", "path"):
-            on.samples.add(name, held=held(on, name))
-        memory(on)
-        print_table(on, [DIRECT, *everybody])
-    cold_ms = _readiness.measure(next(mocks(process_flavour(build_mock(cache_folder()))))).added_ms
-    return (*figures(on), Figure("cold_added_ms", cold_ms, at_most=15.0))
+        for name, part in PARTS.items():
+            if not only or name in only:
+                part(on, list(others))
+        print_table(on, [DIRECT, *OWN, *others])
+    return [figure for figure in figures(on) if not isnan(figure.value)]
 
 
 def figures(on: Ground) -> Sequence[Figure]:
@@ -102,6 +97,7 @@ def figures(on: Ground) -> Sequence[Figure]:
         Figure("shipped_cpu_per_chunk_over_nginx", over("shipped", "nginx", "chunk_us")),
         Figure("shipped_burst_over_nginx", over("shipped", "nginx", "burst")),
         Figure("shipped_cancel_p99_ms", median("shipped", "cancel_p99_ms")),
+        Figure("cold_added_ms", median("path", "cold_ms"), at_most=15.0),
     )
 
 
@@ -171,9 +167,13 @@ def _streams(on: Ground, name: str, connections: int) -> Mapping[str, float]:
     )
 
 
-def held(on: Ground, name: str) -> int:
-    """Return how many streams get their tokens in time."""
+def held(on: Ground, names: Sequence[str]) -> None:
+    """Measure how many streams get their tokens in time."""
+    for name in names:
+        on.samples.add(name, held=_held(on, name))
 
+
+def _held(on: Ground, name: str) -> int:
     def holds(connections: int) -> bool:
         for _ in range(HELD_TRIES):
             numbers = _streams(on, name, connections)
@@ -238,6 +238,26 @@ def memory(on: Ground) -> None:
             on.load(way, target.port, path=PREFIX, **settings)
             on.samples.add("path", **{key: (target.status("VmHWM") - before) / 1024})
 
+
+def cold(on: Ground) -> None:
+    """Measure what the path of a request adds to a start."""
+    scripted = next(mocks(process_flavour(build_mock(cache_folder()))))
+    on.samples.add("path", cold_ms=_readiness.measure(scripted).added_ms)
+
+
+PARTS: Mapping[str, Callable[[Ground, Sequence[str]], None]] = {
+    "requests": lambda on, others: requests(on, [*OWN, *others]),
+    "latency": lambda on, others: latency(on, [DIRECT, *OWN, *others]),
+    "chunks": lambda on, others: chunks(on, [*OWN, *others]),
+    "bursts": lambda on, _: bursts(on, list(OWN)),
+    "bulk": lambda on, _: bulk(on, [DIRECT, "nginx", "haproxy", "path"]),
+    "beside_bulk": lambda on, _: beside_bulk(on, ["nginx", "haproxy", "path"]),
+    "cancels": lambda on, _: cancels(on, list(OWN)),
+    "held": lambda on, _: held(on, ["nginx", "path"]),
+    "memory": lambda on, _: memory(on),
+    "cold": lambda on, _: cold(on),
+}
+"""What can be measured by itself: how, beside which others."""
 
 COLUMNS: Sequence[tuple[str, str, float]] = (
     ("cpu us/request", "request_us", 1),
