@@ -6,6 +6,8 @@ from typing import TextIO
 
 from loguru import logger
 
+from ._batch import Batch
+
 SEGMENT_BYTES_MAX = 8 * 1024 * 1024
 """About 80,000 events; with the file before it that is what a bug report can hold."""
 
@@ -14,7 +16,8 @@ class JournalFile:
     """Writes lines to `journal.jsonl`; a full file becomes `journal.1.jsonl`.
 
     The journal is for people who look into what happened: a disk that is full or gone is said
-    once, and nothing else suffers.
+    once, and nothing else suffers.  A daemon that is killed while it has much to do loses the lines
+    of its last tenth of a second; what it did write replays all the same.
     """
 
     def __init__(self, folder: Path, *, bytes_max: int = SEGMENT_BYTES_MAX) -> None:
@@ -23,6 +26,7 @@ class JournalFile:
         self._old_path = folder / "journal.1.jsonl"
         self._file: TextIO | None = None
         self._bytes = 0
+        self._batch = Batch(self._put)
 
     def begin(self, head: str) -> None:
         """Begin a new file with a head; the one before is kept, the one before that is not."""
@@ -31,8 +35,7 @@ class JournalFile:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             if self._path.exists():
                 self._path.replace(self._old_path)
-            # Line buffered: a killed daemon loses no line that its journal would need to replay.
-            self._file = self._path.open("w", buffering=1, encoding="ascii")
+            self._file = self._path.open("w", encoding="ascii")
         except OSError as error:
             logger.warning("no journal: {}", error)
             return
@@ -52,16 +55,22 @@ class JournalFile:
         self._append(line)
 
     def close(self) -> None:
+        self._batch.flush()
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def _append(self, line: str) -> None:
+        if self._file is not None:
+            self._bytes += len(line)
+            self._batch.add(line)
+
+    def _put(self, lines: str) -> None:
         if self._file is None:
             return
         try:
-            self._file.write(line)
-            self._bytes += len(line)
+            self._file.write(lines)
+            self._file.flush()
         except OSError as error:
             logger.warning("the journal ends here: {}", error)
             self._file = None

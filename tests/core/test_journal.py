@@ -4,8 +4,21 @@ import json
 
 import pytest
 
-from proxycore import POLICIES, Core, RequestFinished, RunGone, RunReady, TicketId, journal
-from proxycore.events import Event
+from proxycore import (
+    POLICIES,
+    RAM,
+    Core,
+    MemoryMeasured,
+    RequestFinished,
+    RunGone,
+    RunId,
+    RunReady,
+    ServiceId,
+    StopRequested,
+    TicketId,
+    journal,
+)
+from proxycore.events import Cause, Event
 
 from .shapes import CHAT, CODER, EXIT, T0, arrived, big, machine, small
 
@@ -86,3 +99,26 @@ def test_a_broken_line_is_told_by_its_number(line: str) -> None:
         event for _, event in EVENTS
     ]
     assert [error.line for error in broken] == [4]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        arrived(3, ServiceId('quoted "so"\n\u00e9')),
+        RunGone(CODER, RunId(1), Cause("exit", "\\ 1", heals=False)),
+        StopRequested(CODER, force=True),
+        MemoryMeasured(RAM, 32, 7, ((RunId(1), 5),)),
+    ],
+)
+def test_a_line_is_json_of_one_event(event: Event) -> None:
+    """Whatever is in it; and it is read as what it was."""
+    line = journal.entry(T0 / 7, event)
+    named = {"now": T0 / 7, type(event).__name__: journal._plain(event)}
+    assert (json.loads(line), line[-1]) == (named, "\n")
+    assert journal._event(json.loads(line)) == (T0 / 7, event)
+
+
+def test_a_time_that_is_none_is_not_written() -> None:
+    """JSON has no word for it."""
+    with pytest.raises(ValueError, match="JSON"):
+        journal.entry(T0, arrived(3, CODER, wait_s=float("inf")))
