@@ -1,6 +1,7 @@
 """Facts about services and requests, as log lines."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import assert_never
 
 from loguru import logger
@@ -8,6 +9,8 @@ from loguru import logger
 from proxycore import Changed, Explained, Fact, Refuse, State, Valued, Waiting
 from proxyserver.http._exchange import Outcome, RequestRecord
 from proxyserver.wire import Usage
+
+from .logs import Often, log_often
 
 _LEVELS = {State.BACKOFF: "WARNING", State.FAILED: "ERROR"}
 
@@ -37,34 +40,38 @@ def log_fact(fact: Fact, now: float) -> None:
 
 def log_request(record: RequestRecord) -> None:
     """Write down how a request went; a look at the proxy itself is of less interest."""
-    usage = record.usage or _UNSAID
-    log = logger.bind(
-        request=record.request_id,
-        service=record.service,
-        run=record.run,
-        status=record.status,
-        outcome=record.outcome.value,
-        waited_s=record.waited_s,
-        first_byte_s=record.first_byte_s,
-        duration_s=record.duration_s,
-        bytes_in=record.bytes_in,
-        bytes_out=record.bytes_out,
-        model=record.model or usage.model,
-        first_token_s=record.first_token_s,
-        tokens_in=usage.input,
-        tokens_cached=usage.cached,
-        tokens_out=usage.output,
-        tokens_counted=usage.counted,
-        prompt_s=usage.prompt_s,
-        output_s=usage.output_s,
-        finish=usage.finish,
-    )
+    subject = {"request": record.request_id, "service": record.service, "run": record.run}
+    details = partial(_details, record)
     if record.outcome is Outcome.BUG:
+        log = logger.bind(**subject, **details())
         log.opt(exception=record.error).error(_told(record))
         return
     failed = record.outcome is Outcome.BROKEN or (record.status or 0) >= 500
     looked = record.service is None and record.method in ("GET", "HEAD")
-    log.log("WARNING" if failed else "DEBUG" if looked else "INFO", _told(record))
+    level: Often = "WARNING" if failed else "DEBUG" if looked else "INFO"
+    log_often(level, subject, _told(record), details)
+
+
+def _details(record: RequestRecord) -> dict[str, object]:
+    usage = record.usage or _UNSAID
+    return {
+        "status": record.status,
+        "outcome": record.outcome.value,
+        "waited_s": record.waited_s,
+        "first_byte_s": record.first_byte_s,
+        "duration_s": record.duration_s,
+        "bytes_in": record.bytes_in,
+        "bytes_out": record.bytes_out,
+        "model": record.model or usage.model,
+        "first_token_s": record.first_token_s,
+        "tokens_in": usage.input,
+        "tokens_cached": usage.cached,
+        "tokens_out": usage.output,
+        "tokens_counted": usage.counted,
+        "prompt_s": usage.prompt_s,
+        "output_s": usage.output_s,
+        "finish": usage.finish,
+    }
 
 
 def _told(record: RequestRecord) -> str:

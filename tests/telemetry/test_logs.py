@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -24,7 +25,8 @@ from proxycore import (
     Want,
 )
 from proxyserver.http._exchange import Outcome, RequestRecord
-from proxyserver.telemetry import configure_logs, log_fact, log_request
+from proxyserver.telemetry import configure_logs, log_fact, log_request, logs
+from proxyserver.telemetry.logs import LogFormat
 from proxyserver.wire import Usage
 
 A, B = ServiceId("a"), ServiceId("b")
@@ -104,6 +106,8 @@ def test_a_request_with_tokens(written: io.StringIO) -> None:
     log_request(whole)
     whole.usage = Usage(output=34, counted=True)
     log_request(whole)
+    assert logs._Plain.present is not None
+    logs._Plain.present.batch.flush()
     lines = written.getvalue().splitlines()
     assert lines[0].endswith(" 10 bytes in, 20 out, 12 tokens read, 34 tokens written")
     assert lines[1].endswith(" 10 bytes in, 20 out, about 34 tokens written")
@@ -117,6 +121,31 @@ def test_a_request_with_tokens(written: io.StringIO) -> None:
     assert [told[key] for key in ("tokens_counted", "prompt_s", "output_s", "finish")] == [
         *(False, 0.1, 2.0, "stop")
     ]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_requests_look_like_all_other_lines(written: io.StringIO, form: LogFormat) -> None:
+    """They take a shorter way: loguru's would make the same of them."""
+    configure_logs("INFO", form, written)
+    log_request(record(Outcome.BROKEN, 200, OSError("x\r\n\x1b {y} <red>")))
+    shorter = written.getvalue()
+    logs._Plain.present = None
+    log_request(record(Outcome.BROKEN, 200, OSError("x\r\n\x1b {y} <red>")))
+    longer = written.getvalue()[len(shorter) :]
+    if form == "json":
+        assert {**json.loads(shorter), "time": ""} == {**json.loads(longer), "time": ""}
+        assert list(json.loads(shorter)) == list(json.loads(longer))
+        assert len(json.loads(shorter)["time"]) == len(json.loads(longer)["time"])
+    else:
+        assert re.sub(r"\d", "9", shorter[:12]) == re.sub(r"\d", "9", longer[:12])
+        assert shorter[12:] == longer[12:]
+
+
+def test_a_level_holds_for_requests_too(written: io.StringIO) -> None:
+    """Successes are of no interest to who asks for warnings."""
+    configure_logs("WARNING", "text", written)
+    log_request(record(Outcome.ANSWERED, 200))
+    assert written.getvalue() == ""
 
 
 def test_broken_request_is_a_warning(written: io.StringIO) -> None:
