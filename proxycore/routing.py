@@ -61,6 +61,9 @@ class Router:
         route = self.routes.get(name)
         if route is not None:
             return route
+        return Unknown(self.near(name))
+
+    def near(self, name: str) -> tuple[str, ...]:
+        """Return the names that are most like this one."""
         # The comparison is quadratic in the length, and the name is a stranger's.
-        near = difflib.get_close_matches(name[:128], self.routes, n=NEAR_MAX, cutoff=0.5)
-        return Unknown(tuple(near))
+        return tuple(difflib.get_close_matches(name[:128], self.routes, n=NEAR_MAX, cutoff=0.5))

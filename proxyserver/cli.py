@@ -100,15 +100,13 @@ def serve(
     """Run the daemon in the foreground, until SIGTERM or Ctrl-C."""
     import attrs
 
-    from proxyserver.settings import SettingsError
+    from proxyserver.settings import NEEDS_KEYS, SettingsError
 
     settings = load_settings(config_path(config))
     try:
         _check_images(settings)
     except SettingsError as error:
         raise CommandFailed(FAILED, str(error)) from None
-    if host is not None and not _is_loopback(host):
-        fail(f"--host {host}: it listens on loopback only; put a reverse proxy in front", USAGE)
     said = settings.server
     server = attrs.evolve(
         said,
@@ -116,6 +114,8 @@ def serve(
         port=said.port if port is None else port,
         log_format=log_format or said.log_format,
     )
+    if server.needs_keys:
+        fail(f"--host {host}: {NEEDS_KEYS}", USAGE)
     _serve(attrs.evolve(settings, server=server))
 
 
@@ -241,14 +241,3 @@ def _serve(settings: "Settings") -> None:
         run_plainly(serve_app, settings)
     except (AlreadyRunning, ListenError, OSError) as error:
         fail(str(error))
-
-
-def _is_loopback(host: str) -> bool:
-    import ipaddress
-
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -42,7 +42,14 @@ Model: TypeAlias = Annotated[str, "model"]
 absolute: so what starts with a slash is a path."""
 Models: TypeAlias = Annotated[tuple[str, ...], "models"]
 """One `Model`, or a list of at least one."""
-LoopbackHost: TypeAlias = Annotated[str, "loopback"]
+ListenHost: TypeAlias = Annotated[str, "listen host"]
+"""An address or a name of this machine."""
+OwnHost: TypeAlias = Annotated[str, "own host"]
+"""A name by which clients reach the proxy; `*.example.org` is all below, `*` is any."""
+Origin: TypeAlias = Annotated[str, "origin"]
+"""`https://chat.example.org`: the start of the addresses of a site's pages."""
+KeyHash: TypeAlias = Annotated[str, "key hash"]
+"""`sha256:` and 64 hexadecimal digits, as `aiproxy keys new` prints it."""
 Command: TypeAlias = Annotated[tuple[str, ...], "command"]
 """A list of words, or one string that is split as a shell does."""
 Environment: TypeAlias = Annotated[Mapping[str, str], "environment"]

@@ -13,6 +13,7 @@ from proxyserver.wire import (
     RequestHead,
     ResponseHead,
     headers_to_client,
+    without_cors,
 )
 
 from ._exchange import (
@@ -105,6 +106,8 @@ class AsgiExchange(Exchange):
 
     def begin(self, head: ResponseHead, body: Body) -> list[Piece]:
         self.keep_tail(head, body)
+        if self.origin is not None:
+            head = without_cors(head)
         self._start = {
             "type": "http.response.start",
             "status": head.status,
@@ -131,7 +134,8 @@ class AsgiExchange(Exchange):
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.first_byte_at = trio.current_time()
-            headers = [*message.get("headers", ()), (b"X-Request-Id", self.request_id.encode())]
+            headers = [*message.get("headers", ()), *self.added]
+            headers.append((b"X-Request-Id", self.request_id.encode()))
             named = {name.lower(): value for name, value in headers}
             if b"date" not in named:
                 headers.append((b"Date", date()))

@@ -12,11 +12,13 @@ import attrs
 import trio
 
 from proxycore import RunId, ServiceId
+from proxyserver.access import Allowance, Key
 from proxyserver.wire import (
     BadBody,
     BadWire,
     Body,
     FormModel,
+    Header,
     JsonModel,
     Piece,
     RequestHead,
@@ -85,6 +87,8 @@ class RequestRecord:
     """From the arrival to the first byte of the answer's body: heads may come long before."""
     usage: Usage | None = None
     """What the service said of its answer, if it is of a kind that does."""
+    key: str | None = None
+    """The name of the key that was shown; never the key."""
 
 
 _STREAMS = (b"text/event-stream", b"application/x-ndjson")
@@ -131,6 +135,14 @@ class Exchange(abc.ABC):
     """All that the client waits for is on its way: leaving now is no loss."""
     scan: Scan | None = None
     """Who reads along with `read_framed`."""
+    key: Key | None = None
+    """Who asks, if keys are asked for."""
+    allowance: Allowance | None = None
+    """Whose place is to be given back."""
+    origin: bytes | None = None
+    """The other site whose page may read the answer; then what the service says of that is void."""
+    added: tuple[Header, ...] = ()
+    """Headers of the answer, whoever gives it."""
 
     def __init__(self, head: RequestHead, client: bytes, scheme: bytes) -> None:
         """Begin an exchange.
@@ -267,6 +279,7 @@ class Exchange(abc.ABC):
             self.streamed,
             None if token is None else token - self.arrived_at,
             usage,
+            None if self.key is None else self.key.name,
         )
 
 

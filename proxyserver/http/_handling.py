@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 
 from proxyserver.refused import Refused
 
-from . import hosts
+from ._access import Access, allow, is_preflight
 from ._exchange import ClientGone, Exchange, Outcome, RequestRecord
 from .errors import ApiError, refused
 from .inference import BY_MODEL, Inference
@@ -22,14 +22,16 @@ _SERVICE = b"/service/"
 
 
 class Handling:
-    """Takes requests; `inference` answers those that are for services."""
+    """Takes requests; `access` says who may ask, `inference` answers those for services."""
 
     def __init__(
         self,
+        access: Access,
         inference: Inference,
         patience: Patience,
         on_request: Callable[[RequestRecord], None],
     ) -> None:
+        self._access = access
         self._inference = inference
         self._patience = patience
         self._on_request = on_request
@@ -48,6 +50,8 @@ class Handling:
             outcome, error = await self._answer(exchange, other)
         finally:
             del self._live[exchange]
+            if exchange.allowance is not None:
+                exchange.allowance.give_back()
             if outcome is None:
                 # Cancelled: the server does that when the client has left, and at its own end.
                 outcome = Outcome.CLIENT_GONE if exchange.gone else Outcome.CUT
@@ -100,15 +104,20 @@ class Handling:
     async def _dispatch(self, exchange: Exchange, other: Other | None) -> None:
         head = exchange.head
         target = origin_form(head.target)
-        hosts.check(head.method, head.known)
+        self._access.check_page(exchange)
+        if is_preflight(exchange):
+            await allow(exchange)
+            return
         _check_plain(exchange)
         if is_for_service(target):
+            self._access.admit(exchange)
             path, mark, query = target.partition(b"?")
             _, _, service, rest, *_ = (*path.split(b"/", 3), b"")
             await self._inference.by_service(exchange, service, b"/" + rest + mark + query)
         elif target.partition(b"?")[0] in BY_MODEL:
             if head.method != b"POST":
                 raise HTTPException(405, headers={"Allow": "POST"})
+            self._access.admit(exchange)
             await self._inference.by_model(exchange, target)
         else:
             assert other is not None, "the fast lane takes what is for services"

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from proxycore import CoreConfig, CoreView, DeviceId, RunId, ServiceId, ServiceSpec
+from proxyserver.access import Key
 from proxyserver.gauges import Measurement
 from proxyserver.runtime import ExitReport, RunFacts
 
@@ -148,6 +149,22 @@ class Metrics(Protocol):
 class ServerSettings(Protocol):
     @property
     def body_max(self) -> int: ...
+
+    @property
+    def listens_beyond(self) -> bool:
+        """Whether other machines can reach the proxy."""
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Who may ask; none: whoever reaches us may."""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Further names by which clients reach us."""
+
+    @property
+    def cors(self) -> tuple[str, ...]:
+        """The origins whose pages may use us."""
 
 
 class Service(Protocol):

@@ -17,6 +17,7 @@ from proxyserver.wire import (
     RequestHead,
     ResponseHead,
     to_client,
+    without_cors,
 )
 
 from ._client_side import ClientSide
@@ -157,7 +158,14 @@ class RawExchange(Exchange):
             added += b"Date: %s\r\n" % date()
         if self.side.closing:
             added += b"Connection: close\r\n"
+        if self.added:
+            added += self._lines_added()
+        if self.origin is not None:
+            head = without_cors(head)
         self._head_out = to_client(head, added)
+
+    def _lines_added(self) -> bytes:
+        return b"".join(b"%s: %s\r\n" % header for header in self.added)
 
     async def pass_on(self, data: bytes | bytearray, start: int, end: int) -> None:
         piece = memoryview(data)[start:end]
@@ -182,7 +190,7 @@ class RawExchange(Exchange):
         self.first_byte_at = trio.current_time()
         self.side.closing = True
         upstream.answering = True
-        added = b"X-Request-Id: %s\r\n" % self.request_id.encode()
+        added = b"X-Request-Id: %s\r\n" % self.request_id.encode() + self._lines_added()
         self.bytes_out = len(data) - head.size
         await self._send(to_client(head, added, websocket=True) + data[head.size :])
         failures: list[UpstreamFault | ClientGone] = []
@@ -250,6 +258,7 @@ class RawExchange(Exchange):
         lines = [b"HTTP/1.1 %d %s" % (error.status, REASONS[error.status])]
         for name, value in error.headers:
             lines.append(f"{name}: {value}".encode())
+        lines += (b"%s: %s" % header for header in self.added)
         if ("connection", "close") in error.headers:
             self.side.closing = True
         elif self.side.closing or (self._expects and not self.body_read):

@@ -1,14 +1,28 @@
 """The table of all routes: what the server answers, in words; `/openapi.json` is made of it."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 
 import attrs
+
+from proxyserver.access import ADMIN, INFERENCE, METRICS, Role
 
 from .errors import CODES
 
 ANY = "*"
 """Every method."""
 _METHODS = ("get", "post", "put", "patch", "delete", "options", "head")
+
+
+Who: TypeAlias = Literal["anyone", "key", "inference", "metrics", "admin"]
+"""Whoever comes, any key, or keys with a role."""
+ROLES_OF: Mapping[Who, tuple[Role, ...]] = {
+    "key": (INFERENCE, ADMIN, METRICS),
+    "inference": (INFERENCE,),
+    "metrics": (METRICS, ADMIN),
+    "admin": (ADMIN,),
+}
+"""Each of which will do."""
 
 
 @attrs.frozen
@@ -32,6 +46,8 @@ class Entry:
     """Codes (see `errors.CODES`) that this route adds to the general ones."""
     query: tuple[Query, ...] = ()
     media: str = "application/json"
+    who: Who = "admin"
+    """Who may ask, where there are keys."""
 
 
 _PLACE = (
@@ -75,6 +91,7 @@ TABLE = (
             *_PLACE,
         ),
         media="*/*",
+        who="inference",
     ),
     Entry(
         "POST",
@@ -82,6 +99,7 @@ TABLE = (
         "Forward to the service that has the `model` named in the body.",
         "What the service answers, streamed.",
         _MODEL,
+        who="inference",
     ),
     Entry(
         "POST",
@@ -89,6 +107,7 @@ TABLE = (
         "Forward to the service that has the `model` named in the body.",
         "What the service answers, streamed.",
         _MODEL,
+        who="inference",
     ),
     Entry(
         "POST",
@@ -96,6 +115,7 @@ TABLE = (
         "Forward to the service that has the `model` named in the body.",
         "What the service answers.",
         _MODEL,
+        who="inference",
     ),
     Entry(
         "POST",
@@ -103,6 +123,7 @@ TABLE = (
         "Forward to the service that has the `model` named in the form.",
         "What the service answers.",
         _MODEL,
+        who="inference",
     ),
     Entry(
         "POST",
@@ -110,12 +131,14 @@ TABLE = (
         "Forward to the service that has the `model` named in the form.",
         "What the service answers.",
         _MODEL,
+        who="inference",
     ),
     Entry(
         "GET",
         "/v1/models",
         "List every name that `model` may have, from the configuration; starts nothing.",
         '`{"object": "list", "data": [{"id", "object", "created", "owned_by"}]}`.',
+        who="key",
     ),
     Entry(
         "GET",
@@ -242,7 +265,8 @@ TABLE = (
         "Tell whether the proxy works.",
         '`{"status": "ok" | "degraded", "version", "runtimes"}`; degraded: a runtime is lost.',
         ("invalid_request",),
-        (Query("detail", "boolean", "`1`: gauges, services and devices too."),),
+        (Query("detail", "boolean", "`1`: gauges, services and devices too; for keys of admins."),),
+        who="anyone",
     ),
     Entry(
         "GET",
@@ -250,11 +274,21 @@ TABLE = (
         "Show all numbers of the proxy, for Prometheus.",
         "Its text format, or OpenMetrics where that is accepted.",
         media="text/plain",
+        who="metrics",
     ),
-    Entry("GET", "/openapi.json", "Describe this API for programs.", "An OpenAPI 3.1 document."),
+    Entry(
+        "GET",
+        "/openapi.json",
+        "Describe this API for programs.",
+        "An OpenAPI 3.1 document.",
+        who="anyone",
+    ),
 )
 
 GENERAL_ERRORS = (
+    "invalid_api_key",
+    "wrong_role",
+    "rate_limited",
     "forbidden_host",
     "forbidden_origin",
     "invalid_request",

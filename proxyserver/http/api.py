@@ -14,16 +14,18 @@ from starlette.types import Receive, Scope, Send
 
 from proxycore import ServiceId, ServiceView, State, TicketId
 from proxyserver._ask import NoAnswer
+from proxyserver.access import ADMIN
 from proxyserver.decisions import DECISIONS_MAX, Decisions, Kind
 from proxyserver.refused import Refused
 from proxyserver.runtime import ExitReport
 
 from . import _memory
+from ._access import Access
 from ._lines import Lines
 from ._ports import Conductor, Gauges, Health, Metrics, RuntimeState, Settings
 from ._pulls import PullApi
 from ._query import flag, parsed
-from ._routes import TABLE, openapi
+from ._routes import ROLES_OF, TABLE, Who, openapi
 from .errors import ApiError, refused, upstream_failed
 from .inference import Inference
 
@@ -42,6 +44,9 @@ HEALTH = {
 }
 """Docker's words, for those who look for them; None where nothing runs."""
 
+EXCHANGE = "exchange"
+"""The key in ASGI's scope of the exchange that a request is."""
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -56,6 +61,7 @@ class Api:
         decisions: Decisions,
         pulls: PullApi,
         metrics: Metrics,
+        access: Access,
         inference: Inference,
         *,
         nursery: trio.Nursery,
@@ -67,6 +73,7 @@ class Api:
         self._why = decisions
         self._pulls = pulls
         self._numbers = metrics
+        self._access = access
         self._inference = inference
         self._nursery = nursery
         self._started_at = started_at
@@ -108,12 +115,30 @@ class Api:
         return [
             # The id of a model inside a server has a slash in it.
             StarletteRoute(
-                path.replace("{id}", "{id:path}"), handler, methods=[entries[path].method]
+                path.replace("{id}", "{id:path}"),
+                self._guarded(handler, entries[path].who),
+                methods=[entries[path].method],
             )
             for path, handler in handlers.items()
         ]
 
+    def _guarded(self, handler: Handler, who: Who) -> Handler:
+        """Return a handler that answers only those it is for.
+
+        This stands behind the routing, so that no way to write a path leads around it.
+        """
+        if who == "anyone":
+            return handler
+        roles = ROLES_OF[who]
+
+        async def guarded(request: Request) -> Response:
+            self._access.require(request.scope[EXCHANGE], *roles)
+            return await handler(request)
+
+        return guarded
+
     async def _models(self, request: Request) -> Response:
+        key = request.scope[EXCHANGE].key
         return JSONResponse(
             {
                 "object": "list",
@@ -125,6 +150,7 @@ class Api:
                         "owned_by": route.service,
                     }
                     for name, route in self._inference.router.routes.items()
+                    if key is None or key.may_use(route.service)
                 ],
             }
         )
@@ -141,6 +167,7 @@ class Api:
             "runtimes": runtimes,
         }
         if flag(request, "detail"):
+            self._access.require(request.scope[EXCHANGE], ADMIN)
             health |= {"gauges": _working(self._gauges.health()), **self._overview()}
         return JSONResponse(health)
 
@@ -255,7 +282,9 @@ class Api:
         if state not in (State.READY, State.DRAINING):
             message = f"{service} is {state.value}: it is neither started nor woken for its metrics"
             raise ApiError(409, "no_metrics", message)
-        authorization = request.headers.get("authorization")
+        exchange = request.scope[EXCHANGE]
+        # What was shown to us was for us.
+        authorization = None if exchange.key else request.headers.get("authorization")
         try:
             status, said = await self._conductor.metrics(service, authorization)
         except NoAnswer as error:

@@ -9,12 +9,13 @@ from starlette.types import Receive, Scope, Send
 
 from proxyserver.decisions import Decisions
 
+from ._access import Access
 from ._asgi_exchange import AsgiExchange
 from ._exchange import RequestRecord
 from ._handling import Handling, origin_form
 from ._ports import Conductor, Gate, Gauges, Metrics, Pulls, Settings
 from ._pulls import PullApi
-from .api import Api
+from .api import EXCHANGE, Api
 from .inference import Inference
 from .upstream import Patience
 
@@ -46,6 +47,7 @@ def make_app(
         patience: How long services may take; None: the defaults.
         nursery: Where actions run that nobody waits for (`?wait=false`).
     """
+    access = Access(settings)
     inference = Inference(conductor, settings)
     api = Api(
         conductor,
@@ -54,11 +56,12 @@ def make_app(
         decisions,
         PullApi(pulls, gate),
         metrics,
+        access,
         inference,
         nursery=nursery,
         started_at=time.time(),
     )
-    return App(Handling(inference, patience or Patience(), on_request), api)
+    return App(Handling(access, inference, patience or Patience(), on_request), api)
 
 
 class App:
@@ -74,6 +77,7 @@ class App:
         async def other() -> None:
             plain = {
                 **scope,
+                EXCHANGE: exchange,
                 "path": unquote(origin_form(scope["raw_path"]).decode("ascii")),
                 # We keep the case of names for the upstream; Starlette wants them lower.
                 "headers": [(name.lower(), value) for name, value in scope["headers"]],

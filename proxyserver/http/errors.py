@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from proxycore import Reason, ServiceId
+from proxyserver.access import Key
 
 STATUS = {
     Reason.QUEUE_FULL: 429,
@@ -25,7 +26,10 @@ CODES = {
     "invalid_json": "The body is not JSON, or no object.",
     "invalid_form": "The body is no form, or one that servers read in different ways.",
     "missing_model": "The body has no `model`, or it is no text.",
-    "forbidden_host": "The `Host` is no loopback name: a web page may be behind it.",
+    "invalid_api_key": "No API key was sent, or none that is known here, or more than one.",
+    "wrong_role": "The API key is not for this; the message says which role it lacks.",
+    "rate_limited": "The API key has reached its limit of requests.",
+    "forbidden_host": "The `Host` is no name of this server: a web page may be behind it.",
     "forbidden_origin": "A web page of another site sent the request.",
     "admin_path": "The path administers the service; the message says what would open it.",
     "not_found": "There is no such path.",
@@ -100,9 +104,15 @@ def refused(reason: Reason, message: str, retry_after_s: float | None) -> ApiErr
     return ApiError(STATUS[reason], reason.value, message, headers=tuple(headers))
 
 
-def unknown(what: str, name: str, near: tuple[str, ...]) -> ApiError:
-    """Return the 404 for a name that nobody has; `what` is `service` or `model`."""
+def unknown(what: str, name: str, near: tuple[str, ...], key: Key | None = None) -> ApiError:
+    """Return the 404 for a name that nobody has; `what` is `service` or `model`.
+
+    For a key, nobody has what is not for it: so it learns of no others, and `/v1/models` has said
+    the same.
+    """
     message = f"there is no {what} {name[:128]!r}"
+    if key is not None:
+        message += f" for the key {key.name!r}"
     if near:
         message += f"; did you mean {' or '.join(repr(each) for each in near)}?"
     return ApiError(404, f"{what}_not_found", message, param=what)

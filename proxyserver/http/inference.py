@@ -6,6 +6,7 @@ from urllib.parse import unquote_to_bytes
 import trio
 
 from proxycore import Route, Router, ServiceId, Unknown
+from proxyserver.access import Key
 from proxyserver.runtime import ExitReport
 from proxyserver.wire import (
     BadBody,
@@ -15,8 +16,10 @@ from proxyserver.wire import (
     boundary_of,
     model_in,
     to_upstream,
+    without_subprotocols,
 )
 
+from ._access import SUBPROTOCOL
 from ._exchange import Exchange, Scan, bad_body
 from ._ports import Conductor, Settings
 from .errors import ApiError, admin_closed, unknown, upstream_failed
@@ -79,20 +82,27 @@ class Inference:
             self._router = Router.of(self._routed)
         return self._router
 
-    def route(self, what: str, name: str) -> Route:
-        """Return who has this name.
+    def route(self, what: str, name: str, key: Key | None = None) -> Route:
+        """Return who has this name; what is not for a key is not there, as for whom it guesses.
 
         Raises:
             ApiError: 404, nobody.
         """
         resolved = self.router.resolve(name)
         if isinstance(resolved, Unknown):
-            raise unknown(what, name, resolved.near)
-        return resolved
+            near = resolved.near
+        elif key is None or key.may_use(resolved.service):
+            return resolved
+        else:
+            near = self.router.near(name)
+        if key is not None:
+            near = tuple(one for one in near if key.may_use(self.router.routes[one].service))
+        raise unknown(what, name, near, key)
 
     async def by_service(self, exchange: Exchange, id: bytes, path: bytes) -> None:
         """Answer `/service/{id}/{path}`; all as the client wrote it, with its query."""
-        route = self.route("service", unquote_to_bytes(id).decode("utf-8", "replace"))
+        name = unquote_to_bytes(id).decode("utf-8", "replace")
+        route = self.route("service", name, exchange.key)
         self._check_open(exchange, route, path)
         await self._serve(exchange, route, path, b"/service/" + id, None)
 
@@ -115,7 +125,7 @@ class Inference:
             except BadBody as bad:
                 raise bad_body(bad) from bad
             exchange.model = model
-            route = self.route("model", model)
+            route = self.route("model", model, exchange.key)
             if b"?" in path:  # The paths themselves are ours, and administer nothing.
                 self._check_open(exchange, route, path)
             host = self._services[route.service].spec.host
@@ -188,6 +198,7 @@ class Inference:
     async def _serve(
         self, exchange: Exchange, route: Route, path: bytes, prefix: bytes, held: _Held | None
     ) -> None:
+        assert exchange.key is None or exchange.key.may_use(route.service), "it was routed"
         exchange.service = route.service
         asked_at = trio.current_time()
         try:
@@ -247,7 +258,10 @@ def _outgoing(
         prefix=prefix,
         request_id=exchange.request_id.encode(),
         authorization=connections.authorization,
+        drops_keys=exchange.key is not None,
     )
+    if exchange.key is not None and head.wants_websocket:
+        head = without_subprotocols(head, SUBPROTOCOL)
     target = connections.prefix + path
     if held is not None:
         if exchange.body_read:

@@ -3,6 +3,7 @@
 from ._errors import Problem as Problem
 from ._errors import SettingsError as SettingsError
 from ._load import load as load
+from ._settings import NEEDS_KEYS as NEEDS_KEYS
 from ._settings import ServerSettings as ServerSettings
 from ._settings import Service as Service
 from ._settings import Settings as Settings

@@ -11,6 +11,7 @@ import cattrs
 
 from proxycore import RAM, DeviceId, ServiceId
 from proxycore.config import LOAD_S, WAKE_S, CoreConfig, DeviceSpec, Placement, ServiceSpec
+from proxyserver.access import Key
 from proxyserver.gauges import GaugeFault
 from proxyserver.gauges.host import ram_total
 from proxyserver.policies import UnknownPolicy, names, policy_named
@@ -18,6 +19,7 @@ from proxyserver.runtime._plugins import Offers, find_runtimes
 from proxyserver.runtime._protocol import ExternalSpec
 from proxyserver.templates import Draft, Template, Templates, WatchedTemplate, find_templates
 
+from ._access import check_reach, keys_of, remarks_on
 from ._claims import Claim, advice_of, claim_by_estimate, doubts_of_claim, placements, residues
 from ._errors import Problem, Problems, Steps, near
 from ._folders import Folders
@@ -108,16 +110,19 @@ class Builder:
                 services |= {model.spec.id: model for model in inside}
                 counts += counted
         self.check_policy(server)
+        keys = keys_of(server, self.found)
+        check_reach(server, data.get("server"), self.found)
         self.check_names()
         check_ports(server, services, self.found)
         self.found.check()
         assert devices is not None
+        self.remarks += remarks_on(keys, services, self.found)
         add_names(services, self.names)
         specs = (*devices.values(), *counts)
         core = CoreConfig(specs, tuple(item.spec for item in services.values()))
         return Settings(
             self.path,
-            self.server(server),
+            self.server(server, keys),
             core,
             MappingProxyType(services),
             self.found.marks,
@@ -138,12 +143,16 @@ class Builder:
                 given[key] = getattr(alone, key)
         return to(**given), written.keys() - given.keys()
 
-    def server(self, entry: ServerEntry) -> ServerSettings:
+    def server(self, entry: ServerEntry, keys: tuple[Key, ...]) -> ServerSettings:
         state_dir = entry.state_dir
         return ServerSettings(
             state_dir=usual_state_dir(self.environ) if state_dir is None else Path(state_dir),
             host=entry.host,
             port=entry.port,
+            keys=keys,
+            allow_without_keys=entry.allow_without_keys,
+            hosts=entry.hosts,
+            cors=entry.cors,
             log_level=entry.log.level,
             log_format=entry.log.format,
             on_shutdown=entry.on_shutdown,

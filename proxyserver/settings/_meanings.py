@@ -21,6 +21,7 @@ Table: TypeAlias = tuple[str, str, type[Any]]
 CONFIGURATION = "configuration.md"
 TABLES: tuple[Table, ...] = (
     (CONFIGURATION, "## server", _model.ServerEntry),
+    (CONFIGURATION, "### server.keys", _model.KeyEntry),
     (CONFIGURATION, "### server.devices", _model.DeviceEntry),
     (CONFIGURATION, "### server.log", _model.LogEntry),
     (CONFIGURATION, "### server.docker", _model.DockerEntry),

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from proxycore import config as core
+from proxyserver.access import Role
 from proxyserver.runtime._protocol import Call, LiveProbe, Mount, PortBinding, Probe, Ulimit
 from proxyserver.shapes import (
     AdminPath,
@@ -23,8 +24,11 @@ from proxyserver.shapes import (
     Gpus,
     HostPath,
     IdleTime,
-    LoopbackHost,
+    KeyHash,
+    ListenHost,
     Name,
+    Origin,
+    OwnHost,
     Pairs,
     Port,
     PortOrAny,
@@ -66,9 +70,26 @@ class DockerEntry:
 
 
 @attrs.frozen
+class KeyEntry:
+    """One API key: its hash, or where it is to be found."""
+
+    hash: KeyHash | None = None
+    key: Word | None = None
+    key_file: ExistingFile | None = None
+    roles: tuple[Role, ...] = ("inference",)
+    services: tuple[str, ...] = ("*",)
+    requests_per_minute: Count | None = None
+    concurrency: Count | None = None
+
+
+@attrs.frozen
 class ServerEntry:
-    host: LoopbackHost = "127.0.0.1"
+    host: ListenHost = "127.0.0.1"
     port: PortOrAny = 8787
+    keys: Mapping[Name, KeyEntry] | None = None
+    allow_without_keys: bool = False
+    hosts: tuple[OwnHost, ...] = ()
+    cors: tuple[Origin, ...] = ()
     state_dir: HostPath | None = None
     devices: Mapping[Name, DeviceEntry] | None = None
     ram: DeviceEntry | None = None

@@ -9,12 +9,18 @@ import attrs
 
 from proxycore import ServiceId
 from proxycore.config import MIB, CoreConfig, ServiceSpec
+from proxyserver.access import Key, is_loopback
 from proxyserver.admin_paths import closed_by
 from proxyserver.runtime._protocol import ExternalSpec, LaunchSpec
 from proxyserver.templates import ModelServer, Room
 
 from ._errors import Marks, Problem, Steps
 
+NEEDS_KEYS = (
+    "other machines can reach it there, and there are no keys: add one (`aiproxy keys new NAME`"
+    " makes it), listen on 127.0.0.1, or say `server.allow_without_keys: true` where whoever"
+    " reaches it may use it"
+)
 RuntimeName: TypeAlias = str
 """`docker`, `process`, `external`, or that of a runtime of another package."""
 
@@ -37,6 +43,12 @@ class ServerSettings:
     state_dir: Path
     host: str = "127.0.0.1"
     port: int = 8787
+    keys: tuple[Key, ...] = ()
+    """Who may ask; none: whoever reaches the daemon."""
+    allow_without_keys: bool = False
+    """Whether other machines may ask without one."""
+    hosts: tuple[str, ...] = ()
+    cors: tuple[str, ...] = ()
     log_level: str = "INFO"
     log_format: Literal["text", "json"] = "text"
     on_shutdown: Literal["stop", "leave"] = "stop"
@@ -56,6 +68,16 @@ class ServerSettings:
     journal: bool = True
     policy: str = "cost_rate"
     """Who values what could be stopped; see `proxyserver.policies`."""
+
+    @property
+    def listens_beyond(self) -> bool:
+        """Whether other machines can reach the daemon."""
+        return not is_loopback(self.host)
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether others could use it without a key, and nobody has said that they may."""
+        return self.listens_beyond and not self.keys and not self.allow_without_keys
 
 
 @attrs.frozen

@@ -17,6 +17,7 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn
 
 from proxyserver import shapes
+from proxyserver.access import digest_of
 from proxyserver.admin_paths import is_pattern
 from proxyserver.runtime._protocol import Call, Mount, PortBinding, Ulimit
 
@@ -43,6 +44,10 @@ from ._units import shown
 
 ALIAS = re.compile(r"[!-~]{1,128}")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_HOST = re.compile(
+    r"(?i:[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.(?i:[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?))*"
+)
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 
 
 def structure(converter: cattrs.Converter, value: Any, to: Any, at: Steps, found: Problems) -> Any:
@@ -184,7 +189,10 @@ def make_converter(base: Path, environ: Mapping[str, str]) -> cattrs.Converter:
     read(shapes.Texts, _compose.texts)
     read(shapes.Pairs, _compose.named_texts)
     read(shapes.Probing, _compose.probing)
-    read(shapes.LoopbackHost, _loopback)
+    read(shapes.ListenHost, _listen_host)
+    read(shapes.OwnHost, _own_host)
+    read(shapes.Origin, _origin)
+    read(shapes.KeyHash, _key_hash)
     read(shapes.HostPath, lambda value: str(host_path(word(value), base)))
     read(shapes.ExistingFile, lambda value: existing_file(word(value), base))
     read(shapes.ExistingFolder, lambda value: existing_folder(word(value), base))
@@ -256,15 +264,50 @@ def _admin_path(value: Any) -> str:
     return text
 
 
-def _loopback(value: Any) -> str:
+def _listen_host(value: Any) -> str:
     text = text_of(value)
-    try:
-        loopback = text == "localhost" or ipaddress.ip_address(text).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    if not (_HOST.fullmatch(text) or _is_address(text)):
         raise ValueError(
-            f"{shown(text)} is no loopback address; without keys the proxy listens on this"
-            " machine only: take 127.0.0.1, ::1 or localhost"
+            f"{shown(text)} is no address and no name: 127.0.0.1, ::1, localhost, 0.0.0.0 or ::"
+        )
+    return text
+
+
+def _own_host(value: Any) -> str:
+    text = text_of(value).lower()
+    if text != "*" and not _HOST.fullmatch(text.removeprefix("*.")) and not _is_address(text):
+        raise ValueError(
+            f"{shown(text)} is no name of a host: gpu.lan or *.example.org, without scheme and port"
+        )
+    return text
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _origin(value: Any) -> str:
+    text = text_of(value)
+    if text == "*":
+        # Browsers send what they know of us along by themselves; it would be any page's then.
+        raise ValueError("any page of any site is too much: name the origins, there may be many")
+    if not _ORIGIN.fullmatch(text):
+        raise ValueError(
+            f"{shown(text)} is no origin: https://chat.example.org, with a port where it has one,"
+            " and nothing behind"
+        )
+    return text
+
+
+def _key_hash(value: Any) -> str:
+    text = text_of(value)
+    if digest_of(text) is None:
+        raise ValueError(
+            "is no hash of a key: `sha256:` and 64 hexadecimal digits; `aiproxy keys new NAME`"
+            " makes a key and its hash"
         )
     return text

@@ -63,6 +63,15 @@ def resolved(settings: Settings) -> dict[str, Any]:
         for field in attrs.fields(type(settings.server))
     }
     server["body_max"] = Bytes(settings.server.body_max)
+    server["keys"] = {
+        key.name: {
+            "roles": sorted(key.roles),
+            "services": list(key.services),
+            "requests_per_minute": key.requests_per_minute,
+            "concurrency": key.concurrency,
+        }
+        for key in settings.server.keys
+    }
     devices = {
         device.id: {"memory": Bytes(device.capacity), "headroom": Bytes(device.headroom)}
         for device in settings.core.devices
@@ -196,7 +205,7 @@ def _masked(value: Any, *, secret: bool = False) -> Any:
     match value:
         case dict():
             return {
-                key: _masked(one, secret=secret or bool(_SECRET.search(key)))
+                key: _masked(one, secret=secret or _is_secret(key, one))
                 for key, one in value.items()
             }
         case list() if not secret:
@@ -208,6 +217,12 @@ def _masked(value: Any, *, secret: bool = False) -> Any:
         case str() if not secret:
             return _pair(value)
     return _plain(value)
+
+
+def _is_secret(key: str, value: Any) -> bool:
+    # The `keys` of the server have names, and what is secret of each has another.
+    named = key == "keys" and isinstance(value, dict)
+    return bool(_SECRET.search(key)) and not named
 
 
 def _words(words: Iterable[Any]) -> Iterator[Any]:

@@ -55,6 +55,7 @@ def log_request(record: RequestRecord) -> None:
 def _details(record: RequestRecord) -> dict[str, object]:
     usage = record.usage or _UNSAID
     return {
+        "key": record.key,
         "status": record.status,
         "outcome": record.outcome.value,
         "waited_s": record.waited_s,
@@ -84,6 +85,8 @@ def _told(record: RequestRecord) -> str:
     if record.usage is not None:
         parts += _tokens(record.usage)
     text = f"{record.method} {record.path} {record.status or '-'} {', '.join(parts)}"
+    if record.key is not None:
+        text += f"; by {record.key}"
     if record.outcome is not Outcome.ANSWERED:
         text += f"; {record.outcome.value.replace('_', ' ')}"
     return text + (f": {record.error}" if record.error is not None else "")

@@ -24,7 +24,10 @@ from ._multipart import FormModel as FormModel
 from ._multipart import boundary_of as boundary_of
 from ._rewrite import Hop as Hop
 from ._rewrite import headers_to_client as headers_to_client
+from ._rewrite import subprotocols as subprotocols
 from ._rewrite import to_client as to_client
 from ._rewrite import to_upstream as to_upstream
+from ._rewrite import without_cors as without_cors
+from ._rewrite import without_subprotocols as without_subprotocols
 from ._usage import Tail as Tail
 from ._usage import Usage as Usage

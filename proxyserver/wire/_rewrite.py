@@ -81,6 +81,8 @@ class Hop:
     request_id: bytes
     authorization: bytes = b""
     """What the upstream wants to see; then what the client showed to us is not for it."""
+    drops_keys: bool = False
+    """What the client showed to us was for us."""
 
 
 def to_upstream(
@@ -107,7 +109,8 @@ def to_upstream(
     else:
         framed = True
     parts = [head.method, b" ", target, b" HTTP/1.1\r\nHost: ", hop.host, b"\r\n"]
-    parts.append(_kept(head, _DROPPED_WITH_KEYS if hop.authorization else _DROPPED, OURS))
+    drops_keys = hop.drops_keys or hop.authorization
+    parts.append(_kept(head, _DROPPED_WITH_KEYS if drops_keys else _DROPPED, OURS))
     if hop.authorization:
         parts += (b"Authorization: ", hop.authorization, b"\r\n")
     if websocket:
@@ -118,8 +121,8 @@ def to_upstream(
             if length == CHUNKED
             else b"Content-Length: %d\r\n" % length
         )
-    # A proxy in front of us (on this machine: we listen on loopback only) knows better than we
-    # which scheme and name the client used; the list of addresses grows at its end.
+    # A proxy in front of us knows better than we which scheme and name the client used; the list
+    # of addresses grows at its end.  Anybody can say so: nothing of ours goes by it.
     clients = b", ".join((*known.get(b"x-forwarded-for", ()), hop.client))
     proto = (known.get(b"x-forwarded-proto") or (hop.scheme,))[0]
     parts += (b"X-Forwarded-For: ", clients, b"\r\nX-Forwarded-Proto: ", proto, b"\r\n")
@@ -163,6 +166,36 @@ def to_client(head: ResponseHead, added: bytes, *, websocket: bool = False) -> b
 def headers_to_client(head: ResponseHead) -> list[Header]:
     """Return the fields of the answer that go to a client whose body somebody else frames."""
     return attrs.evolve(head, raw=b"\n" + _kept_of_answer(head)).headers()
+
+
+def without_cors(head: ResponseHead) -> ResponseHead:
+    """Return the head without what it says to browsers of pages of other sites."""
+    return attrs.evolve(head, raw=_CORS.sub(b"", head.raw))
+
+
+_CORS = re.compile(rb"(?i:\naccess-control-[^:\r]*):[^\r]*\r")
+
+
+def subprotocols(head: RequestHead, prefix: bytes) -> list[bytes]:
+    """Return the rest of those protocols over WebSockets that begin so."""
+    members = (
+        one.strip(b" \t") for _, value in _PROTOCOLS.findall(head.raw) for one in value.split(b",")
+    )
+    return [one.removeprefix(prefix) for one in members if one.startswith(prefix)]
+
+
+def without_subprotocols(head: RequestHead, prefix: bytes) -> RequestHead:
+    """Return the head without those protocols over WebSockets that begin so."""
+
+    def kept(line: re.Match[bytes]) -> bytes:
+        members = [one.strip(b" \t") for one in line[2].split(b",")]
+        left = b", ".join(one for one in members if not one.startswith(prefix))
+        return b"\n%s: %s\r" % (line[1], left) if left else b""
+
+    return attrs.evolve(head, raw=_PROTOCOLS.sub(kept, head.raw))
+
+
+_PROTOCOLS = re.compile(rb"\n((?i:sec-websocket-protocol)):([^\r]*)\r")
 
 
 def _kept_of_answer(head: ResponseHead) -> bytes:

@@ -7,6 +7,8 @@ import pytest
 from .rig import FAST
 
 BOTH = (
+    "test_access",
+    "test_cors",
     "test_curl",
     "test_forward",
     "test_ends",

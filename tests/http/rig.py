@@ -21,6 +21,7 @@ from proxycore import (
     State,
 )
 from proxyserver._ask import NoAnswer
+from proxyserver.access import Key
 from proxyserver.admin_paths import closed_by
 from proxyserver.decisions import Decisions
 from proxyserver.gauges import Health, Measurement
@@ -63,9 +64,13 @@ class Kind:
 @attrs.frozen
 class Server:
     body_max: int = 1024 * 1024
+    listens_beyond: bool = False
+    keys: tuple[Key, ...] = ()
+    hosts: tuple[str, ...] = ()
+    cors: tuple[str, ...] = ()
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Settings:
     core: CoreConfig
     services: Mapping[ServiceId, Kind]
@@ -257,6 +262,7 @@ class Rig:
     gate: FakeGate
     records: list[RequestRecord]
     app: App
+    settings: Settings
     stop: trio.Event
     ended: trio.Event
     upstreams: list[Wire]
@@ -302,6 +308,7 @@ async def running(
     body_max: int = 1024 * 1024,
     connections_max: int | None = None,
     patience: Patience | None = None,
+    server: Server | None = None,
 ) -> AsyncIterator[Rig]:
     """Run the server with an upstream that treats each of its connections by the script."""
     conductor = FakeConductor(CONFIG)
@@ -309,7 +316,8 @@ async def running(
     decisions = Decisions("cost_rate")
     images, gate = FakeImages(second_s=0.01), FakeGate()
     pulls = Pulls(images)
-    settings = Settings(CONFIG, {spec.id: Kind(spec) for spec in CONFIG.services}, Server(body_max))
+    kinds = {spec.id: Kind(spec) for spec in CONFIG.services}
+    settings = Settings(CONFIG, kinds, server or Server(body_max))
     records: list[RequestRecord] = []
     stop, ended = trio.Event(), trio.Event()
     upstreams: list[Wire] = []
@@ -321,7 +329,7 @@ async def running(
             await script(wire)
         wire.close()
 
-    async def server(task_status: trio.TaskStatus[str]) -> None:
+    async def listen(task_status: trio.TaskStatus[str]) -> None:
         await serve(
             app,
             "127.0.0.1",
@@ -353,12 +361,12 @@ async def running(
             nursery=background,
             patience=patience,
         )
-        url: str = await nursery.start(server)
+        url: str = await nursery.start(listen)
         port = int(url.rsplit(":", 1)[1])
         await background.start(pulls.run)
         rig = Rig(
             *(port, conductor, gauges, decisions, pulls, images, gate),
-            *(records, app, stop, ended, upstreams),
+            *(records, app, settings, stop, ended, upstreams),
         )
         try:
             yield rig

@@ -211,7 +211,7 @@ def test_claims_that_cannot_be(folder: Folder, memory: str, said: str) -> None:
         ("services:\n  a: ${env:NONE}", "services.a: the environment variable NONE is not set"),
         ("server: {port: 99}\n" + PLAIN + ", x-y: 1}, b: {process: {command: sh, port: 99}}}",
          "services.b.process.port: port 99 of this host is taken by the proxy itself"),
-        ("server: {host: 0.0.0.0}", "server.host: '0.0.0.0' is no loopback address"),
+        ("server: {host: 0.0.0.0}", "server.host: 0.0.0.0: other machines can reach it there"),
         ("server: {devices: {ram: 1G}}", "server.devices.ram: main memory is not among the"),
         ("server: {devices: {gpu0: 24}}", "server.devices.gpu0: its `headroom` leaves nothing"),
         ("server: {on_shutdown: stopp}", "expected stop or leave, not 'stopp'; did you mean"),

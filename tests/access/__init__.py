@@ -1,0 +1,1 @@
+"""Tests of keys and their limits, which know nothing of HTTP."""
