@@ -65,7 +65,9 @@ class AsgiExchange(Exchange):
             self._left = True
         else:
             self.bytes_in += len(message.get("body", b""))
-            self.body_read = not message.get("more_body", False)
+            # hypercorn tells the end in a message of its own, which may be a while.
+            whole = self.bytes_in == self.head.length
+            self.body_read = whole or not message.get("more_body", False)
         return message
 
     async def read(self) -> bytes:
@@ -94,10 +96,10 @@ class AsgiExchange(Exchange):
         end = b"0\r\n\r\n" if self.body_read else b""
         return b"%x\r\n%s\r\n%s" % (len(piece), piece, end) if piece else end
 
-    def resumed(self, held: bytes) -> bytes:
-        if self.head.length != CHUNKED or not held:
-            return held
-        return b"%x\r\n%s\r\n" % (len(held), held)
+    def around(self, size: int) -> tuple[bytes, bytes]:
+        if self.head.length != CHUNKED or not size:
+            return b"", b""
+        return b"%x\r\n" % size, b"\r\n"
 
     # The answer
 

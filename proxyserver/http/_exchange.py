@@ -179,8 +179,8 @@ class Exchange(abc.ABC):
         """
 
     @abc.abstractmethod
-    def resumed(self, held: bytes) -> bytes:
-        """Return what was read of the body, framed so that `read_framed` can follow."""
+    def around(self, size: int) -> tuple[bytes, bytes]:
+        """Return what frames so much of the body, which was read, so that `read_framed` follows."""
 
     @abc.abstractmethod
     async def read_framed(self) -> Bytes:

@@ -32,7 +32,7 @@ class Handling:
         on_request: Callable[[RequestRecord], None],
     ) -> None:
         self._access = access
-        self._inference = inference
+        self.inference = inference
         self._patience = patience
         self._on_request = on_request
         self._live: dict[Exchange, None] = {}
@@ -113,12 +113,12 @@ class Handling:
             self._access.admit(exchange)
             path, mark, query = target.partition(b"?")
             _, _, service, rest, *_ = (*path.split(b"/", 3), b"")
-            await self._inference.by_service(exchange, service, b"/" + rest + mark + query)
+            await self.inference.by_service(exchange, service, b"/" + rest + mark + query)
         elif target.partition(b"?")[0] in BY_MODEL:
             if head.method != b"POST":
                 raise HTTPException(405, headers={"Allow": "POST"})
             self._access.admit(exchange)
-            await self._inference.by_model(exchange, target)
+            await self.inference.by_model(exchange, target)
         else:
             assert other is not None, "the fast lane takes what is for services"
             await other()

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 from proxycore import CoreConfig, CoreView, DeviceId, RunId, ServiceId, ServiceSpec
@@ -149,6 +150,12 @@ class Metrics(Protocol):
 class ServerSettings(Protocol):
     @property
     def body_max(self) -> int: ...
+    @property
+    def spill_max(self) -> int: ...
+    @property
+    def spill_total(self) -> int: ...
+    @property
+    def spill_dir(self) -> Path: ...
 
     @property
     def listens_beyond(self) -> bool:

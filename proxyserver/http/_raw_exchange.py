@@ -110,8 +110,8 @@ class RawExchange(Exchange):
                 raise bad_body(bad) from bad
         return memoryview(data)[:end]
 
-    def resumed(self, held: bytes) -> bytes:
-        return self._body.resumed(held)
+    def around(self, size: int) -> tuple[bytes, bytes]:
+        return self._body.around(size)
 
     def _take(self, data: bytes | bytearray, size: int, pieces: list[Piece] | None) -> int:
         try:

@@ -69,6 +69,7 @@ _MODEL = (
     "request_timeout",
     "request_too_large",
     "server_busy",
+    "disk_full",
     "upstream_error",
     "upstream_timeout",
     *_PLACE,

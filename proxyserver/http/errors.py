@@ -38,7 +38,7 @@ CODES = {
     "service_not_found": "There is no such service; near names are in the message.",
     "request_timeout": "The client stopped sending its body.",
     "no_metrics": "The service tells no metrics (now); the message says why.",
-    "request_too_large": "The first `server.body_max` bytes of the body do not say the `model`.",
+    "request_too_large": "The first `server.spill_max` bytes of the body do not say the `model`.",
     "cannot_sleep": "The service cannot be put to sleep (now); the message says why.",
     "no_image": "The service runs in no container, so there is no image of it.",
     "queue_full": "Too many requests wait for the service already.",
@@ -53,6 +53,7 @@ CODES = {
     "shutting_down": "The proxy is stopping.",
     "server_busy": "Too many large bodies or connections are held already.",
     "upstream_timeout": "The service did not accept, answer, or go on with its answer in time.",
+    "disk_full": "A body that is too large for the memory cannot be kept on disk.",
     "queue_timeout": "No place at the service within `wait_s`.",
     "start_timeout": "The service did not become ready in time.",
 }

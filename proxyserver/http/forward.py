@@ -11,6 +11,7 @@ import trio
 from proxyserver.wire import BadWire, EndlessBody, body_of
 
 from ._exchange import ClientGone, Exchange
+from ._held import Held
 from ._peer import BUFFER
 from .errors import ApiError
 from .upstream import UpstreamConnection, UpstreamConnections, UpstreamFault
@@ -24,12 +25,36 @@ class Outgoing:
     """What is to be sent upstream."""
 
     data: bytes
-    """The head, and what was held of the body."""
+    """The head, and what is held of the body, if that is little."""
     whole: bool
     """There is nothing to come from the client."""
     repeatable: bool
     """It may be sent twice: a mere question, or a completion, which changes nothing."""
     websocket: bool = False
+    held: Held | None = None
+    """The body, as far as it was held until its place was there."""
+    in_pieces: bool = False
+    """That follows: it is much, or on disk."""
+    after: bytes = b""
+    """What follows that."""
+
+    @property
+    def replayable(self) -> bool:
+        """Whether it can be sent once more, to this run or another, and does no harm.
+
+        All of it must still be here.  That is so where there is no body, and where the body was
+        read to its end before its place was there: one by `model` of up to 1 MiB, and a larger one
+        that had to be read to its end, or nearly, to find its model, in memory or on disk.  What
+        streamed from the client is gone, and so is everything once an answer has begun.
+        """
+        return self.whole and self.repeatable
+
+    def let_go(self) -> None:
+        """Note that it is not needed any more: an answer may take an hour."""
+        self.whole = False
+        self.data = b""
+        if self.held is not None:
+            self.held.close()
 
 
 async def forward(exchange: Exchange, connections: UpstreamConnections, outgoing: Outgoing) -> None:
@@ -47,7 +72,7 @@ async def forward(exchange: Exchange, connections: UpstreamConnections, outgoing
     except UpstreamFault as fault:
         # A kept connection may have died unheard: then it is sent again, once and afresh, if all
         # of it is still here and it can do no harm (RFC 9110, 9.2.2).
-        if not (fault.silent and connection.used and outgoing.whole and outgoing.repeatable):
+        if not (fault.silent and connection.used and outgoing.replayable):
             raise
         if fault.late:
             raise
@@ -65,7 +90,7 @@ async def _exchange(
     """Do all but the end of the answer, so that it is not held up by a client still sending."""
     exchange.upstream = connection
     try:
-        if outgoing.whole and len(outgoing.data) <= AT_ONCE_MAX:
+        if outgoing.whole and not outgoing.in_pieces and len(outgoing.data) <= AT_ONCE_MAX:
             if await connection.send(outgoing.data):
                 connection.sent()
             await _download(exchange, connection, outgoing)
@@ -101,11 +126,15 @@ async def _both(exchange: Exchange, connection: UpstreamConnection, outgoing: Ou
 
 async def _upload(exchange: Exchange, connection: UpstreamConnection, outgoing: Outgoing) -> None:
     open_ = await connection.send(outgoing.data)
+    if outgoing.in_pieces and outgoing.held is not None:
+        async for piece in outgoing.held.pieces():
+            open_ = open_ and await connection.send(piece)
+        open_ = open_ and await connection.send(outgoing.after)
     while not outgoing.whole and not exchange.body_read:
-        piece = await exchange.read_framed()
+        framed = await exchange.read_framed()
         # When the upstream takes no more, the rest is read and thrown away: the answer decides.
-        if piece and open_:
-            open_ = await connection.send(piece)
+        if framed and open_:
+            open_ = await connection.send(framed)
     if open_:
         connection.sent()
 
@@ -129,6 +158,8 @@ async def _download(exchange: Exchange, connection: UpstreamConnection, outgoing
         if head.status != 100:
             await exchange.inform(head)
         head, data = await connection.receive_head(method, data[head.size :])
+    if connection.has_sent:
+        outgoing.let_go()
     body = body_of(head.length)
     pieces = exchange.begin(head, body)
     buffer: bytes | bytearray = data

@@ -20,10 +20,11 @@ from proxyserver.wire import (
 )
 
 from ._access import SUBPROTOCOL
-from ._exchange import Exchange, Scan, bad_body
+from ._exchange import Exchange, bad_body
+from ._held import Bodies, Held
 from ._ports import Conductor, Settings
-from .errors import ApiError, admin_closed, unknown, upstream_failed
-from .forward import Outgoing, forward
+from .errors import admin_closed, unknown, upstream_failed
+from .forward import AT_ONCE_MAX, Outgoing, forward
 from .upstream import UpstreamConnections, UpstreamFault
 
 BY_MODEL = frozenset(
@@ -37,27 +38,12 @@ BY_MODEL = frozenset(
 )
 REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 """Methods that may be sent twice (RFC 9110, 9.2.1)."""
-HELD_BODIES = 4
-"""Bodies of the largest size that are held at once, over all requests: then 503."""
 HELD_WHOLE = 1024 * 1024
 """A body up to this size is held until it is whole, so that it can be checked, and sent again."""
 READ_WHOLE = 256 * 1024
 """A body up to this size is read as JSON, which is faster than to scan it."""
 EXIT_S = 0.25
 """How long we wait to hear why a run ended whose connection broke: the exit comes a bit later."""
-
-
-class _Held:
-    """A body as far as it was read, or as it was changed."""
-
-    def __init__(self) -> None:
-        self.data = b""
-        self.size = 0
-        """How much is counted."""
-        self.grown = 0
-        """By how much it has become longer than what was read."""
-        self.scan: Scan | None = None
-        """Who looks at the rest."""
 
 
 class Inference:
@@ -69,10 +55,12 @@ class Inference:
         self._router = Router.of(settings.core)
         self._conductor = conductor
         self._services = settings.services
-        self._body_max = settings.server.body_max
-        self._whole_max = min(READ_WHOLE, self._body_max)
-        self._held_max = min(HELD_WHOLE, self._body_max)
-        self._held = 0
+        server = settings.server
+        self.bodies = Bodies(
+            server.body_max, server.spill_max, server.spill_total, server.spill_dir
+        )
+        self._whole_max = min(READ_WHOLE, server.body_max)
+        self._held_max = min(HELD_WHOLE, server.body_max)
 
     @property
     def router(self) -> Router:
@@ -118,7 +106,7 @@ class Inference:
 
     async def by_model(self, exchange: Exchange, path: bytes) -> None:
         """Answer a call of OpenAI's API, by whoever has the model that its body names."""
-        held = _Held()
+        held = Held(self.bodies)
         try:
             try:
                 model = await self._read_model(exchange, held)
@@ -135,9 +123,9 @@ class Inference:
                 _rename(held, own)
             await self._serve(exchange, route, path, b"", held)
         finally:
-            self._held -= held.size
+            held.close()
 
-    async def _read_model(self, exchange: Exchange, held: _Held) -> str:
+    async def _read_model(self, exchange: Exchange, held: Held) -> str:
         """Read the body up to its model, and on if it is small.
 
         Raises:
@@ -146,57 +134,27 @@ class Inference:
         """
         kinds = exchange.head.known.get(b"content-type")
         form = boundary_of(kinds[0]) if kinds else None
-        first = exchange.at_hand()
-        if first is None:
-            first = await exchange.read()
-        if exchange.body_read and form is None and len(first) <= self._whole_max:
-            self._count(held, first)
-            held.data = first
-            return model_in(first)
+        piece = exchange.at_hand()
+        if piece is None:
+            piece = await exchange.read()
+        if exchange.body_read and form is None and len(piece) <= self._whole_max:
+            await held.add(piece)
+            return model_in(piece)
         scan = held.scan = JsonModel() if form is None else FormModel(form)
-        pieces = []
-        piece = first
         while True:
             scan.feed(piece)
-            self._count(held, piece)
-            pieces.append(piece)
+            await held.add(piece)
             if exchange.body_read:
                 scan.finish()
                 break
             if scan.found is not None and held.size >= self._held_max:
                 break
             piece = await exchange.read()
-        held.data = b"".join(pieces)
         assert scan.found is not None, "a body that has ended without a model was refused"
         return scan.found.name
 
-    def _count(self, held: _Held, piece: bytes) -> None:
-        """Take note of what is held.
-
-        Raises:
-            ApiError: that is too much, of this body or of all.
-        """
-        size = len(piece)
-        known = held.scan is None or held.scan.found is not None
-        if held.size + size > self._body_max and not known:
-            raise ApiError(
-                413,
-                "request_too_large",
-                f"no `model` in the first {self._body_max} bytes (server.body_max) of the body;"
-                " write it first, or send to /service/{id}/..., where bodies have no limit",
-            )
-        if self._held + size > HELD_BODIES * self._body_max:
-            raise ApiError(
-                503,
-                "server_busy",
-                "too many large bodies wait already; try again soon",
-                headers=(("retry-after", "1"),),
-            )
-        self._held += size
-        held.size += size
-
     async def _serve(
-        self, exchange: Exchange, route: Route, path: bytes, prefix: bytes, held: _Held | None
+        self, exchange: Exchange, route: Route, path: bytes, prefix: bytes, held: Held | None
     ) -> None:
         assert exchange.key is None or exchange.key.may_use(route.service), "it was routed"
         exchange.service = route.service
@@ -230,17 +188,15 @@ class Inference:
         return fault
 
 
-def _rename(held: _Held, own: str) -> None:
+def _rename(held: Held, own: str) -> None:
     """Write another name for the model that the body asks for."""
     scan = held.scan
     if scan is None:
         scan = JsonModel()
-        scan.feed(held.data)
-    field = scan.found
-    assert field is not None, "it was routed by it"
+        scan.feed(held.joined())
+    assert scan.found is not None, "it was routed by it"
     name = json.dumps(own).encode() if isinstance(scan, JsonModel) else own.encode()
-    held.data = held.data[: field.start] + name + held.data[field.end :]
-    held.grown = field.renamed(name)
+    held.rename(scan.found, name)
 
 
 def _outgoing(
@@ -248,7 +204,7 @@ def _outgoing(
     connections: UpstreamConnections,
     path: bytes,
     prefix: bytes,
-    held: _Held | None,
+    held: Held | None,
 ) -> Outgoing:
     head = exchange.head
     hop = Hop(
@@ -264,13 +220,26 @@ def _outgoing(
         head = without_subprotocols(head, SUBPROTOCOL)
     target = connections.prefix + path
     if held is not None:
+        size = held.size + held.grown
         if exchange.body_read:
-            data = to_upstream(head, hop, target, length=len(held.data)) + held.data
-            return Outgoing(data, whole=True, repeatable=True)
-        exchange.scan = held.scan
-        length = head.length + held.grown if head.length >= 0 else None
-        data = to_upstream(head, hop, target, length=length) + exchange.resumed(held.data)
-        return Outgoing(data, whole=False, repeatable=False)
+            length: int | None = size
+            before = after = b""
+        else:
+            exchange.scan = held.scan
+            length = head.length + held.grown if head.length >= 0 else None
+            before, after = exchange.around(size)
+        data = to_upstream(head, hop, target, length=length) + before
+        in_pieces = held.on_disk or size > AT_ONCE_MAX
+        if not in_pieces:
+            data += held.joined() + after
+        return Outgoing(
+            data,
+            whole=exchange.body_read,
+            repeatable=True,  # A completion changes nothing.
+            held=held,
+            in_pieces=in_pieces,
+            after=after,
+        )
     data = to_upstream(head, hop, target, websocket=head.wants_websocket)
     if head.length:
         data += exchange.framed_at_hand()

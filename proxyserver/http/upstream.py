@@ -54,8 +54,9 @@ class UpstreamConnection:
         self.released_at = 0.0
         self.answering = False
         """The head of the answer has come."""
+        self.has_sent = False
+        """The request has been sent to its end."""
         self._peer = peer
-        self._sent = False
         self._silent = True
         self._reusable = False
         self._cut: UpstreamFault | None = None
@@ -78,7 +79,7 @@ class UpstreamConnection:
 
     def sent(self) -> None:
         """Note that the request has been sent to its end."""
-        self._sent = True
+        self.has_sent = True
 
     async def receive_head(self, method: bytes, data: bytes = b"") -> tuple[ResponseHead, bytes]:
         """Return the head of the answer, and what came, which begins with it.
@@ -138,10 +139,10 @@ class UpstreamConnection:
 
     def recycle(self) -> bool:
         """Get ready for the next request; False: this connection has had its last."""
-        if not self._reusable or not self._sent or self._cut:
+        if not self._reusable or not self.has_sent or self._cut:
             return False
         self.used = self._silent = True
-        self._sent = self._reusable = self.answering = self._waiting = False
+        self.has_sent = self._reusable = self.answering = self._waiting = False
         return True
 
     def is_stale(self) -> bool:

@@ -144,9 +144,10 @@ class Builder:
         return to(**given), written.keys() - given.keys()
 
     def server(self, entry: ServerEntry, keys: tuple[Key, ...]) -> ServerSettings:
-        state_dir = entry.state_dir
+        said = entry.state_dir
+        state_dir = usual_state_dir(self.environ) if said is None else Path(said)
         return ServerSettings(
-            state_dir=usual_state_dir(self.environ) if state_dir is None else Path(state_dir),
+            state_dir=state_dir,
             host=entry.host,
             port=entry.port,
             keys=keys,
@@ -160,6 +161,9 @@ class Builder:
             docker_host=self.docker_host(entry),
             runtime=entry.runtime,
             body_max=entry.body_max,
+            spill_max=entry.spill_max,
+            spill_total=entry.spill_total,
+            spill_dir=state_dir if entry.spill_dir is None else Path(entry.spill_dir),
             first_byte_s=entry.first_byte_s,
             stall_s=entry.stall_s,
             total_s=entry.total_s,

@@ -109,6 +109,9 @@ class ServerEntry:
     runtime: RuntimeChoice = "auto"
     pull: PullPolicy = "never"
     body_max: Size = 64 * core.MIB
+    spill_max: Size = 1024 * core.MIB
+    spill_total: Size = 4096 * core.MIB
+    spill_dir: HostPath | None = None
     first_byte_s: Seconds = 3600.0
     stall_s: Seconds = 600.0
     total_s: Seconds = 86400.0

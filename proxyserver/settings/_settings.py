@@ -59,6 +59,14 @@ class ServerSettings:
     runtime: Literal["auto", "docker", "process"] = "auto"
     body_max: int = 64 * MIB
     """The largest request body that is held in memory to find its `model`."""
+    spill_max: int = 1024 * MIB
+    """The largest one that is held on disk for that."""
+    spill_total: int = 4096 * MIB
+    """How much is held on disk, over all requests."""
+    spill_dir: Path = attrs.field(
+        default=attrs.Factory(lambda self: self.state_dir, takes_self=True)
+    )
+    """Where; the files have no names."""
     first_byte_s: float = 3600.0
     """How long a service may take until its answer begins."""
     stall_s: float = 600.0

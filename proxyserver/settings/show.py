@@ -62,7 +62,8 @@ def resolved(settings: Settings) -> dict[str, Any]:
         field.name: _plain(getattr(settings.server, field.name))
         for field in attrs.fields(type(settings.server))
     }
-    server["body_max"] = Bytes(settings.server.body_max)
+    for key in ("body_max", "spill_max", "spill_total"):
+        server[key] = Bytes(server[key])
     server["keys"] = {
         key.name: {
             "roles": sorted(key.roles),

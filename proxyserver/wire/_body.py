@@ -65,9 +65,9 @@ class LengthBody:
             pieces.append((start, start + size))
         return start + size
 
-    def resumed(self, payload: bytes) -> bytes:
-        """Return what stands for the part that was taken, so that the rest can follow as it is."""
-        return payload
+    def around(self, size: int) -> tuple[bytes, bytes]:
+        """Return what to put before and after the payload so far, so that the rest can follow."""
+        return b"", b""
 
 
 class EndlessBody:
@@ -150,24 +150,24 @@ class ChunkedBody:
         self.chunk_left = left
         return at
 
-    def resumed(self, payload: bytes) -> bytes:
-        r"""Return what stands for the part that was taken, so that the rest can follow as it is.
+    def around(self, size: int) -> tuple[bytes, bytes]:
+        r"""Return what to put before and after the payload so far, so that the rest can follow.
 
         Args:
-            payload: Of that part, perhaps changed.
+            size: Of that payload, which was perhaps changed.
 
         >>> body = ChunkedBody()
         >>> _ = body.take(b"3\r\nab", 0, 5)
-        >>> body.resumed(b"AB")
-        b'3\r\nAB'
+        >>> body.around(2)
+        (b'3\r\n', b'')
         """
         if self._line is _FIRST_LINE:
-            return self._held
-        size = len(payload) + self.chunk_left
-        chunk = b"%x\r\n%s" % (size, payload) if size else b""
+            return b"", self._held
+        size += self.chunk_left
+        before = b"%x\r\n" % size if size else b""
         if self._line is _NEXT_LINE:
-            return chunk + self._held
-        return chunk + b"\r\n" * bool(size) + b"0\r\n" + self._held
+            return before, self._held
+        return before, b"\r\n" * bool(size) + b"0\r\n" + self._held
 
     def _resume(self, data: Buffer, at: int, end: int) -> tuple[re.Match[bytes] | None, int]:
         """Go on with a line that has begun in an earlier buffer."""

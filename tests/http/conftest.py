@@ -12,6 +12,7 @@ BOTH = (
     "test_curl",
     "test_forward",
     "test_ends",
+    "test_held",
     "test_identity",
     "test_inference",
     "test_lanes",

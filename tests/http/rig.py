@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from functools import partial
+from pathlib import Path
 
 import attrs
 import trio
@@ -68,6 +69,9 @@ class Server:
     keys: tuple[Key, ...] = ()
     hosts: tuple[str, ...] = ()
     cors: tuple[str, ...] = ()
+    spill_max: int = 0
+    spill_total: int = 0
+    spill_dir: Path = Path("/nowhere")
 
 
 @attrs.define(eq=False)
@@ -305,7 +309,6 @@ async def running(
     script: Script | None = None,
     *,
     drain_s: float = 5.0,
-    body_max: int = 1024 * 1024,
     connections_max: int | None = None,
     patience: Patience | None = None,
     server: Server | None = None,
@@ -317,7 +320,7 @@ async def running(
     images, gate = FakeImages(second_s=0.01), FakeGate()
     pulls = Pulls(images)
     kinds = {spec.id: Kind(spec) for spec in CONFIG.services}
-    settings = Settings(CONFIG, kinds, server or Server(body_max))
+    settings = Settings(CONFIG, kinds, server or Server())
     records: list[RequestRecord] = []
     stop, ended = trio.Event(), trio.Event()
     upstreams: list[Wire] = []

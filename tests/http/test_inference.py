@@ -12,7 +12,7 @@ from proxyserver.http import Outcome
 from proxyserver.http.errors import STATUS
 from proxyserver.refused import Refused
 
-from .rig import Rig, Wire, answer, answering, chunk, raw, running
+from .rig import Rig, Server, Wire, answer, answering, chunk, raw, running
 
 
 async def post(rig: Rig, path: str, body: bytes, *headers: str) -> tuple[int, bytes, Any]:
@@ -79,7 +79,7 @@ async def test_the_model_chooses_the_service(path: str, model: str, asked: str) 
 )
 async def test_bad_bodies_are_told_apart(body: bytes, status: int, code: str) -> None:
     """No JSON, no model, a wrong one, too much: each has its code, and starts nothing."""
-    async with running(body_max=1_000_000) as rig:
+    async with running(server=Server(1_000_000)) as rig:
         got, _, error = await post(rig, "/v1/chat/completions", body)
         assert rig.conductor.asked == []
     assert (got, error["error"]["code"]) == (status, code)
@@ -89,7 +89,7 @@ async def test_bad_bodies_are_told_apart(body: bytes, status: int, code: str) ->
 
 async def test_a_body_that_grows_too_large_is_refused() -> None:
     """Without a declared length, too: the limit is on what is held."""
-    async with running(body_max=1000) as rig:
+    async with running(server=Server(1000)) as rig:
         wire = await rig.ask(
             raw("POST /v1/completions HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked")
         )
@@ -100,7 +100,7 @@ async def test_a_body_that_grows_too_large_is_refused() -> None:
 async def test_large_bodies_have_one_limit_together() -> None:
     """A fifth body of the largest size is refused while four wait, and the place comes back."""
     body = b'{"model": "coder"}'.ljust(1000)
-    async with running(answering(b""), body_max=1000) as rig:
+    async with running(answering(b""), server=Server(1000)) as rig:
         rig.conductor.hold = trio.Event()
         head = "POST /v1/completions HTTP/1.1\nHost: localhost\nContent-Length: 1000"
         held = [await rig.ask(raw(head, body)) for _ in range(4)]

@@ -13,6 +13,7 @@ from .rig import (
     PATIENCE_S,
     PROMPT_S,
     Rig,
+    Server,
     Wire,
     answer,
     answering,
@@ -178,7 +179,7 @@ async def test_a_large_body_streams_once_its_model_is_known(framing: str, model:
     """Beyond `body_max`, and with the name that its server knows; nothing else of it changes."""
     filler = "x" * 2_000_000
     body = json.dumps({"n": 1, "model": model, "messages": filler}).encode()
-    async with running(echo, body_max=100_000) as rig:
+    async with running(echo, server=Server(100_000)) as rig:
         wire = await rig.connect()
 
         async def send() -> None:

@@ -167,7 +167,8 @@ def test_what_was_held_can_be_followed_by_the_rest(data: bytes) -> None:
         body = ChunkedBody()
         body.take(data, 0, split, pieces)
         held = b"".join(data[start:end] for start, end in pieces)
-        changed = body.resumed(held.swapcase()) + data[split:]
+        before, after = body.around(len(held))
+        changed = before + held.swapcase() + after + data[split:]
         assert read(changed, []) == (
             held.swapcase() + payload[len(held) :],
             len(changed),
