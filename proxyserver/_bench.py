@@ -11,7 +11,7 @@ import trio
 
 from ._errors import run_plainly
 from .answers import Answer, AnswerFailed
-from .client import ACT_S, CHAT, CONNECT_S, refused
+from .client import ACT_S, CHAT, CONNECT_S, headers_of, refused
 
 
 class Unreachable(Exception):
@@ -21,6 +21,7 @@ class Unreachable(Exception):
 @attrs.frozen
 class Plan:
     url: str
+    key: str | None
     service: str
     requests: int
     concurrency: int
@@ -85,7 +86,11 @@ async def _run(plan: Plan, told: Callable[[int], None]) -> Outcome:
     times = httpx.Timeout(CONNECT_S, read=ACT_S, pool=None)
     limits = httpx.Limits(max_connections=plan.concurrency)
     async with httpx.AsyncClient(
-        base_url=plan.url, trust_env=False, timeout=times, limits=limits
+        base_url=plan.url,
+        trust_env=False,
+        timeout=times,
+        limits=limits,
+        headers=headers_of(plan.key),
     ) as http:
 
         async def work() -> None:

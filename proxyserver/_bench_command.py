@@ -6,8 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from ._at import HERE, At
 from ._command import FAILED, UNREACHABLE, CommandFailed, Json, print_json
-from ._daemon_commands import DAEMON, Url
 
 Many = Number(gte=1, lte=100_000)
 
@@ -36,7 +36,7 @@ def bench(
     max_tokens: Annotated[
         int, Parameter(help="The longest answer.", validator=Number(gte=1))
     ] = 128,
-    url: Url = DAEMON,
+    at: At = HERE,
     json: Json = False,
 ) -> None:
     """Measure time to first token and tokens a second, over many requests."""
@@ -47,7 +47,7 @@ def bench(
         sys.stderr.write(f"\r{done}/{requests} ")
         sys.stderr.flush()
 
-    plan = Plan(url, service, requests, concurrency, prompt, prompt_words, max_tokens)
+    plan = Plan(at.url, at.key(), service, requests, concurrency, prompt, prompt_words, max_tokens)
     shows = is_rich(sys.stderr) and not json
     try:
         outcome = run(plan, told if shows else lambda done: None)

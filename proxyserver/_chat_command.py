@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from ._at import HERE, At, daemon_at
 from ._command import FAILED, CommandFailed, Json, fail, print_json
-from ._daemon_commands import DAEMON, Url, daemon_at
 
 if TYPE_CHECKING:
     from .answers import Answer
@@ -34,7 +34,7 @@ def chat(
     temperature: Annotated[
         float | None, Parameter(help="How freely it chooses.", validator=Number(gte=0))
     ] = None,
-    url: Url = DAEMON,
+    at: At = HERE,
     json: Json = False,
 ) -> None:
     """Talk to a service; Ctrl-C stops an answer, Ctrl-D ends."""
@@ -47,14 +47,14 @@ def chat(
     if question is None:
         if json:
             fail("--json is for one question: give it after the service, or by a pipe")
-        with daemon_at(url) as daemon, closing(daemon):
+        with daemon_at(at) as daemon, closing(daemon):
             daemon.health()  # Who is not there is told before anybody types.
             _converse(daemon, body, messages)
         return
     if not question:
         fail("there is no question: give one after the service, or by a pipe")
     messages.append({"role": "user", "content": question})
-    with daemon_at(url) as daemon, closing(daemon):
+    with daemon_at(at) as daemon, closing(daemon):
         answer = _ask(daemon, body | {"messages": messages}, quiet=json)
     if json:
         print_json(

@@ -1,27 +1,17 @@
 """The commands that ask a running daemon: what is, why, and what shall be."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from ._command import (
-    FAILED,
-    NOT_READY,
-    UNREACHABLE,
-    CommandFailed,
-    Json,
-    fail,
-    listed,
-    print_json,
-)
+from ._at import HERE, At, daemon_at
+from ._command import NOT_READY, CommandFailed, Json, fail, listed, print_json
 
 if TYPE_CHECKING:
     from .client import Client
 
-Url = Annotated[str, Parameter(name="--url", env_var="AIPROXY_URL", help="Where the daemon is.")]
 Wait = Annotated[bool, Parameter(name="--wait", help="Return when it is done, or at once.")]
 EVERY_S = 1.0
 Every = Annotated[
@@ -29,7 +19,6 @@ Every = Annotated[
     Parameter(help="With --watch: seconds between two looks.", validator=Number(gte=0.1, lte=3600)),
 ]
 Decisions = Sequence[Mapping[str, Any]]
-DAEMON = "http://127.0.0.1:8787"
 DECISIONS_MAX = 1000
 """As many as the daemon tells at once."""
 
@@ -44,7 +33,7 @@ def status(
         bool, Parameter(name=("--watch", "-w"), negative=(), help="Go on showing what changes.")
     ] = False,
     every: Every = EVERY_S,
-    url: Url = DAEMON,
+    at: At = HERE,
     json: Json = False,
 ) -> None:
     """Show what runs, what it holds, and why."""
@@ -52,9 +41,9 @@ def status(
     from ._watch import watch as go_on
 
     if watch:
-        with daemon_at(url) as daemon:
+        with daemon_at(at) as daemon:
             go_on(lambda: _one(daemon.health(), service), every_s=every, json=json)
-    with daemon_at(url) as daemon:
+    with daemon_at(at) as daemon:
         health = _one(daemon.health(), service)
     if json:
         print_json(health)
@@ -84,16 +73,16 @@ def _one(health: dict[str, Any], service: str | None) -> dict[str, Any]:
     return health | {"services": found}
 
 
-def top(*, every: Every = EVERY_S, url: Url = DAEMON) -> None:
+def top(*, every: Every = EVERY_S, at: At = HERE) -> None:
     """Show all services and devices, as they change: `aiproxy status --watch`."""
-    status(watch=True, every=every, url=url)
+    status(watch=True, every=every, at=at)
 
 
-def ps(*, url: Url = DAEMON, json: Json = False) -> None:
+def ps(*, at: At = HERE, json: Json = False) -> None:
     """Show only the services that run."""
     from ._console import print_table, service_rows
 
-    with daemon_at(url) as daemon:
+    with daemon_at(at) as daemon:
         running = [one for one in daemon.health()["services"] if one["run"] is not None]
     if json:
         print_json({"services": running})
@@ -101,9 +90,9 @@ def ps(*, url: Url = DAEMON, json: Json = False) -> None:
         print_table(service_rows(running))
 
 
-def start(service: str, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
+def start(service: str, /, *, wait: Wait = True, at: At = HERE, json: Json = False) -> None:
     """Start a service by hand; return when it is ready."""
-    _act("start", service, wait=wait, url=url, json=json)
+    _act("start", service, wait=wait, at=at, json=json)
 
 
 def stop(
@@ -114,21 +103,21 @@ def stop(
         bool, Parameter(negative=(), help="Cut running requests instead of letting them finish.")
     ] = False,
     wait: Wait = True,
-    url: Url = DAEMON,
+    at: At = HERE,
     json: Json = False,
 ) -> None:
     """Stop a service; return when it is down."""
-    _act("stop", service, wait=wait, force=force, url=url, json=json)
+    _act("stop", service, wait=wait, force=force, at=at, json=json)
 
 
-def sleep(service: str, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
+def sleep(service: str, /, *, wait: Wait = True, at: At = HERE, json: Json = False) -> None:
     """Put a service to sleep; return when it sleeps."""
-    _act("sleep", service, wait=wait, url=url, json=json)
+    _act("sleep", service, wait=wait, at=at, json=json)
 
 
-def restart(service: str, /, *, wait: Wait = True, url: Url = DAEMON, json: Json = False) -> None:
+def restart(service: str, /, *, wait: Wait = True, at: At = HERE, json: Json = False) -> None:
     """Stop and start a service; return when it is ready."""
-    _act("restart", service, wait=wait, url=url, json=json)
+    _act("restart", service, wait=wait, at=at, json=json)
 
 
 def logs(
@@ -139,10 +128,10 @@ def logs(
         bool, Parameter(name=("--follow", "-f"), negative=(), help="Go on as lines come.")
     ] = False,
     tail: Annotated[int, Parameter(help="How many of the last lines.")] = 100,
-    url: Url = DAEMON,
+    at: At = HERE,
 ) -> None:
     """Print what a service's server has written."""
-    with daemon_at(url) as daemon:
+    with daemon_at(at) as daemon:
         for line in daemon.log_lines(service, tail=tail, follow=follow):
             print(line, flush=True)
 
@@ -157,7 +146,7 @@ def explain(
         int,
         Parameter(help="How many decisions at most.", validator=Number(gte=1, lte=DECISIONS_MAX)),
     ] = 20,
-    url: Url = DAEMON,
+    at: At = HERE,
     json: Json = False,
 ) -> None:
     """Tell why: what was stopped for whom, and what a request waited for."""
@@ -167,7 +156,7 @@ def explain(
 
     own: Decisions = []
     found: Decisions
-    with daemon_at(url) as daemon:
+    with daemon_at(at) as daemon:
         if about is None:
             found = daemon.decisions(limit=last)
         elif (on_service := _on_service(daemon, about, last)) is not None:
@@ -215,29 +204,11 @@ def _on_request(daemon: "Client", id: str) -> tuple[Decisions, Decisions]:
     return own, relevant(daemon.decisions(limit=DECISIONS_MAX), own)
 
 
-def _act(verb: str, service: str, *, wait: bool, url: str, json: bool, force: bool = False) -> None:
-    with daemon_at(url) as daemon:
+def _act(verb: str, service: str, *, wait: bool, at: At, json: bool, force: bool = False) -> None:
+    with daemon_at(at) as daemon:
         after = daemon.act(verb, service, wait=wait, force=force)
     if json:
         print_json(after)
     else:
         run = "" if after["run"] is None else f" (run {after['run']})"
         print(f"{after['id']} is {after['state']}{run}")
-
-
-@contextmanager
-def daemon_at(url: str) -> "Iterator[Client]":
-    """Yield a client; its errors become exit codes.
-
-    Raises:
-        CommandFailed: the daemon is not there, or did not do it.
-    """
-    from .client import Client, DaemonRefused, DaemonUnreachable
-
-    try:
-        yield Client(url)
-    except DaemonUnreachable as error:
-        raise CommandFailed(UNREACHABLE, f"aiproxy: {error}") from None
-    except DaemonRefused as error:
-        code = NOT_READY if error.status == 504 else FAILED
-        raise CommandFailed(code, f"aiproxy: {error}") from None

@@ -23,6 +23,7 @@ from ._console import is_rich
 from ._daemon_commands import explain, logs, ps, restart, sleep, start, status, stop, top
 from ._doctor_command import doctor
 from ._init_command import init
+from ._keys_command import keys_app
 from ._lab_commands import replay, simulate
 from ._plugins_command import plugins
 from ._pull_command import pull
@@ -52,6 +53,7 @@ app = App(
 )
 config_app = App(name="config", help="Look at the configuration.")
 app.command(config_app)
+app.command(keys_app)
 config_app.command(init)
 config_app.command(schema)
 config_app.command(show)

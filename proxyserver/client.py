@@ -29,26 +29,28 @@ class DaemonRefused(Exception):
 
 
 class Client:
-    """One daemon by its address.
+    """One daemon by its address, and the key that it wants, if any.
 
-    The environment's HTTP proxies are not asked: the daemon listens on loopback.
+    The environment's HTTP proxies are not asked: the daemon is near.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str | None = None) -> None:
         self._url = url.rstrip("/")
-        self._http = httpx.Client(trust_env=False)
+        self._http = httpx.Client(trust_env=False, headers=headers_of(key))
 
     def close(self) -> None:
         self._http.close()
 
-    def health(self) -> dict[str, Any]:
-        """Return what the daemon knows of itself, its services and devices.
+    def health(self, *, detail: bool = True) -> dict[str, Any]:
+        """Return what the daemon knows of itself, and, in detail, its services and devices.
+
+        Without detail it needs no key.
 
         Raises:
             DaemonUnreachable: nobody answers.
             DaemonRefused: the daemon answered with an error.
         """
-        return self._json("GET", "/health", LOOK_S, {"detail": "1"})
+        return self._json("GET", "/health", LOOK_S, {"detail": "1"} if detail else {})
 
     def act(self, verb: str, service: str, *, wait: bool, force: bool = False) -> dict[str, Any]:
         """Do this to a service; return its state after, or at once if not to wait.
@@ -135,6 +137,11 @@ class Client:
                 f"no daemon at {self._url}: {error or type(error).__name__}\n"
                 "start it with `aiproxy serve`, or say where it is with --url or $AIPROXY_URL"
             ) from None
+
+
+def headers_of(key: str | None) -> dict[str, str]:
+    """Return the headers that show a key, if there is one."""
+    return {} if key is None else {"authorization": f"Bearer {key}"}
 
 
 def _path(service: str, verb: str) -> str:

@@ -165,7 +165,7 @@ def _port(host: str, port: int) -> Finding:
     shown = f"[{host}]" if ":" in host else host
     try:
         with closing(Client(f"http://{shown}:{port}")) as daemon:
-            health = daemon.health()
+            health = daemon.health(detail=False)
     except (DaemonUnreachable, DaemonRefused, httpx.HTTPError, ValueError):
         remedy = f"See who listens (`ss -ltnp sport = :{port}`), or choose another `server.port`."
         return Finding(what, Verdict.BAD, "somebody else listens there", remedy)

@@ -8,3 +8,4 @@ from ._settings import ServerSettings as ServerSettings
 from ._settings import Service as Service
 from ._settings import Settings as Settings
 from ._settings import usual_state_dir as usual_state_dir
+from ._shapes import is_name as is_name

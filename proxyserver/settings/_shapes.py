@@ -219,9 +219,14 @@ def _is_mixed(type_: Any) -> bool:
     return union and len([arg for arg in get_args(type_) if arg is not NoneType]) > 1
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a service, a device or a key can be called so."""
+    return NAME.fullmatch(text) is not None
+
+
 def name(value: Any) -> str:
     text = word(value)
-    if not NAME.fullmatch(text):
+    if not is_name(text):
         raise ValueError(
             f"{shown(text)} is no good name: up to 63 of a-z, 0-9, '.', '_' and '-',"
             " a letter or digit first"

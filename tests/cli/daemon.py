@@ -206,6 +206,8 @@ class Daemon:
     asked: list[tuple[str, str, dict[str, list[str]]]] = attrs.field(factory=list)
     chats: list[dict[str, Any]] = attrs.field(factory=list)
     """The bodies of all chats."""
+    shown: list[str | None] = attrs.field(factory=list)
+    """What each request has for its `Authorization`."""
     left: threading.Event = attrs.field(factory=threading.Event)
     """Somebody has hung up in the middle of an answer."""
     health: dict[str, Any] = attrs.field(factory=lambda: HEALTH)
@@ -278,6 +280,7 @@ def running_daemon() -> Iterator[Daemon]:
                 time.sleep(0.02)
 
         def _note(self) -> str:
+            daemon.shown.append(self.headers["Authorization"])
             parts = urlsplit(self.path)
             daemon.asked.append((self.command, parts.path, parse_qs(parts.query)))
             return parts.path

@@ -41,7 +41,7 @@ def test_every_option_is_documented() -> None:
         assert known - COMMON == told - COMMON, name
 
 
-COMMON = frozenset(re.findall(r"`(--[a-z]+)", section(PAGE, "Common options")))
+COMMON = frozenset(re.findall(r"`(--[a-z-]+)", section(PAGE, "Common options")))
 
 
 def test_programs_can_read_every_answer() -> None:
