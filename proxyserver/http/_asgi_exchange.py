@@ -51,6 +51,11 @@ class AsgiExchange(Exchange):
         self._receive = receive
         self._send = send
         self._pieces: list[Piece] = []
+        self._scope = trio.CancelScope()
+
+    @property
+    def scope(self) -> trio.CancelScope:
+        return self._scope
 
     @property
     def gone(self) -> bool:

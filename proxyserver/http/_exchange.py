@@ -52,6 +52,8 @@ class Outcome(enum.Enum):
     BROKEN = "broken"
     """The service died in mid-answer: the client got an aborted body."""
     CLIENT_GONE = "client_gone"
+    CANCELLED = "cancelled"
+    """By hand."""
     CUT = "cut"
     """By our own shutdown."""
     BUG = "bug"
@@ -131,6 +133,8 @@ class Exchange(abc.ABC):
     """Of the answer's body."""
     body_read = False
     """The request's body has been read to its end."""
+    cancelled = False
+    """By hand."""
     finished = False
     """All that the client waits for is on its way: leaving now is no loss."""
     scan: Scan | None = None
@@ -162,6 +166,16 @@ class Exchange(abc.ABC):
     @abc.abstractmethod
     def gone(self) -> bool:
         """Whether the client has left."""
+
+    @property
+    @abc.abstractmethod
+    def scope(self) -> trio.CancelScope:
+        """All that is done for this request."""
+
+    def cancel(self) -> None:
+        """End it at once, by hand."""
+        self.cancelled = True
+        self.scope.cancel()
 
     # The request
 

@@ -9,13 +9,17 @@ from starlette.exceptions import HTTPException
 from proxyserver.refused import Refused
 
 from ._access import Access, allow, is_preflight
-from ._exchange import ClientGone, Exchange, Outcome, RequestRecord
+from ._exchange import LINGER_S, ClientGone, Exchange, Outcome, RequestRecord
+from ._requests import Requests, cancelled
 from .errors import ApiError, refused
 from .inference import BY_MODEL, Inference
 from .upstream import Patience
 
 SWEEP_S = 1.0
 """How often it is looked at who has waited too long."""
+
+TELL_S = LINGER_S + 1.0
+"""How long a client is told that its request was cancelled."""
 
 Other: TypeAlias = Callable[[], Awaitable[None]]
 _SERVICE = b"/service/"
@@ -28,6 +32,7 @@ class Handling:
         self,
         access: Access,
         inference: Inference,
+        requests: Requests,
         patience: Patience,
         on_request: Callable[[RequestRecord], None],
     ) -> None:
@@ -35,7 +40,7 @@ class Handling:
         self.inference = inference
         self._patience = patience
         self._on_request = on_request
-        self._live: dict[Exchange, None] = {}
+        self._live = requests.live
 
     async def handle(self, exchange: Exchange, other: Other | None = None) -> None:
         """Answer a request, whatever happens.
@@ -49,6 +54,8 @@ class Handling:
         try:
             outcome, error = await self._answer(exchange, other)
         finally:
+            if outcome is None and exchange.cancelled:
+                outcome, error = await self._tell_cancelled(exchange)
             del self._live[exchange]
             if exchange.allowance is not None:
                 exchange.allowance.give_back()
@@ -92,8 +99,15 @@ class Handling:
         outcome = Outcome.REJECTED if exchange.status is None else Outcome.BROKEN
         return await self._fail(exchange, error, outcome, error)
 
+    async def _tell_cancelled(self, exchange: Exchange) -> tuple[Outcome, BaseException | None]:
+        """Say so, to a client that may not listen."""
+        with trio.move_on_after(TELL_S) as scope:
+            scope.shield = True
+            return await self._fail(exchange, cancelled(), Outcome.CANCELLED, None)
+        return Outcome.CANCELLED, None
+
     async def _fail(
-        self, exchange: Exchange, error: ApiError, outcome: Outcome, why: BaseException
+        self, exchange: Exchange, error: ApiError, outcome: Outcome, why: BaseException | None
     ) -> tuple[Outcome, BaseException | None]:
         try:
             await exchange.fail(error)

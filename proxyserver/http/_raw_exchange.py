@@ -66,6 +66,15 @@ class RawExchange(Exchange):
     def gone(self) -> bool:
         return self.side.gone.is_set()
 
+    @property
+    def scope(self) -> trio.CancelScope:
+        # A scope of its own would cost each request 4 us; the connection's ends it as well.
+        return self.side.scope
+
+    def cancel(self) -> None:
+        self.side.closing = True
+        super().cancel()
+
     # The request
 
     def at_hand(self) -> bytes | None:

@@ -248,6 +248,19 @@ TABLE = (
     ),
     Entry(
         "GET",
+        "/api/v1/requests",
+        "Show all requests in flight.",
+        '`{"requests": [{"id", "service", "model", "state", "for_s", ...}]}`, the oldest first.',
+    ),
+    Entry(
+        "DELETE",
+        "/api/v1/requests/{id}",
+        "Cancel the request with this `X-Request-Id`, or all that have it.",
+        '`{"id", "cancelled"}`, how many.',
+        ("request_not_found",),
+    ),
+    Entry(
+        "GET",
         "/api/v1/decisions",
         "Tell why the proxy did what it did of late: evictions, waits, refusals, starts, stops.",
         '`{"decisions": [{"number", "at", "kind", "service", "why", ...}]}`, the newest last.',

@@ -25,6 +25,7 @@ from ._lines import Lines
 from ._ports import Conductor, Gauges, Health, Metrics, RuntimeState, Settings
 from ._pulls import PullApi
 from ._query import flag, parsed
+from ._requests import RequestApi
 from ._routes import ROLES_OF, TABLE, Who, openapi
 from .errors import ApiError, refused, upstream_failed
 from .inference import Inference
@@ -60,6 +61,7 @@ class Api:
         gauges: Gauges,
         decisions: Decisions,
         pulls: PullApi,
+        requests: RequestApi,
         metrics: Metrics,
         access: Access,
         inference: Inference,
@@ -72,6 +74,7 @@ class Api:
         self._gauges = gauges
         self._why = decisions
         self._pulls = pulls
+        self._requests = requests
         self._numbers = metrics
         self._access = access
         self._inference = inference
@@ -106,6 +109,8 @@ class Api:
             "/api/v1/pulls": self._pulls.list,
             "/api/v1/pull": self._pulls.pull_named,
             "/api/v1/pull/cancel": self._pulls.cancel_named,
+            "/api/v1/requests": self._requests.list,
+            "/api/v1/requests/{id}": self._requests.cancel,
             "/api/v1/decisions": self._decisions,
             "/health": self._health,
             "/metrics": self._all_metrics,

@@ -15,6 +15,7 @@ from ._exchange import RequestRecord
 from ._handling import Handling, origin_form
 from ._ports import Conductor, Gate, Gauges, Metrics, Pulls, Settings
 from ._pulls import PullApi
+from ._requests import RequestApi, Requests
 from .api import EXCHANGE, Api
 from .inference import Inference
 from .upstream import Patience
@@ -48,6 +49,7 @@ def make_app(
         nursery: Where actions run that nobody waits for (`?wait=false`).
     """
     access = Access(settings)
+    requests = Requests()
     inference = Inference(conductor, settings)
     api = Api(
         conductor,
@@ -55,13 +57,14 @@ def make_app(
         gauges,
         decisions,
         PullApi(pulls, gate),
+        RequestApi(requests),
         metrics,
         access,
         inference,
         nursery=nursery,
         started_at=time.time(),
     )
-    return App(Handling(access, inference, patience or Patience(), on_request), api)
+    return App(Handling(access, inference, requests, patience or Patience(), on_request), api)
 
 
 class App:
@@ -84,4 +87,5 @@ class App:
             }
             await self._api(plain, exchange.receive, exchange.send)
 
-        await self.handling.handle(exchange, other)
+        with exchange.scope:
+            await self.handling.handle(exchange, other)

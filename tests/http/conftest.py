@@ -18,6 +18,7 @@ BOTH = (
     "test_lanes",
     "test_malformed",
     "test_records",
+    "test_requests",
     "test_server",
 )
 """Modules whose tests run on both lanes, except for those that ask for one."""
