@@ -363,9 +363,9 @@ async def test_every_route_of_the_table_is_there() -> None:
         for entry in TABLE:
             path = entry.path.replace("{id}", "coder").replace("{path}", "x")
             method = "GET" if entry.method == "*" else entry.method
-            _, _, body = await rig.get(path, method=method)
-            assert b'"not_found"' not in body, entry
-            assert b'"method_not_allowed"' not in body, entry
+            status, _, body = await rig.get(path, method=method)
+            assert status != 405, entry
+            assert status != 404 or b'"code":"not_found"' not in body.replace(b" ", b""), entry
 
 
 def test_the_page_has_every_route_and_no_other() -> None:
