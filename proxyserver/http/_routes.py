@@ -60,6 +60,7 @@ _PLACE = (
     "service_stopped",
     "service_removed",
     "shutting_down",
+    "request_cancelled",
 )
 _MODEL = (
     "invalid_json",
