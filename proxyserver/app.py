@@ -119,6 +119,8 @@ async def serve(
 
         telemetry = Telemetry(conductor.view, gauges, ended_by, conductor.milestones, http.VERSION)
 
+        telemetry.connect(os.environ, server.log_level)
+
         def on_request(record: http.RequestRecord) -> None:
             log_request(record)
             telemetry.request(record)
@@ -142,6 +144,7 @@ async def serve(
             conductor.note(experience.load(trio.current_time()))
             nursery.start_soon(experience.keep, conductor.view)
             nursery.start_soon(gauges.run)
+            nursery.start_soon(telemetry.run)
             if settings.folders:
                 replacer = Replacer(
                     in_force,
@@ -162,6 +165,7 @@ async def serve(
                 gate,
                 telemetry,
                 on_request=on_request,
+                begin_trace=telemetry.begin_trace,
                 nursery=nursery,
                 patience=http.Patience(server.first_byte_s, server.stall_s, server.total_s),
             )
@@ -185,6 +189,7 @@ async def serve(
             if patience.cancelled_caught and server.on_shutdown == "stop":
                 await _stop_services(conductor, 0.0)
             nursery.cancel_scope.cancel()
+        await telemetry.close()
         logger.info("stopped")
 
 

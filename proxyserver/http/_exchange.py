@@ -28,6 +28,7 @@ from proxyserver.wire import (
 )
 
 from ._peer import Bytes
+from ._trace import Trace
 from .errors import ApiError
 from .upstream import UpstreamConnection
 
@@ -91,6 +92,12 @@ class RequestRecord:
     """What the service said of its answer, if it is of a kind that does."""
     key: str | None = None
     """The name of the key that was shown; never the key."""
+    asked_s: float | None = None
+    """From the arrival to the asking for a place; None: it was refused before."""
+    sent_s: float | None = None
+    """From the arrival to the first byte that went to the service."""
+    trace: Trace | None = None
+    """None: traces are not kept."""
 
 
 _STREAMS = (b"text/event-stream", b"application/x-ndjson")
@@ -119,7 +126,10 @@ class Exchange(abc.ABC):
     upstream: UpstreamConnection | None = None
     """Who is answering."""
     status: int | None = None
+    asked_at: float | None = None
     waited_s = 0.0
+    sent_at: float | None = None
+    trace: Trace | None = None
     first_byte_at: float | None = None
     first_token_at: float | None = None
     """Of a body whose ends are kept."""
@@ -271,7 +281,11 @@ class Exchange(abc.ABC):
 
     def record(self, outcome: Outcome, error: BaseException | None) -> RequestRecord:
         """Return what there is to say, now that it is over."""
-        first, token = self.first_byte_at, self.first_token_at
+        arrived_at = self.arrived_at
+
+        def since(at: float | None) -> float | None:
+            return None if at is None else at - arrived_at
+
         usage = None
         if self.tail is not None and self.answer is not None and self.head.method == b"POST":
             usage = self.tail.usage(self.answer.chunks if self.streamed else 0)
@@ -283,17 +297,20 @@ class Exchange(abc.ABC):
             self.run,
             self.status,
             self.waited_s,
-            None if first is None else first - self.arrived_at,
-            trio.current_time() - self.arrived_at,
+            since(self.first_byte_at),
+            trio.current_time() - arrived_at,
             self.bytes_in,
             self.bytes_out,
             outcome,
             error,
             self.model,
             self.streamed,
-            None if token is None else token - self.arrived_at,
+            since(self.first_token_at),
             usage,
             None if self.key is None else self.key.name,
+            since(self.asked_at),
+            since(self.sent_at),
+            self.trace,
         )
 
 

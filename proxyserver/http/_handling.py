@@ -7,10 +7,12 @@ import trio
 from starlette.exceptions import HTTPException
 
 from proxyserver.refused import Refused
+from proxyserver.wire import RequestHead
 
 from ._access import Access, allow, is_preflight
 from ._exchange import LINGER_S, ClientGone, Exchange, Outcome, RequestRecord
 from ._requests import Requests, cancelled
+from ._trace import Trace
 from .errors import ApiError, refused
 from .inference import BY_MODEL, Inference
 from .upstream import Patience
@@ -35,11 +37,13 @@ class Handling:
         requests: Requests,
         patience: Patience,
         on_request: Callable[[RequestRecord], None],
+        begin_trace: Callable[[RequestHead], Trace] | None = None,
     ) -> None:
         self._access = access
         self.inference = inference
         self._patience = patience
         self._on_request = on_request
+        self._begin_trace = begin_trace
         self._live = requests.live
 
     async def handle(self, exchange: Exchange, other: Other | None = None) -> None:
@@ -51,6 +55,8 @@ class Handling:
         """
         outcome, error = None, None
         self._live[exchange] = None
+        if self._begin_trace is not None:
+            exchange.trace = self._begin_trace(exchange.head)
         try:
             outcome, error = await self._answer(exchange, other)
         finally:

@@ -8,6 +8,7 @@ import trio
 from starlette.types import Receive, Scope, Send
 
 from proxyserver.decisions import Decisions
+from proxyserver.wire import RequestHead
 
 from ._access import Access
 from ._asgi_exchange import AsgiExchange
@@ -16,6 +17,7 @@ from ._handling import Handling, origin_form
 from ._ports import Conductor, Gate, Gauges, Metrics, Pulls, Settings
 from ._pulls import PullApi
 from ._requests import RequestApi, Requests
+from ._trace import Trace
 from .api import EXCHANGE, Api
 from .inference import Inference
 from .upstream import Patience
@@ -33,6 +35,7 @@ def make_app(
     on_request: Callable[[RequestRecord], None],
     nursery: trio.Nursery,
     patience: Patience | None = None,
+    begin_trace: Callable[[RequestHead], Trace] | None = None,
 ) -> "App":
     """Return the application.
 
@@ -46,6 +49,7 @@ def make_app(
         metrics: Who has all numbers.
         on_request: Told about each request when it is over.
         patience: How long services may take; None: the defaults.
+        begin_trace: Gives each request its place in a trace; None: there are no traces.
         nursery: Where actions run that nobody waits for (`?wait=false`).
     """
     access = Access(settings)
@@ -64,7 +68,10 @@ def make_app(
         nursery=nursery,
         started_at=time.time(),
     )
-    return App(Handling(access, inference, requests, patience or Patience(), on_request), api)
+    handling = Handling(
+        access, inference, requests, patience or Patience(), on_request, begin_trace
+    )
+    return App(handling, api)
 
 
 class App:

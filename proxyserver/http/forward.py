@@ -89,6 +89,7 @@ async def _exchange(
 ) -> None:
     """Do all but the end of the answer, so that it is not held up by a client still sending."""
     exchange.upstream = connection
+    exchange.sent_at = trio.current_time()
     try:
         if outgoing.whole and not outgoing.in_pieces and len(outgoing.data) <= AT_ONCE_MAX:
             if await connection.send(outgoing.data):

@@ -158,7 +158,7 @@ class Inference:
     ) -> None:
         assert exchange.key is None or exchange.key.may_use(route.service), "it was routed"
         exchange.service = route.service
-        asked_at = trio.current_time()
+        exchange.asked_at = asked_at = trio.current_time()
         try:
             async with self._conductor.slot(route.service, request=exchange.request_id) as slot:
                 exchange.waited_s = trio.current_time() - asked_at
@@ -215,6 +215,7 @@ def _outgoing(
         request_id=exchange.request_id.encode(),
         authorization=connections.authorization,
         drops_keys=exchange.key is not None,
+        traceparent=b"" if exchange.trace is None else exchange.trace.for_upstream,
     )
     if exchange.key is not None and head.wants_websocket:
         head = without_subprotocols(head, SUBPROTOCOL)

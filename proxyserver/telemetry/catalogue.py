@@ -53,12 +53,23 @@ class Metric:
 
 DURATIONS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 """For whole requests (OpenTelemetry's advice for `gen_ai.server.request.duration`)."""
+FIRST = (
+    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25),
+    *(0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
+)
+"""For times to a first token (its advice), to which a cold start adds what follows."""
+COLD = (20.0, 40.0, 80.0, 160.0, 320.0)
+EACH = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+"""For the time of each token (its advice)."""
+TOKENS = tuple(float(4**power) for power in range(14))
+"""For numbers of tokens (its advice)."""
 HTTP = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """For HTTP (its advice), to which long answers add what follows."""
 LONG = (30.0, 60.0, 120.0, 300.0, 600.0)
+OVERHEAD = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 LOADS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
 
-_ASKED = (names.SERVICE, names.OPERATION)
+_ASKED = (names.SERVICE, names.MODEL, names.OPERATION)
 
 REQUEST_DURATION = Metric(
     "gen_ai.server.request.duration",
@@ -67,6 +78,37 @@ REQUEST_DURATION = Metric(
     "Whole requests to services, the wait for a place included.",
     (*_ASKED, names.OUTCOME),
     DURATIONS + LONG[2:],
+)
+TIME_TO_FIRST_TOKEN = Metric(
+    "gen_ai.server.time_to_first_token",
+    "s",
+    Kind.HISTOGRAM,
+    "From the arrival of a request to the first byte of a streamed answer's body.",
+    _ASKED,
+    FIRST + COLD,
+)
+TIME_PER_OUTPUT_TOKEN = Metric(
+    "gen_ai.server.time_per_output_token",
+    "s",
+    Kind.HISTOGRAM,
+    "The time that each token of a streamed answer took, the first one left out.",
+    _ASKED,
+    EACH,
+)
+TOKEN_USAGE = Metric(
+    "gen_ai.client.token.usage",
+    "{token}",
+    Kind.HISTOGRAM,
+    "Tokens of a request, as its server says.",
+    (*_ASKED, names.TOKEN_TYPE),
+    TOKENS,
+)
+TOKENS_COUNTED = Metric(
+    "aiproxy.tokens.counted",
+    "{token}",
+    Kind.COUNTER,
+    "Events of streams whose server says no numbers of tokens; about one token each.",
+    (names.SERVICE, names.MODEL),
 )
 HTTP_DURATION = Metric(
     "http.server.request.duration",
@@ -82,6 +124,22 @@ HTTP_ACTIVE = Metric(
     Kind.GAUGE,
     "Requests that are waiting or being answered.",
     (names.SERVICE,),
+)
+UPSTREAM_DURATION = Metric(
+    "http.client.request.duration",
+    "s",
+    Kind.HISTOGRAM,
+    "What services took, from the request's sending to the end of their answer.",
+    (names.SERVICE, names.STATUS),
+    HTTP + LONG,
+)
+OVERHEAD_DURATION = Metric(
+    "aiproxy.proxy.overhead",
+    "s",
+    Kind.HISTOGRAM,
+    "What the proxy itself added before a service was asked; no waiting for a place in it.",
+    (names.SERVICE,),
+    OVERHEAD,
 )
 QUEUE_WAIT = Metric(
     "aiproxy.queue.wait",
@@ -252,6 +310,13 @@ RUN_UPTIME = Metric(
     Kind.GAUGE,
     "How long a run has been there.",
     (names.SERVICE,),
+)
+TELEMETRY_DROPPED = Metric(
+    "aiproxy.telemetry.dropped",
+    "{item}",
+    Kind.COUNTER,
+    "Spans of requests, log lines and metrics that no collector took.",
+    (names.SIGNAL,),
 )
 BUILD_INFO = Metric(
     "aiproxy.build.info",

@@ -10,7 +10,7 @@ from proxycore import Changed, Explained, Fact, Refuse, State, Valued, Waiting
 from proxyserver.http._exchange import Outcome, RequestRecord
 from proxyserver.wire import Usage
 
-from .logs import Often, log_often
+from .logs import SPAN, TRACE, Often, log_often
 
 _LEVELS = {State.BACKOFF: "WARNING", State.FAILED: "ERROR"}
 
@@ -53,9 +53,10 @@ def log_request(record: RequestRecord) -> None:
 
 
 def _details(record: RequestRecord) -> dict[str, object]:
-    usage = record.usage or _UNSAID
+    usage, trace = record.usage or _UNSAID, record.trace
     return {
         "key": record.key,
+        **({} if trace is None else {TRACE: f"{trace.id:032x}", SPAN: f"{trace.span:016x}"}),
         "status": record.status,
         "outcome": record.outcome.value,
         "waited_s": record.waited_s,

@@ -12,8 +12,8 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, ClassVar, Literal, TextIO
 
@@ -23,7 +23,7 @@ from loguru import logger
 from proxyserver._batch import Batch
 
 if TYPE_CHECKING:
-    from loguru import Record
+    from loguru import Message, Record
 
 LogFormat = Literal["text", "json"]
 
@@ -31,6 +31,8 @@ QUIET = ("docker", "h2", "hpack", "httpcore", "httpx", "hypercorn.access", "trio
 """Libraries that tell every step at INFO: what they do is told by our own lines."""
 
 
+TRACE, SPAN = "trace_id", "span_id"
+"""Extra fields of lines about a request whose trace is kept: in hexadecimal digits."""
 Often = Literal["DEBUG", "INFO", "WARNING"]
 _LEVELS: Mapping[Often, int] = {"DEBUG": 10, "INFO": 20, "WARNING": 30}
 
@@ -65,6 +67,18 @@ def configure_logs(level: str, form: LogFormat, stream: TextIO | None = None) ->
     logging.basicConfig(handlers=[_ToLoguru()], level=logging.INFO, force=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@contextmanager
+def every_line(take: Callable[["Message"], None], level: str) -> Iterator[None]:
+    """Give lines of a level and above to somebody else as well, inside the block."""
+    plain, _Plain.present = _Plain.present, None
+    handler = logger.add(take, level=level, format="{message}", backtrace=False, diagnose=False)
+    try:
+        yield
+    finally:
+        logger.remove(handler)
+        _Plain.present = plain
 
 
 def log_often(

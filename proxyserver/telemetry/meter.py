@@ -5,11 +5,12 @@ from collections.abc import Callable
 from proxycore import Cause, Changed, Fact, Refuse, ServiceId, State
 from proxyserver.http import RequestRecord
 from proxyserver.http._route_names import route_of
+from proxyserver.wire import Usage
 
 from . import catalogue as cat
 from ._operations import operation_of
 from ._reasons import why_left
-from ._store import OTHER, Counter, Exemplar, Histogram
+from ._store import OTHER, Counter, Exemplar, Histogram, Values
 from .catalogue import CATALOGUE, Kind, Metric
 from .starts import Start
 
@@ -42,6 +43,8 @@ class Meter:
         self._http = self._histograms[cat.HTTP_DURATION]
         self._durations = self._histograms[cat.REQUEST_DURATION]
         self._waits = self._histograms[cat.QUEUE_WAIT]
+        self._overheads = self._histograms[cat.OVERHEAD_DURATION]
+        self._upstreams = self._histograms[cat.UPSTREAM_DURATION]
         self.started_at: dict[ServiceId, float] = {}
         """Since when the present run of a service lives, by the core's time."""
         self._starting: set[ServiceId] = set()
@@ -78,9 +81,32 @@ class Meter:
         self._http.observe((method, route_of(path), status), duration_s, exemplar)
         if service is None:
             return
-        asked = (service, operation_of(path))
+        model = record.model or service
+        asked = (service, model, operation_of(path))
         self._durations.observe((*asked, record.outcome.value), duration_s, exemplar)
         self._waits.observe((service,), record.waited_s, exemplar)
+        if record.sent_s is not None and record.run is not None:
+            overhead_s = max(0.0, record.sent_s - record.waited_s)
+            self._overheads.observe((service,), overhead_s, exemplar)
+            self._upstreams.observe((service, status), duration_s - record.sent_s, exemplar)
+        if record.usage is not None:
+            self._tokens(record, record.usage, asked, exemplar)
+
+    def _tokens(
+        self, record: RequestRecord, usage: Usage, asked: Values, exemplar: Exemplar | None
+    ) -> None:
+        output, first_s = usage.output, record.first_token_s
+        if record.streamed and first_s is not None:
+            self.observe(cat.TIME_TO_FIRST_TOKEN, first_s, *asked, exemplar=exemplar)
+            if output is not None and output > 1:
+                each_s = (record.duration_s - first_s) / (output - 1)
+                self.observe(cat.TIME_PER_OUTPUT_TOKEN, each_s, *asked, exemplar=exemplar)
+        if usage.input is not None:
+            self.observe(cat.TOKEN_USAGE, usage.input, *asked, "input", exemplar=exemplar)
+        if output is not None and usage.counted:
+            self.count(cat.TOKENS_COUNTED, *asked[:2], amount=output)
+        elif output is not None:
+            self.observe(cat.TOKEN_USAGE, output, *asked, "output", exemplar=exemplar)
 
     # Facts of the core
 

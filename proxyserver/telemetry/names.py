@@ -25,8 +25,48 @@ REASON = Label("aiproxy.reason", "reason")
 OUTCOME = Label("aiproxy.outcome", "outcome")
 PHASE = Label("aiproxy.phase", "phase")
 CAUSE = Label("aiproxy.cause", "cause")
+MODEL = Label("gen_ai.request.model", "model")
 OPERATION = Label("gen_ai.operation.name", "operation")
+TOKEN_TYPE = Label("gen_ai.token.type", "type")
+SIGNAL = Label("aiproxy.signal", "signal")
 METHOD = Label("http.request.method", "method")
 ROUTE = Label("http.route", "route")
 STATUS = Label("http.response.status_code", "status")
 VERSION = Label("service.version", "version")
+
+# Attributes of spans and log lines, and of what sends them.
+
+SERVICE_NAME = "service.name"
+SERVICE_VERSION = "service.version"
+SERVICE_INSTANCE = "service.instance.id"
+HOST_NAME = "host.name"
+RUN = "aiproxy.run"
+REQUEST = "aiproxy.request.id"
+TICKET = "aiproxy.ticket"
+URL_PATH = "url.path"
+URL_SCHEME = "url.scheme"
+CLIENT_ADDRESS = "client.address"
+SERVER_ADDRESS = "server.address"
+SERVER_PORT = "server.port"
+USER_AGENT = "user_agent.original"
+ERROR_TYPE = "error.type"
+REQUEST_SIZE = "http.request.body.size"
+RESPONSE_SIZE = "http.response.body.size"
+RESPONSE_MODEL = "gen_ai.response.model"
+INPUT_TOKENS = "gen_ai.usage.input_tokens"
+OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+FINISH_REASONS = "gen_ai.response.finish_reasons"
+EXCEPTION_TYPE = "exception.type"
+EXCEPTION_MESSAGE = "exception.message"
+EXCEPTION_STACKTRACE = "exception.stacktrace"
+CODE_FUNCTION = "code.function.name"
+CODE_FILE = "code.file.path"
+CODE_LINE = "code.line.number"
+
+# Names of spans and of their events.
+
+QUEUE = "queue"
+UPSTREAM = "upstream"
+FIRST_BYTE = "first_byte"
+RETRY = "retry"
+CANCEL = "cancel"

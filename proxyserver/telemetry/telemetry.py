@@ -1,18 +1,26 @@
 """All numbers of the daemon, in one hand: what was counted, and what is so now."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import trio
 
 from proxycore import Cause, Changed, CoreView, Fact, RunId, ServiceId
 from proxyserver.http import RequestRecord
+from proxyserver.http._trace import Trace
 from proxyserver.milestones import Milestones
+from proxyserver.wire import RequestHead
 
 from . import catalogue as cat
 from ._now import Measured, Reading, readings
+from ._store import Exemplar
 from .meter import CauseOf, Meter
 from .prometheus import exposed
 from .starts import Starts
+
+if TYPE_CHECKING:
+    from .otlp import Exporter
 
 
 class Telemetry:
@@ -39,6 +47,7 @@ class Telemetry:
         self._version = version
         self._meter = Meter(self._cause_of, ended_by)
         self._starts = Starts(milestones)
+        self._exporter: Exporter | None = None
 
     def note(self, fact: Fact) -> None:
         """Take note of what the core did."""
@@ -46,6 +55,8 @@ class Telemetry:
         self._meter.note(fact, now)
         if isinstance(fact, Changed) and (start := self._starts.note(fact, now)) is not None:
             self._meter.start(start)
+            if self._exporter is not None:
+                self._exporter.start(start, fact.why)
 
     def pulled(self, service: ServiceId, from_at: float, to_at: float) -> None:
         """Take note of a pull that was waited for."""
@@ -53,7 +64,43 @@ class Telemetry:
 
     def request(self, record: RequestRecord) -> None:
         """Take note of a request that is over."""
-        self._meter.request(record)
+        trace = record.trace
+        if self._exporter is None or trace is None or not trace.sampled:
+            self._meter.request(record)
+            return
+        self._exporter.request(record)
+        example = Exemplar(f"{trace.id:032x}", f"{trace.span:016x}", record.duration_s, time.time())
+        self._meter.request(record, example)
+
+    def connect(self, environ: Mapping[str, str], level: str) -> None:
+        """Send all to the collectors that the environment names, if it names any.
+
+        Args:
+            environ: the variables of OpenTelemetry.
+            level: the least level of log lines that are sent, in loguru's names.
+        """
+        if any(name.startswith("OTEL_EXPORTER_OTLP_") for name in environ):
+            # Its messages take 0.1 s to import, which nobody pays for who has no collector.
+            from .otlp import Exporter
+
+            self._exporter = Exporter(
+                environ, self._version, self._meter, self._readings, level=level
+            )
+
+    @property
+    def begin_trace(self) -> Callable[[RequestHead], Trace] | None:
+        """Return what gives each request its place in a trace; None: there are none."""
+        return None if self._exporter is None else self._exporter.begin
+
+    async def run(self) -> None:
+        """Send to collectors until cancelled."""
+        if self._exporter is not None:
+            await self._exporter.run()
+
+    async def close(self) -> None:
+        """Send what is left, which takes two seconds at most."""
+        if self._exporter is not None:
+            await self._exporter.close()
 
     def exposed(self, accept: str) -> tuple[bytes, str]:
         """Return all numbers in the format that a client accepts, and that format's media type."""

@@ -29,5 +29,7 @@ from ._rewrite import to_client as to_client
 from ._rewrite import to_upstream as to_upstream
 from ._rewrite import without_cors as without_cors
 from ._rewrite import without_subprotocols as without_subprotocols
+from ._traceparent import TraceParent as TraceParent
+from ._traceparent import parse_traceparent as parse_traceparent
 from ._usage import Tail as Tail
 from ._usage import Usage as Usage

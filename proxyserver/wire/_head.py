@@ -41,7 +41,7 @@ _KNOWN = re.compile(
     rb"(?i:\n(host|connection|content-(?:length|type|encoding)|transfer-encoding|expect|upgrade|te"
     rb"|trailer|keep-alive|proxy-(?:authenticate|authorization|connection)|http2-settings"
     rb"|x-request-id|forwarded|x-forwarded-(?:for|host|prefix|proto)|authorization|x-api-key"
-    rb"|api-key|origin|date|sec-fetch-(?:mode|site))):[ \t]*([^\r]*)"
+    rb"|api-key|traceparent|origin|date|sec-fetch-(?:mode|site))):[ \t]*([^\r]*)"
 )
 _URL = re.compile(rb"https?://", re.IGNORECASE)
 _DIGITS = re.compile(rb"[0-9]{1,%d}" % LENGTH_DIGITS_MAX)

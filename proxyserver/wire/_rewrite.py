@@ -58,8 +58,14 @@ class _Dropped:
         self.lines = re.compile(rb"(?i:\n(?:%s)):[^\r]*\r" % b"|".join(sorted(names)))
 
 
-_DROPPED = _Dropped(HOP_BY_HOP | OURS)
-_DROPPED_WITH_KEYS = _Dropped(HOP_BY_HOP | OURS | KEYS)
+_DROPPED = {
+    (keys, traced): _Dropped(
+        HOP_BY_HOP | OURS | (KEYS if keys else set()) | ({b"traceparent"} if traced else set())
+    )
+    for keys in (False, True)
+    for traced in (False, True)
+}
+"""By whether the keys that we were shown stay here, and whether it is part of our trace."""
 _DROPPED_OF_ANSWER = _Dropped(HOP_BY_HOP | {b"x-request-id"})
 _DROPPED_WITH_LENGTH = _Dropped(HOP_BY_HOP | {b"x-request-id", b"content-length"})
 _LENGTH = frozenset({b"content-length"})
@@ -83,6 +89,8 @@ class Hop:
     """What the upstream wants to see; then what the client showed to us is not for it."""
     drops_keys: bool = False
     """What the client showed to us was for us."""
+    traceparent: bytes = b""
+    """Our place in the trace; without one, the client's goes on."""
 
 
 def to_upstream(
@@ -110,7 +118,9 @@ def to_upstream(
         framed = True
     parts = [head.method, b" ", target, b" HTTP/1.1\r\nHost: ", hop.host, b"\r\n"]
     drops_keys = hop.drops_keys or hop.authorization
-    parts.append(_kept(head, _DROPPED_WITH_KEYS if drops_keys else _DROPPED, OURS))
+    parts.append(_kept(head, _DROPPED[bool(drops_keys), bool(hop.traceparent)], OURS))
+    if hop.traceparent:
+        parts += (b"traceparent: ", hop.traceparent, b"\r\n")
     if hop.authorization:
         parts += (b"Authorization: ", hop.authorization, b"\r\n")
     if websocket:

@@ -34,11 +34,13 @@ from proxyserver.http import (
     make_app,
     serve,
 )
+from proxyserver.http._trace import Trace
 from proxyserver.milestones import Milestones
 from proxyserver.pulls import Pulls
 from proxyserver.refused import Refused
 from proxyserver.runtime import Endpoint, ExitReport, RunFacts
 from proxyserver.telemetry import Telemetry
+from proxyserver.wire import RequestHead
 from tests.rig.fake_images import FakeImages
 
 from .sockets import PATIENCE_S as PATIENCE_S
@@ -311,6 +313,7 @@ async def running(
     drain_s: float = 5.0,
     connections_max: int | None = None,
     patience: Patience | None = None,
+    begin_trace: Callable[[RequestHead], Trace] | None = None,
     server: Server | None = None,
 ) -> AsyncIterator[Rig]:
     """Run the server with an upstream that treats each of its connections by the script."""
@@ -363,6 +366,7 @@ async def running(
             on_request=records.append,
             nursery=background,
             patience=patience,
+            begin_trace=begin_trace,
         )
         url: str = await nursery.start(listen)
         port = int(url.rsplit(":", 1)[1])

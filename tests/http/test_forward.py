@@ -6,6 +6,8 @@ import pytest
 import trio
 
 from proxyserver.http import Outcome
+from proxyserver.http._trace import Trace
+from proxyserver.wire import RequestHead, parse_traceparent
 
 from .rig import EVENTS, GET, PATIENCE_S, Wire, answer, answering, chunk, raw, running
 
@@ -339,3 +341,39 @@ async def test_expect_is_answered_here() -> None:
         await wire.send(b"hi")
         assert (await wire.head()).startswith(b"HTTP/1.1 200 ")
     assert b"expect" not in heads[0].lower()
+
+
+TRACE = 0x0AF7651916CD43DD8448EB211C80319C
+TRACED = (
+    b"GET /service/coder/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    b"TraceParent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"
+    b"tracestate: a=b\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("traced", [False, True])
+async def test_service_learns_its_place_in_the_trace(traced: bool) -> None:
+    """Ours where traces are kept, else the client's; the state of the trace passes as it is."""
+    seen: list[bytes] = []
+
+    async def script(wire: Wire) -> None:
+        seen.append(await wire.head())
+        await wire.send(answer(b""))
+
+    def begin(head: RequestHead) -> Trace:
+        parent = parse_traceparent(head.known[b"traceparent"][0])
+        assert parent is not None
+        return Trace(parent.trace, 5, 7, parent.sampled, parent)
+
+    async with running(script, begin_trace=begin if traced else None) as rig:
+        await (await rig.ask(TRACED)).rest()
+        record = await rig.record()
+    [head] = seen
+    place = "0000000000000007" if traced else "b7ad6b7169203331"
+    lines = [line.lower() for line in head.decode().split("\r\n")]
+    assert [line for line in lines if line.startswith("trace")] == (
+        ["tracestate: a=b", f"traceparent: 00-{TRACE:032x}-{place}-01"]
+        if traced
+        else [f"traceparent: 00-{TRACE:032x}-{place}-01", "tracestate: a=b"]
+    )
+    assert (record.trace is not None) is traced

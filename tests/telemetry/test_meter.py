@@ -12,6 +12,7 @@ from proxyserver.telemetry._operations import operation_of
 from proxyserver.telemetry._store import OTHER, SERIES_MAX, Counter
 from proxyserver.telemetry.catalogue import Metric
 from proxyserver.telemetry.meter import Meter
+from proxyserver.wire import Usage
 
 CHAT = ServiceId("chat")
 OOM = Cause("gpu_oom", "out of memory", out_of_memory=True)
@@ -171,10 +172,32 @@ def test_requests_are_measured() -> None:
         (OTHER, OTHER, ""): (1, 2.0),
     }
     assert life.seen(cat.REQUEST_DURATION) == {
-        ("chat", "chat", "answered"): (1, 2.0),
-        ("chat", OTHER, "broken"): (1, 2.0),
+        ("chat", "chat", "chat", "answered"): (1, 2.0),
+        ("chat", "chat", OTHER, "broken"): (1, 2.0),
     }
     assert life.seen(cat.QUEUE_WAIT) == {("chat",): (2, 0.5)}
+
+
+def test_tokens_are_measured() -> None:
+    """By model and direction; those that we counted ourselves are kept apart."""
+    life = Life()
+    streamed = record(model="gpt", streamed=True, first_token_s=0.5)
+    life.meter.request(attrs.evolve(streamed, usage=Usage(input=10, output=4)))
+    life.meter.request(attrs.evolve(streamed, usage=Usage(output=7, counted=True)))
+    life.meter.request(record(model="gpt", usage=Usage(input=30, output=1)))
+    asked = ("chat", "gpt", "chat")
+    assert life.seen(cat.TOKEN_USAGE) == {(*asked, "input"): (2, 40), (*asked, "output"): (2, 5)}
+    assert life.counted(cat.TOKENS_COUNTED) == {("chat", "gpt"): 7}
+    assert life.seen(cat.TIME_TO_FIRST_TOKEN) == {asked: (2, 1.0)}
+    assert life.seen(cat.TIME_PER_OUTPUT_TOKEN) == {asked: (2, 0.75)}
+
+
+def test_overhead_is_what_the_proxy_took() -> None:
+    """Up to the sending, without the wait; what follows is the service's."""
+    life = Life()
+    life.meter.request(record(asked_s=0.001, sent_s=0.253))
+    assert life.seen(cat.OVERHEAD_DURATION) == {("chat",): (1, 0.003)}
+    assert life.seen(cat.UPSTREAM_DURATION) == {("chat", "200"): (1, 1.747)}
 
 
 def test_refusals_are_counted() -> None:

@@ -1,0 +1,64 @@
+"""Encodes what all signals have in common: attributes, resource, scope, and their envelope."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+SCOPE = "aiproxy"
+Value: TypeAlias = str | int | float | bool
+
+_RESOURCE, _SCOPES = 1, 2
+"""Fields of ResourceSpans, ResourceMetrics and ResourceLogs: in all three the same."""
+_SCOPE = 1
+"""Field of ScopeSpans, ScopeMetrics and ScopeLogs."""
+_ALL = 1
+"""Field of the request."""
+
+
+def attribute(name: str, value: Value) -> KeyValue:
+    return KeyValue(key=name, value=_any(value))
+
+
+def attributes(values: Mapping[str, Value | None]) -> list[KeyValue]:
+    """Return attributes; those without a value are left out."""
+    return [attribute(name, value) for name, value in values.items() if value is not None]
+
+
+def _any(value: Value) -> AnyValue:
+    match value:
+        case bool():
+            return AnyValue(bool_value=value)
+        case str():
+            return AnyValue(string_value=value)
+        case int():
+            return AnyValue(int_value=value)
+        case float():
+            return AnyValue(double_value=value)
+
+
+def envelope(resource: Mapping[str, Value | None], version: str) -> Callable[[bytes], bytes]:
+    """Return what puts encoded items of a scope into the body of a request.
+
+    The items are the encoded `ScopeSpans`, `ScopeMetrics` or `ScopeLogs` that have nothing but
+    items, one after the other: the concatenation of encoded messages is the encoding of the
+    merged one.
+    """
+    described = _field(_RESOURCE, Resource(attributes=attributes(resource)).SerializeToString())
+    scope = _field(_SCOPE, InstrumentationScope(name=SCOPE, version=version).SerializeToString())
+
+    def wrapped(items: bytes) -> bytes:
+        return _field(_ALL, described + _field(_SCOPES, scope + items))
+
+    return wrapped
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    """Return a field that holds a message."""
+    size, head = len(payload), bytearray((number << 3 | 2,))
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    head.append(size)
+    return bytes(head) + payload
