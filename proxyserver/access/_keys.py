@@ -57,9 +57,13 @@ class Key:
     def is_limited(self) -> bool:
         return self.requests_per_minute is not None or self.concurrency is not None
 
+    @property
+    def opens_all(self) -> bool:
+        return self.services == ("*",)
+
     def may_use(self, service: ServiceId) -> bool:
         """Tell whether a service is for this key; a server's models are, where the server is."""
-        return self.services == ("*",) or _matches(self.services, service)
+        return self.opens_all or _matches(self.services, service)
 
 
 @lru_cache(maxsize=4096)

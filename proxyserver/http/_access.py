@@ -81,7 +81,7 @@ class Access:
             raise ApiError(
                 403,
                 "wrong_role",
-                f"the key {key.name!r} is not for this, without the role `{roles[0]}`; use another,"
+                f"the key {key.name!r} has no role `{roles[0]}`, which this needs; use another key,"
                 " or add the role to its `roles` in the configuration",
             )
 

@@ -114,7 +114,7 @@ def unknown(what: str, name: str, near: tuple[str, ...], key: Key | None = None)
     the same.
     """
     message = f"there is no {what} {name[:128]!r}"
-    if key is not None:
+    if key is not None and not key.opens_all:
         message += f" for the key {key.name!r}"
     if near:
         message += f"; did you mean {' or '.join(repr(each) for each in near)}?"
