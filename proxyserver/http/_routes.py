@@ -1,4 +1,4 @@
-"""The table of all routes: what the server answers, in words; `/openapi.json` is made of it."""
+"""The table of all routes: what the server answers, in words; two documents are made of it."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
@@ -6,12 +6,12 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from proxyserver.access import ADMIN, INFERENCE, METRICS, Role
+from proxyserver.decisions import DECISIONS_MAX, Kind
 
-from .errors import CODES
-
+TAIL_MAX = 10_000
+KINDS = [kind.value for kind in Kind]
 ANY = "*"
 """Every method."""
-_METHODS = ("get", "post", "put", "patch", "delete", "options", "head")
 
 
 Who: TypeAlias = Literal["anyone", "key", "inference", "metrics", "admin"]
@@ -31,6 +31,31 @@ class Query:
     kind: str
     """A type of JSON Schema."""
     meaning: str
+    limits: Mapping[str, Any] = attrs.field(factory=dict)
+    """What the schema says beside the type."""
+    required: bool = False
+
+
+@attrs.frozen
+class Sent:
+    """What a request sends."""
+
+    media: str
+    meaning: str
+    example: str
+    """As curl's options."""
+
+
+_CHAT = Sent(
+    "application/json",
+    "As OpenAI's API has it; of it the proxy reads `model` alone.",
+    '-d \'{"model": "NAME", "messages": [{"role": "user", "content": "Hello"}]}\'',
+)
+_PROMPT = attrs.evolve(_CHAT, example='-d \'{"model": "NAME", "prompt": "Once"}\'')
+_INPUT = attrs.evolve(_CHAT, example='-d \'{"model": "NAME", "input": "words"}\'')
+_SPEECH = attrs.evolve(
+    _CHAT, media="multipart/form-data", example="-F model=NAME -F file=@speech.wav"
+)
 
 
 @attrs.frozen
@@ -48,6 +73,11 @@ class Entry:
     media: str = "application/json"
     who: Who = "admin"
     """Who may ask, where there are keys."""
+    sent: Sent | None = None
+
+    @property
+    def is_for_services(self) -> bool:
+        return self.who in ("inference", "key")
 
 
 _PLACE = (
@@ -75,9 +105,9 @@ _MODEL = (
     "upstream_timeout",
     *_PLACE,
 )
-_WAIT = Query("wait", "boolean", "`false`: answer 202 at once and go on in the background.")
+WAIT = Query("wait", "boolean", "`false`: answer 202 at once and go on in the background.")
 _DONE = '`{"id", "state", "run"}` when it is done, 202 with the same at once if not waiting.'
-_IMAGE = Query("image", "string", "Its name, such as `name:tag`.")
+_IMAGE = Query("image", "string", "Its name, such as `name:tag`.", {"minLength": 1}, required=True)
 _PULL = 'A line of JSON whenever it is farther, the last with its end: `{"image", "state", ...}`.'
 _CANCELLED = '`{"image", "cancelled"}`; false: none was running.'
 
@@ -102,6 +132,7 @@ TABLE = (
         "What the service answers, streamed.",
         _MODEL,
         who="inference",
+        sent=_CHAT,
     ),
     Entry(
         "POST",
@@ -110,6 +141,7 @@ TABLE = (
         "What the service answers, streamed.",
         _MODEL,
         who="inference",
+        sent=_PROMPT,
     ),
     Entry(
         "POST",
@@ -118,6 +150,7 @@ TABLE = (
         "What the service answers.",
         _MODEL,
         who="inference",
+        sent=_INPUT,
     ),
     Entry(
         "POST",
@@ -126,6 +159,7 @@ TABLE = (
         "What the service answers.",
         _MODEL,
         who="inference",
+        sent=_SPEECH,
     ),
     Entry(
         "POST",
@@ -134,6 +168,7 @@ TABLE = (
         "What the service answers.",
         _MODEL,
         who="inference",
+        sent=_SPEECH,
     ),
     Entry(
         "GET",
@@ -162,7 +197,7 @@ TABLE = (
         "Start a service and wait until it is ready.",
         _DONE,
         ("service_not_found", "invalid_request", *_PLACE),
-        (_WAIT,),
+        (WAIT,),
     ),
     Entry(
         "POST",
@@ -170,7 +205,7 @@ TABLE = (
         "Stop a service and wait until it is down; requests in flight may finish first.",
         _DONE,
         ("service_not_found", "invalid_request"),
-        (_WAIT, Query("force", "boolean", "`true`: cut the requests in flight.")),
+        (WAIT, Query("force", "boolean", "`true`: cut the requests in flight.")),
     ),
     Entry(
         "POST",
@@ -178,7 +213,7 @@ TABLE = (
         "Put a service to sleep, once it has served what is in flight, and wait until it sleeps.",
         _DONE,
         ("service_not_found", "invalid_request", "cannot_sleep"),
-        (_WAIT,),
+        (WAIT,),
     ),
     Entry(
         "POST",
@@ -186,7 +221,7 @@ TABLE = (
         "Stop a service, start it again and wait until it is ready.",
         _DONE,
         ("service_not_found", "invalid_request", *_PLACE),
-        (_WAIT,),
+        (WAIT,),
     ),
     Entry(
         "GET",
@@ -195,7 +230,12 @@ TABLE = (
         "The lines, as text.",
         ("service_not_found", "invalid_request"),
         (
-            Query("tail", "integer", "How many lines of the past, 0 to 10000; 100 if not given."),
+            Query(
+                "tail",
+                "integer",
+                f"How many lines of the past, 0 to {TAIL_MAX}; 100 if not given.",
+                {"minimum": 0, "maximum": TAIL_MAX},
+            ),
             Query("follow", "boolean", "`true`: then new lines, until the run ends."),
         ),
         media="text/plain",
@@ -214,7 +254,7 @@ TABLE = (
         "Fetch the image of a service, or join who does, and tell how far it is.",
         _PULL,
         ("service_not_found", "invalid_request", "no_image", "server_busy", "shutting_down"),
-        (_WAIT,),
+        (WAIT,),
         media="application/x-ndjson",
     ),
     Entry(
@@ -236,7 +276,7 @@ TABLE = (
         "Fetch any image, or join who does, and tell how far it is.",
         _PULL,
         ("invalid_request", "server_busy", "shutting_down"),
-        (_IMAGE, _WAIT),
+        (_IMAGE, WAIT),
         media="application/x-ndjson",
     ),
     Entry(
@@ -270,8 +310,13 @@ TABLE = (
             Query("service", "string", "Those about this service, or that make it leave."),
             Query("request", "string", "Those about the request with this `X-Request-Id`."),
             Query("ticket", "integer", "Those about this ticket."),
-            Query("kind", "string", "Those of this kind."),
-            Query("limit", "integer", "The last so many, 1 to 1000; 100 if not given."),
+            Query("kind", "string", "Those of this kind.", {"enum": KINDS}),
+            Query(
+                "limit",
+                "integer",
+                f"The last so many, 1 to {DECISIONS_MAX}; 100 if not given.",
+                {"minimum": 1, "maximum": DECISIONS_MAX},
+            ),
         ),
     ),
     Entry(
@@ -298,6 +343,14 @@ TABLE = (
         "An OpenAPI 3.1 document.",
         who="anyone",
     ),
+    Entry(
+        "GET",
+        "/docs",
+        "Describe this API for people.",
+        "A page that needs nothing else.",
+        media="text/html",
+        who="anyone",
+    ),
 )
 
 GENERAL_ERRORS = (
@@ -313,53 +366,3 @@ GENERAL_ERRORS = (
     "internal_error",
 )
 """What any route may answer."""
-
-
-def openapi(version: str) -> dict[str, Any]:
-    """Return the table as an OpenAPI document."""
-    paths: dict[str, dict[str, Any]] = {}
-    for entry in TABLE:
-        methods = _METHODS if entry.method == ANY else (entry.method.lower(),)
-        for method in methods:
-            paths.setdefault(entry.path, {})[method] = _operation(entry)
-    error = {
-        "type": "object",
-        "required": ["message", "type", "param", "code"],
-        "properties": {
-            "message": {"type": "string"},
-            "type": {"type": "string"},
-            "param": {"type": ["string", "null"]},
-            "code": {"type": "string", "enum": list(CODES)},
-        },
-    }
-    wrapped = {"type": "object", "required": ["error"], "properties": {"error": error}}
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "AI inference proxy", "version": version},
-        "paths": paths,
-        "components": {"schemas": {"Error": wrapped}},
-    }
-
-
-def _operation(entry: Entry) -> dict[str, Any]:
-    parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in ("id", "path")
-        if f"{{{name}}}" in entry.path
-    ]
-    parameters += [
-        {"name": q.name, "in": "query", "description": q.meaning, "schema": {"type": q.kind}}
-        for q in entry.query
-    ]
-    codes = ", ".join(dict.fromkeys((*entry.errors, *GENERAL_ERRORS)))
-    return {
-        "summary": entry.summary,
-        "parameters": parameters,
-        "responses": {
-            "200": {"description": entry.answer, "content": {entry.media: {}}},
-            "default": {
-                "description": f"An error: {codes}.",
-                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-            },
-        },
-    }

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import trio
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route as StarletteRoute
 from starlette.routing import Router as StarletteRouter
 from starlette.types import Receive, Scope, Send
@@ -21,19 +21,19 @@ from proxyserver.runtime import ExitReport
 
 from . import _memory
 from ._access import Access
+from ._docs_page import HEADERS, page
 from ._lines import Lines
+from ._openapi import openapi
 from ._ports import Conductor, Gauges, Health, Metrics, RuntimeState, Settings
 from ._pulls import PullApi
 from ._query import flag, parsed
 from ._requests import RequestApi
-from ._routes import ROLES_OF, TABLE, Who, openapi
+from ._routes import KINDS, ROLES_OF, TABLE, TAIL_MAX, Who
 from .errors import ApiError, refused, upstream_failed
 from .inference import Inference
 
 TAIL = 100
-TAIL_MAX = 10_000
 LIMIT = 100
-KINDS = [kind.value for kind in Kind]
 VERSION = version("ai-inference-proxy")
 HEALTH = {
     State.STARTING: "starting",
@@ -115,6 +115,7 @@ class Api:
             "/health": self._health,
             "/metrics": self._all_metrics,
             "/openapi.json": self._openapi,
+            "/docs": self._docs,
         }
         entries = {entry.path: entry for entry in TABLE}
         return [
@@ -182,6 +183,10 @@ class Api:
 
     async def _openapi(self, request: Request) -> Response:
         return JSONResponse(openapi(VERSION))
+
+    async def _docs(self, request: Request) -> Response:
+        url = f"{request.url.scheme}://{request.headers.get('host', '')}"
+        return HTMLResponse(page(VERSION, url), headers=HEADERS)
 
     async def _container(self, request: Request) -> Response:
         service = self._id(request)

@@ -25,7 +25,8 @@ from proxycore import (
 from proxyserver.decisions import Candidate, Decision, Kind, Room
 from proxyserver.gauges import Health, Measurement
 from proxyserver.http import Outcome
-from proxyserver.http._routes import GENERAL_ERRORS, TABLE, openapi
+from proxyserver.http._openapi import openapi
+from proxyserver.http._routes import GENERAL_ERRORS, TABLE
 from proxyserver.http.errors import CODES, STATUS
 from proxyserver.refused import Refused
 from proxyserver.runtime import ExitReport

@@ -1,0 +1,94 @@
+"""The document `/openapi.json`: the table of all routes for programs."""
+
+from typing import Any
+
+from ._routes import ANY, GENERAL_ERRORS, TABLE, WAIT, Entry, Sent
+from .errors import CODES
+
+_METHODS = ("get", "post", "put", "patch", "delete", "options", "head", "trace")
+_KEYS = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "basic": {"type": "http", "scheme": "basic", "description": "The password is the key."},
+}
+_MODEL_SCHEMA = {
+    "type": "object",
+    "required": ["model"],
+    "properties": {"model": {"type": "string", "minLength": 1}},
+}
+
+
+def openapi(version: str) -> dict[str, Any]:
+    """Return the table as an OpenAPI document."""
+    paths: dict[str, dict[str, Any]] = {}
+    for entry in TABLE:
+        methods = _METHODS if entry.method == ANY else (entry.method.lower(),)
+        for method in methods:
+            paths.setdefault(entry.path, {})[method] = _operation(entry)
+    error = {
+        "type": "object",
+        "required": ["message", "type", "param", "code"],
+        "properties": {
+            "message": {"type": "string"},
+            "type": {"type": "string"},
+            "param": {"type": ["string", "null"]},
+            "code": {"type": "string", "enum": list(CODES)},
+        },
+    }
+    wrapped = {"type": "object", "required": ["error"], "properties": {"error": error}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "AI inference proxy", "version": version},
+        "paths": paths,
+        "components": {
+            "schemas": {"Error": wrapped, "Model": _MODEL_SCHEMA},
+            "securitySchemes": _KEYS,
+        },
+    }
+
+
+def _operation(entry: Entry) -> dict[str, Any]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in ("id", "path")
+        if f"{{{name}}}" in entry.path
+    ]
+    parameters += [
+        {
+            "name": query.name,
+            "in": "query",
+            "description": query.meaning,
+            "required": query.required,
+            "schema": {"type": query.kind, **query.limits},
+        }
+        for query in entry.query
+    ]
+    codes = ", ".join(dict.fromkeys((*entry.errors, *GENERAL_ERRORS)))
+    good = {"description": entry.answer, "content": {entry.media: {}}}
+    accepted = {"202": good} if WAIT in entry.query else {}
+    return {
+        "summary": entry.summary,
+        "tags": ["services" if entry.is_for_services else "proxy"],
+        "parameters": parameters,
+        **({} if entry.sent is None else {"requestBody": _body(entry.sent)}),
+        "responses": {
+            "200": good,
+            **accepted,
+            "default": {
+                "description": f"An error: {codes}.",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+            },
+        },
+        # The empty one: without keys in the configuration none is needed.
+        "security": []
+        if entry.who == "anyone"
+        else [{"bearer": []}, {"x-api-key": []}, {"basic": []}, {}],
+    }
+
+
+def _body(sent: Sent) -> dict[str, Any]:
+    return {
+        "description": sent.meaning,
+        "required": True,
+        "content": {sent.media: {"schema": {"$ref": "#/components/schemas/Model"}}},
+    }
