@@ -25,9 +25,6 @@ from proxycore import (
 from proxyserver.decisions import Candidate, Decision, Kind, Room
 from proxyserver.gauges import Health, Measurement
 from proxyserver.http import Outcome
-from proxyserver.http._openapi import openapi
-from proxyserver.http._routes import GENERAL_ERRORS, TABLE
-from proxyserver.http.errors import CODES, STATUS
 from proxyserver.refused import Refused
 from proxyserver.runtime import ExitReport
 
@@ -345,50 +342,6 @@ async def test_a_bug_is_a_500_without_its_traceback() -> None:
     assert "Traceback" not in str(error)
     assert record.outcome is Outcome.BUG
     assert isinstance(record.error, KeyError)
-
-
-async def test_the_document_lists_every_route() -> None:
-    """What the server routes is what the table says, and what it answers for itself."""
-    async with running() as rig:
-        status, document = await ask(rig, "/openapi.json")
-    assert status == 200
-    assert document == json.loads(json.dumps(openapi(document["info"]["version"])))
-    assert set(document["paths"]) == {entry.path for entry in TABLE}
-
-
-async def test_every_route_of_the_table_is_there() -> None:
-    """None of them is an unknown path, or takes another method."""
-    async with running() as rig:
-        rig.conductor.refusals["coder"] = Refused(ServiceId("coder"), Reason.STOPPED, "why")
-        rig.gate.images["coder"] = "tiny:1"
-        for entry in TABLE:
-            path = entry.path.replace("{id}", "coder").replace("{path}", "x")
-            method = "GET" if entry.method == "*" else entry.method
-            status, _, body = await rig.get(path, method=method)
-            assert status != 405, entry
-            assert status != 404 or b'"code":"not_found"' not in body.replace(b" ", b""), entry
-
-
-def test_the_page_has_every_route_and_no_other() -> None:
-    """docs/reference/http-api.md and the table say the same, down to the parameters."""
-    sections = dict(re.findall(r"^### `(\S+ \S+)`\n(.*?)(?=^##|\Z)", PAGE, re.M | re.S))
-    told = {f"{'ANY' if e.method == '*' else e.method} {e.path}": e for e in TABLE}
-    assert set(sections) == set(told)
-    for heading, entry in told.items():
-        for query in entry.query:
-            assert f"`{query.name}`" in sections[heading], (heading, query.name)
-
-
-def test_the_page_has_every_error_and_no_other() -> None:
-    """A code that a client meets can be looked up."""
-    told = dict(re.findall(r"^\| `(\w+)` \| (\d{3}) \|", PAGE, re.M))
-    assert set(told) == set(CODES)
-    assert {reason: int(told[reason.value]) for reason in Reason} == STATUS
-
-
-def test_every_code_of_the_table_is_known() -> None:
-    """No route promises an error that has no meaning."""
-    assert {code for entry in TABLE for code in entry.errors} | set(GENERAL_ERRORS) == set(CODES)
 
 
 async def test_decisions_are_told() -> None:

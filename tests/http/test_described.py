@@ -1,16 +1,22 @@
-"""The page of the API shows all of it, and needs nothing from anywhere."""
+"""What describes the API tells all of it: the table, the document, the page, the reference."""
 
 import base64
 import hashlib
+import json
 import re
 from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 
-from proxyserver.http._routes import TABLE
-from proxyserver.http.errors import CODES
+from proxycore import Reason, ServiceId
+from proxyserver.http._openapi import openapi
+from proxyserver.http._routes import GENERAL_ERRORS, TABLE
+from proxyserver.http.errors import CODES, STATUS
+from proxyserver.refused import Refused
 
 from .rig import Rig, running
 
+PAGE = (Path(__file__).parents[2] / "docs/reference/http-api.md").read_text()
 EMPTY = {"meta", "br"}
 
 
@@ -83,3 +89,48 @@ async def test_the_examples_are_for_where_it_was_found() -> None:
         assert b"&#x27;http://a.localhost:12/v1/models&#x27;" in await wire.rest()
         wire = await rig.ask(lines.replace("a.loc", "<script>.loc").encode())
         assert b"<script>" not in await wire.rest()
+
+
+async def test_the_document_lists_every_route() -> None:
+    """What the server routes is what the table says, and what it answers for itself."""
+    async with running() as rig:
+        status, _, said = await rig.get("/openapi.json")
+    document = json.loads(said)
+    assert status == 200
+    assert document == json.loads(json.dumps(openapi(document["info"]["version"])))
+    assert set(document["paths"]) == {entry.path for entry in TABLE}
+
+
+async def test_every_route_of_the_table_is_there() -> None:
+    """None of them is an unknown path, or takes another method."""
+    async with running() as rig:
+        rig.conductor.refusals["coder"] = Refused(ServiceId("coder"), Reason.STOPPED, "why")
+        rig.gate.images["coder"] = "tiny:1"
+        for entry in TABLE:
+            path = entry.path.replace("{id}", "coder").replace("{path}", "x")
+            method = "GET" if entry.method == "*" else entry.method
+            status, _, body = await rig.get(path, method=method)
+            assert status != 405, entry
+            assert status != 404 or b'"code":"not_found"' not in body.replace(b" ", b""), entry
+
+
+def test_the_page_has_every_route_and_no_other() -> None:
+    """docs/reference/http-api.md and the table say the same, down to the parameters."""
+    sections = dict(re.findall(r"^### `(\S+ \S+)`\n(.*?)(?=^##|\Z)", PAGE, re.M | re.S))
+    told = {f"{'ANY' if e.method == '*' else e.method} {e.path}": e for e in TABLE}
+    assert set(sections) == set(told)
+    for heading, entry in told.items():
+        for query in entry.query:
+            assert f"`{query.name}`" in sections[heading], (heading, query.name)
+
+
+def test_the_page_has_every_error_and_no_other() -> None:
+    """A code that a client meets can be looked up."""
+    told = dict(re.findall(r"^\| `(\w+)` \| (\d{3}) \|", PAGE, re.M))
+    assert set(told) == set(CODES)
+    assert {reason: int(told[reason.value]) for reason in Reason} == STATUS
+
+
+def test_every_code_of_the_table_is_known() -> None:
+    """No route promises an error that has no meaning."""
+    assert {code for entry in TABLE for code in entry.errors} | set(GENERAL_ERRORS) == set(CODES)
