@@ -29,6 +29,8 @@ class ClientSide:
     """This is the last answer."""
     idle: bool = False
     """Nothing has come of the next request."""
+    is_late: bool = False
+    """It began a request, and did not come to the end of its head."""
     waits: float | None = None
     """For how many seconds its next request, or the head of it, may be waited for."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -59,6 +61,7 @@ class ClientSide:
         if self.waits is None or self._seen != (self.turn, self.waits):
             self._seen, self._since = (self.turn, self.waits), now
         elif now - self._since >= self.waits:
+            self.is_late = not self.idle
             self.scope.cancel()
         stuck_since = self.peer.stuck_since
         if stuck_since is not None and now - stuck_since >= SEND_S:

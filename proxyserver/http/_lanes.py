@@ -21,6 +21,7 @@ from ._exchange import LINGER_S, ClientGone
 from ._handling import SWEEP_S, Handling, is_for_service
 from ._peer import VIEW
 from ._raw_exchange import RawExchange
+from .errors import ApiError
 from .inference import BY_MODEL
 
 
@@ -79,6 +80,9 @@ class Lanes:
             try:
                 with side.scope:
                     await self._talk(side)
+                if side.is_late:
+                    with suppress(OSError):  # Nothing is awaited: it may not listen either.
+                        sock.send(late_head())
             finally:
                 del self._sides[side]
                 side.peer.close()
@@ -146,6 +150,17 @@ class Lanes:
         ):
             while await side.peer.receive():
                 pass
+
+
+def late_head() -> bytes:
+    """Return what a client is told that does not come to the end of its head."""
+    body = ApiError(
+        408, "request_timeout", f"the head of the request was not whole within {HEAD_S:g} s"
+    ).encoded()
+    return (
+        b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body)
+    )
 
 
 def _is_fast(head: RequestHead) -> bool:

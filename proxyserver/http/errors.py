@@ -38,7 +38,7 @@ CODES = {
     "service_not_found": "There is no such service; near names are in the message.",
     "request_not_found": "No such request is in flight.",
     "request_cancelled": "Somebody cancelled the request by hand.",
-    "request_timeout": "The client stopped sending its body.",
+    "request_timeout": "The client stopped sending its head, or its body.",
     "no_metrics": "The service tells no metrics (now); the message says why.",
     "request_too_large": "The first `server.spill_max` bytes of the body do not say the `model`.",
     "cannot_sleep": "The service cannot be put to sleep (now); the message says why.",

@@ -170,7 +170,7 @@ class UpstreamConnection:
             return
         limit_s = patience.stall_s if self.answering else patience.first_byte_s
         if now - self._quiet_since >= limit_s:
-            what = "more of its answer" if self.answering else "an answer"
+            what = "more of its answer" if self.answering else "answer"
             self.give_up(f"sent no {what} within {limit_s:g} s")
 
     def give_up(self, message: str) -> None:

@@ -20,6 +20,7 @@ BOTH = (
     "test_records",
     "test_requests",
     "test_server",
+    "test_timeouts",
 )
 """Modules whose tests run on both lanes, except for those that ask for one."""
 

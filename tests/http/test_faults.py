@@ -9,7 +9,7 @@ import h11
 import pytest
 import trio
 
-from proxyserver.http import Outcome, UpstreamConnections
+from proxyserver.http import Outcome, Patience, UpstreamConnections
 from proxyserver.runtime import Endpoint
 from tests.rig.faults import Ending, FaultProxy, fault_proxy
 
@@ -58,9 +58,11 @@ def replying(reply: bytes) -> Script:
 
 
 @asynccontextmanager
-async def faulty(reply: bytes = LENGTH) -> AsyncIterator[Faulty]:
+async def faulty(
+    reply: bytes = LENGTH, *, patience: Patience | None = None
+) -> AsyncIterator[Faulty]:
     """Run everything, with an upstream that gives this answer to every request without a body."""
-    async with running(replying(reply)) as rig:
+    async with running(replying(reply), patience=patience) as rig:
         host, port = rig.conductor.connections["coder"].authority.decode().split(":")
         async with fault_proxy(int(port)) as far, fault_proxy(rig.port) as near:
             rig.conductor.connections["coder"] = UpstreamConnections(Endpoint(host, far.port))
