@@ -17,6 +17,7 @@ import trio
 
 from proxyserver.wire import FormModel, JsonModel, ModelField
 
+from ._ports import Settings
 from .errors import ApiError
 
 HELD_BODIES = 4
@@ -37,17 +38,31 @@ _Result = TypeVar("_Result")
 class Bodies:
     """How much is held, over all requests."""
 
-    memory_max: int
-    """In memory, of each."""
-    disk_max: int
-    """On disk, of each."""
-    disk_total: int
-    """On disk, of all."""
-    folder: Path
-    """For the files."""
+    _settings: Settings
+    """Those in force: they may be replaced."""
     memory: int = 0
     disk: int = 0
     threads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(THREADS))
+
+    @property
+    def memory_max(self) -> int:
+        """In memory, of each."""
+        return self._settings.server.body_max
+
+    @property
+    def disk_max(self) -> int:
+        """On disk, of each."""
+        return self._settings.server.spill_max
+
+    @property
+    def disk_total(self) -> int:
+        """On disk, of all."""
+        return self._settings.server.spill_total
+
+    @property
+    def folder(self) -> Path:
+        """For the files."""
+        return self._settings.server.spill_dir
 
     @property
     def memory_total(self) -> int:

@@ -55,12 +55,7 @@ class Inference:
         self._router = Router.of(settings.core)
         self._conductor = conductor
         self._services = settings.services
-        server = settings.server
-        self.bodies = Bodies(
-            server.body_max, server.spill_max, server.spill_total, server.spill_dir
-        )
-        self._whole_max = min(READ_WHOLE, server.body_max)
-        self._held_max = min(HELD_WHOLE, server.body_max)
+        self.bodies = Bodies(settings)
 
     @property
     def router(self) -> Router:
@@ -137,9 +132,14 @@ class Inference:
         piece = exchange.at_hand()
         if piece is None:
             piece = await exchange.read()
-        if exchange.body_read and form is None and len(piece) <= self._whole_max:
+        if (
+            exchange.body_read
+            and form is None
+            and len(piece) <= min(READ_WHOLE, self.bodies.memory_max)
+        ):
             await held.add(piece)
             return model_in(piece)
+        enough = min(HELD_WHOLE, self.bodies.memory_max)
         scan = held.scan = JsonModel() if form is None else FormModel(form)
         while True:
             scan.feed(piece)
@@ -147,7 +147,7 @@ class Inference:
             if exchange.body_read:
                 scan.finish()
                 break
-            if scan.found is not None and held.size >= self._held_max:
+            if scan.found is not None and held.size >= enough:
                 break
             piece = await exchange.read()
         assert scan.found is not None, "a body that has ended without a model was refused"
@@ -165,7 +165,8 @@ class Inference:
                 exchange.run = slot.run
                 earlier = self._conductor.report(route.service)
                 connections = slot.connections
-                outgoing = _outgoing(exchange, connections, path, prefix, held)
+                hop = self._hop(exchange, connections, prefix)
+                outgoing = _outgoing(exchange, hop, connections.prefix + path, held)
                 try:
                     await forward(exchange, connections, outgoing)
                 except UpstreamFault as fault:
@@ -176,6 +177,23 @@ class Inference:
         finally:
             if exchange.run is None:
                 exchange.waited_s = trio.current_time() - asked_at
+
+    def _hop(self, exchange: Exchange, connections: UpstreamConnections, prefix: bytes) -> Hop:
+        hop = Hop(
+            host=connections.authority,
+            client=exchange.client,
+            scheme=exchange.scheme,
+            prefix=prefix,
+            request_id=exchange.request_id.encode(),
+            authorization=connections.authorization,
+            drops_keys=exchange.key is not None,
+            traceparent=b"" if exchange.trace is None else exchange.trace.for_upstream,
+            forwarded=self._settings.server.forwarded,
+        )
+        if self._settings.server.via:
+            hop.via = b"%s aiproxy" % exchange.head.version
+            exchange.added += ((b"Via", b"1.1 aiproxy"),)
+        return hop
 
     async def _why(self, service: ServiceId, earlier: ExitReport | None, fault: str) -> str:
         """Return the fault with the end of the run that explains it, where there is one."""
@@ -199,27 +217,10 @@ def _rename(held: Held, own: str) -> None:
     held.rename(scan.found, name)
 
 
-def _outgoing(
-    exchange: Exchange,
-    connections: UpstreamConnections,
-    path: bytes,
-    prefix: bytes,
-    held: Held | None,
-) -> Outgoing:
+def _outgoing(exchange: Exchange, hop: Hop, target: bytes, held: Held | None) -> Outgoing:
     head = exchange.head
-    hop = Hop(
-        host=connections.authority,
-        client=exchange.client,
-        scheme=exchange.scheme,
-        prefix=prefix,
-        request_id=exchange.request_id.encode(),
-        authorization=connections.authorization,
-        drops_keys=exchange.key is not None,
-        traceparent=b"" if exchange.trace is None else exchange.trace.for_upstream,
-    )
     if exchange.key is not None and head.wants_websocket:
         head = without_subprotocols(head, SUBPROTOCOL)
-    target = connections.prefix + path
     if held is not None:
         size = held.size + held.grown
         if exchange.body_read:

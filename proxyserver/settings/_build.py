@@ -163,6 +163,8 @@ class Builder:
             body_max=entry.body_max,
             spill_max=entry.spill_max,
             spill_total=entry.spill_total,
+            forwarded=entry.forwarded,
+            via=entry.via,
             spill_dir=state_dir if entry.spill_dir is None else Path(entry.spill_dir),
             first_byte_s=entry.first_byte_s,
             stall_s=entry.stall_s,

@@ -112,6 +112,8 @@ class ServerEntry:
     spill_max: Size = 1024 * core.MIB
     spill_total: Size = 4096 * core.MIB
     spill_dir: HostPath | None = None
+    forwarded: bool = False
+    via: bool = False
     first_byte_s: Seconds = 3600.0
     stall_s: Seconds = 600.0
     total_s: Seconds = 86400.0

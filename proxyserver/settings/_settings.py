@@ -67,6 +67,10 @@ class ServerSettings:
         default=attrs.Factory(lambda self: self.state_dir, takes_self=True)
     )
     """Where; the files have no names."""
+    forwarded: bool = False
+    """Whether services get `Forwarded` besides `X-Forwarded-*`."""
+    via: bool = False
+    """Whether `Via` is told to both sides."""
     first_byte_s: float = 3600.0
     """How long a service may take until its answer begins."""
     stall_s: float = 600.0

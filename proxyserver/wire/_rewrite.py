@@ -91,6 +91,10 @@ class Hop:
     """What the client showed to us was for us."""
     traceparent: bytes = b""
     """Our place in the trace; without one, the client's goes on."""
+    forwarded: bool = False
+    """Whether `Forwarded` is begun where nobody before us has."""
+    via: bytes = b""
+    """What `Via` says of us: the version that the client spoke, and a name; nothing: no `Via`."""
 
 
 def to_upstream(
@@ -141,9 +145,11 @@ def to_upstream(
     prefix = b"".join(known.get(b"x-forwarded-prefix", ())[:1]) + hop.prefix
     if prefix:
         parts += (b"X-Forwarded-Prefix: ", prefix, b"\r\n")
-    if b"forwarded" in known:
+    if hop.via:
+        parts += (b"Via: ", hop.via, b"\r\n")
+    if b"forwarded" in known or hop.forwarded:
         # Who believes this one would believe an old story if we did not go on with it.
-        hops = b", ".join((*known[b"forwarded"], _element(hop, known.get(b"host", ()))))
+        hops = b", ".join((*known.get(b"forwarded", ()), _element(hop, known.get(b"host", ()))))
         parts += (b"Forwarded: ", hops, b"\r\n")
     parts += (b"X-Request-Id: ", hop.request_id, b"\r\n\r\n")
     return b"".join(parts)

@@ -74,6 +74,8 @@ class Server:
     spill_max: int = 0
     spill_total: int = 0
     spill_dir: Path = Path("/nowhere")
+    forwarded: bool = False
+    via: bool = False
 
 
 @attrs.define(eq=False)

@@ -9,7 +9,7 @@ from proxyserver.http import Outcome
 from proxyserver.http._trace import Trace
 from proxyserver.wire import RequestHead, parse_traceparent
 
-from .rig import EVENTS, GET, PATIENCE_S, Wire, answer, answering, chunk, raw, running
+from .rig import EVENTS, GET, PATIENCE_S, Server, Wire, answer, answering, chunk, raw, running
 
 
 async def test_everything_of_a_request_reaches_the_upstream() -> None:
@@ -71,6 +71,30 @@ X-Request-Id: abc-1
     )
     assert (record.bytes_in, record.bytes_out) == (5, 4)
     assert record.path == "/service/coder/a%2Fb/%C3%A9/..//c;d"
+
+
+async def test_via_and_forwarded_are_told_if_wanted() -> None:
+    """To the service after what others before us have said, and in the answer."""
+    seen: list[bytes] = []
+
+    async def script(wire: Wire) -> None:
+        seen.append(await wire.head())
+        await wire.send(answer(b"", "Via: 1.1 inner"))
+
+    asked = GET.replace(b"\r\n\r\n", b"\r\nVia: 1.1 outer\r\n\r\n")
+    for server in (Server(forwarded=True, via=True), Server()):
+        async with running(script, server=server) as rig:
+            head = await (await rig.ask(asked)).head()
+        fields = [line for line in seen[-1].split(b"\r\n") if line.startswith((b"Via", b"Forw"))]
+        vias = [line for line in head.split(b"\r\n") if line.lower().startswith(b"via:")]
+        if server.via:
+            assert fields == [
+                *(b"Via: 1.1 outer", b"Via: 1.1 aiproxy"),
+                b'Forwarded: for=127.0.0.1;proto=http;host="localhost"',
+            ]
+            assert vias == [b"Via: 1.1 inner", b"Via: 1.1 aiproxy"]
+        else:
+            assert (fields, vias) == ([b"Via: 1.1 outer"], [b"Via: 1.1 inner"])
 
 
 async def test_a_stream_arrives_chunk_by_chunk() -> None:
