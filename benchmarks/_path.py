@@ -14,7 +14,7 @@ import trio
 
 from proxycore import CoreConfig, RunId, ServiceId, ServiceSpec
 from proxyserver.decisions import Decisions
-from proxyserver.http import RequestRecord, UpstreamConnections, make_app, serve
+from proxyserver.http import RequestRecord, TcpPlace, UpstreamConnections, make_app, serve
 from proxyserver.milestones import Milestones
 from proxyserver.pulls import Pulls
 from proxyserver.runtime import Endpoint
@@ -79,10 +79,9 @@ async def _serve(upstream: int) -> None:
             on_request=_tell_nobody,
             nursery=nursery,
         )
-        url = await nursery.start(
-            partial(serve, app, "127.0.0.1", 0, stop=trio.Event(), drain_s=DRAIN_S)
-        )
-        print(url, flush=True)
+        place = TcpPlace("127.0.0.1", 0)
+        urls = await nursery.start(partial(serve, app, [place], stop=trio.Event(), drain_s=DRAIN_S))
+        print(*urls, flush=True)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from proxycore import RAM, Cause, Fact, RunId, ServiceId, Unit
 
 from . import http
 from ._adoption import remove_unused
+from .certificates import Certificate
 from .conductor import Conductor
 from .decisions import Decisions
 from .experience import ExperienceStore
@@ -41,7 +42,7 @@ from .runtime import (
     instance_id,
     offer_named,
 )
-from .settings import Settings, load
+from .settings import ServerSettings, Settings, load
 from .sleepers import Sleepers
 from .telemetry import Telemetry, log_fact, log_request
 
@@ -174,14 +175,13 @@ async def serve(
                     listen = partial(
                         http.serve,
                         app,
-                        server.host,
-                        server.port,
+                        _places(server),
                         stop=ending,
                         drain_s=server.shutdown_s,
                     )
-                    url = await serving.start(listen)
-                    logger.info("listening on {}", url)
-                    task_status.started(url)
+                    urls = await serving.start(listen)
+                    logger.info("listening on {}", ", ".join(urls))
+                    task_status.started(urls[0])
                     await ending.wait()
                     pulls.close()
                     if server.on_shutdown == "stop":
@@ -191,6 +191,24 @@ async def serve(
             nursery.cancel_scope.cancel()
         await telemetry.close()
         logger.info("stopped")
+
+
+def _places(server: ServerSettings) -> list[http.Place]:
+    """Return where to listen, the main one first."""
+    places: list[http.Place] = []
+    tls = server.tls
+    if tls is None or tls.port is not None:
+        places.append(http.TcpPlace(server.host, server.port))
+    if tls is not None:
+        certificate = Certificate(tls.cert, tls.key)
+        if tls.port is None:
+            places.append(http.TcpPlace(server.host, server.port, certificate))
+        else:
+            host = tls.host or server.host
+            places.append(http.TcpPlace(host, tls.port, certificate, "server.tls.port"))
+    if server.socket is not None:
+        places.append(http.UnixPlace(server.socket, server.socket_mode))
+    return places
 
 
 async def _stop_services(conductor: Conductor[UpstreamConnections], within_s: float) -> None:

@@ -24,6 +24,8 @@ Name: TypeAlias = Annotated[str, "name"]
 """An id that fits into a URL and into a container's name."""
 Alias: TypeAlias = Annotated[str, "alias"]
 """What clients call a model; hubs use capitals and slashes."""
+Mode: TypeAlias = Annotated[int, "mode"]
+"""Who may do what with a file: three octal digits, such as 660."""
 Word: TypeAlias = Annotated[str, "word"]
 """A text; a number stands for the text that it was written with."""
 Regex: TypeAlias = Annotated[str, "regex"]

@@ -6,9 +6,12 @@ import attrs
 import trio
 
 from ._peer import Peer
+from ._secure_peer import SecurePeer
 
 IDLE_S = 75.0
 """How long a connection may be idle."""
+HANDSHAKE_S = 20.0
+"""How long a client may take for its TLS handshake; hypercorn and Apache allow as much."""
 HEAD_S = 60.0
 """How long a client may take to send a head."""
 SEND_S = 300.0
@@ -21,6 +24,7 @@ class ClientSide:
 
     socket: socket.socket
     address: bytes
+    scheme: bytes = b"http"
     unread: bytes = b""
     """What has come and was not used yet."""
     gone: trio.Event = attrs.field(factory=trio.Event)
@@ -39,7 +43,7 @@ class ClientSide:
     """Which request that is."""
     _seen: tuple[int, float | None] = (0, None)
     _since: float = 0.0
-    peer: Peer = attrs.field(init=False)
+    peer: Peer | SecurePeer = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.peer = Peer(self.socket, self.leave)

@@ -24,8 +24,6 @@ What it does and the fast lane does not: it asks for every body that is expected
 whether somebody wants it or not.
 """
 
-import socket
-import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeAlias, cast
@@ -46,6 +44,8 @@ from hypercorn.utils import parse_socket_addr
 from ._asgi_exchange import CLIENT_GONE, HEAD
 from ._client_side import SEND_S, ClientSide
 from ._exchange import LINGER_S
+from ._peer import VIEW, Peer
+from ._secure_peer import SecurePeer
 from ._strict import StrictConnection
 from .errors import ApiError
 
@@ -64,11 +64,8 @@ class Connection(TCPServer):
     def __init__(
         self, app: AppWrapper, config: Config, context: WorkerContext, side: ClientSide
     ) -> None:
-        stream = trio.SocketStream(trio.socket.from_stdlib_socket(side.peer.socket))
-        # Typed for TLS; it works on a plain stream as well, which is how hypercorn calls it.
-        super().__init__(app, config, context, ConnectionState({}), cast(Any, stream))
+        super().__init__(app, config, context, ConnectionState({}), cast(Any, _Stream(side.peer)))
         self._side = side
-        self._socket = side.peer.socket
         self._next: bytes | None = None
 
     async def run_from(self, data: bytes) -> bytes | None:
@@ -77,8 +74,9 @@ class Connection(TCPServer):
         Return what the client sent when they were answered; None: the connection is closed.
         """
         try:
-            client = parse_socket_addr(self._socket.family, self._socket.getpeername())
-            server = parse_socket_addr(self._socket.family, self._socket.getsockname())
+            sock = self._side.socket
+            client = parse_socket_addr(sock.family, sock.getpeername())
+            server = parse_socket_addr(sock.family, sock.getsockname())
         except OSError:  # It left before we looked.
             return None
         async with TaskGroup() as group:
@@ -89,12 +87,12 @@ class Connection(TCPServer):
                 self.context,
                 group,
                 ConnectionState({CLIENT_GONE: self._side.gone}),
-                False,
+                self._side.scheme == b"https",
                 client,
                 server,
                 self.protocol_send,
             )
-            self.protocol.reset = self._reset
+            self.protocol.reset = self._side.peer.reset
             self.protocol.linger = self._linger
             await self.idle_task.restart(group, self._idle_timeout)
             await self._read_from(data)
@@ -128,17 +126,33 @@ class Connection(TCPServer):
 
     async def _linger(self) -> None:
         """End our side, and wait a little for the client's end."""
-        with trio.move_on_after(LINGER_S), suppress(trio.BrokenResourceError):
+        with (
+            trio.move_on_after(LINGER_S),
+            suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+        ):
             await self.stream.send_eof()
             while await self.stream.receive_some(RECEIVE_MAX):
                 pass
 
-    def _reset(self) -> None:
-        """Close the connection so that nobody takes it for the end of an answer."""
-        if self._socket.fileno() >= 0:
-            linger = struct.pack("ii", 1, 0)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self._socket.close()
+
+class _Stream:
+    """A peer, as hypercorn wants to see it."""
+
+    def __init__(self, peer: Peer | SecurePeer) -> None:
+        self._peer = peer
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        return bytes(VIEW[: await self._peer.receive(VIEW[:max_bytes])])
+
+    async def send_all(self, data: bytes) -> None:
+        await self._peer.send(data)
+
+    async def send_eof(self) -> None:
+        await self._peer.send_end()
+
+    async def aclose(self) -> None:
+        self._peer.close()
+        await trio.lowlevel.checkpoint()
 
 
 class _Http1(H11Protocol):

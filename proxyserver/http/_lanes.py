@@ -13,16 +13,26 @@ from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper
 
+from proxyserver.certificates import Certificate
 from proxyserver.wire import BadWire, RequestHead, scan_request
 
-from ._client_side import HEAD_S, IDLE_S, ClientSide
+from ._client_side import HANDSHAKE_S, HEAD_S, IDLE_S, ClientSide
 from ._connection import Connection
 from ._exchange import LINGER_S, ClientGone
 from ._handling import SWEEP_S, Handling, is_for_service
-from ._peer import VIEW
+from ._peer import VIEW, Peer
 from ._raw_exchange import RawExchange
+from ._secure_peer import SecurePeer
 from .errors import ApiError
 from .inference import BY_MODEL
+
+HANDSHAKE = 0x16
+"""The first byte of what a client says first in TLS (RFC 8446, 5.1)."""
+_REFUSAL = ApiError(400, "invalid_request", "this port speaks TLS: use https://").encoded()
+_PLAIN = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(_REFUSAL), _REFUSAL)
+)
 
 
 class Lanes:
@@ -67,8 +77,8 @@ class Lanes:
         for side in self._sides:
             side.end()
 
-    async def serve(self, sock: socket.socket) -> None:
-        """Serve a client; the socket is closed afterwards."""
+    async def serve(self, sock: socket.socket, certificate: Certificate | None = None) -> None:
+        """Serve a client, over TLS if there is a certificate; the socket is closed afterwards."""
         with sock:
             try:
                 name = sock.getpeername()
@@ -79,13 +89,33 @@ class Lanes:
             self._sides[side] = None
             try:
                 with side.scope:
-                    await self._talk(side)
+                    if certificate is None or await self._secure(side, certificate):
+                        await self._talk(side)
                 if side.is_late:
-                    with suppress(OSError):  # Nothing is awaited: it may not listen either.
-                        sock.send(late_head())
+                    side.peer.send_nowait(late_head())
             finally:
                 del self._sides[side]
                 side.peer.close()
+
+    async def _secure(self, side: ClientSide, certificate: Certificate) -> bool:
+        """Go over to TLS; False: the client did not."""
+        side.waits, side.idle = HANDSHAKE_S, True
+        try:
+            plain = side.peer
+            assert isinstance(plain, Peer)
+            size = await plain.receive()
+            if size and VIEW[0] != HANDSHAKE:
+                if chr(VIEW[0]).isalpha():  # As methods begin.
+                    await plain.send(_PLAIN)
+                    await self._part(side)
+                return False
+            side.peer = peer = SecurePeer(plain, certificate.context(), bytes(VIEW[:size]))
+            side.scheme = b"https"
+            await peer.shake_hands()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return False
+        side.waits = None
+        return True
 
     async def _talk(self, side: ClientSide) -> None:
         while not side.closing:
@@ -142,12 +172,11 @@ class Lanes:
 
     async def _part(self, side: ClientSide) -> None:
         """Close so that what was sent last arrives, whatever the client has sent meanwhile."""
-        with suppress(OSError):
-            side.peer.socket.shutdown(socket.SHUT_WR)
         with (
             trio.move_on_after(LINGER_S),
             suppress(trio.BrokenResourceError, trio.ClosedResourceError),
         ):
+            await side.peer.send_end()
             while await side.peer.receive():
                 pass
 

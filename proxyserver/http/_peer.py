@@ -9,8 +9,10 @@ Every read is a checkpoint, so that after a full buffer others have their turn; 
 tries, because a request, or a token, is never there yet.
 """
 
+import contextlib
 import select
 import socket
+import struct
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -76,8 +78,11 @@ class Peer:
             trio.lowlevel.reschedule(self._writer)
             self._writer = None
 
-    async def receive(self) -> int:
+    async def receive(self, view: memoryview = VIEW) -> int:
         """Read into `BUFFER`; return how many bytes, 0 at the end of the stream.
+
+        Args:
+            view: The beginning of the buffer that is to be used.
 
         Raises:
             trio.BrokenResourceError: the peer broke off.
@@ -92,7 +97,8 @@ class Peer:
                     raise trio.ClosedResourceError
                 self._reader = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_reading)
-            view = VIEW if _Kept.total < KEPT_MAX else VIEW[:SMALL]
+            if _Kept.total >= KEPT_MAX:
+                view = VIEW[:SMALL]
             try:
                 size = sock.recv_into(view)
             except BlockingIOError:
@@ -148,6 +154,16 @@ class Peer:
         self._writer = None
         return trio.lowlevel.Abort.SUCCEEDED
 
+    def send_nowait(self, data: bytes) -> None:
+        """Send a last word; what is not taken at once is lost."""
+        with contextlib.suppress(OSError):
+            self.socket.send(data)
+
+    async def send_end(self) -> None:
+        """Send the end of the stream, if there still is somebody."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+
     def readable(self) -> bool:
         """Tell whether something has come, the end of the stream included."""
         if not self._readable and self.socket.fileno() >= 0:
@@ -166,12 +182,17 @@ class Peer:
         if sock.fileno() < 0:
             return
         self._poller.remove(sock.fileno())
-        trio.lowlevel.notify_closing(sock)  # hypercorn may wait on it in Trio's own way.
         sock.close()
         for task in (self._reader, self._writer):
             if task is not None:
                 trio.lowlevel.reschedule(task)  # It will find the socket closed.
         self._reader = self._writer = None
+
+    def reset(self) -> None:
+        """Close so that nobody takes it for the end of an answer."""
+        if self.socket.fileno() >= 0:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close()
 
 
 class TlsPeer:

@@ -54,7 +54,7 @@ class RawExchange(Exchange):
     """The client waits for a word before it sends its body."""
 
     def __init__(self, head: RequestHead, side: ClientSide) -> None:
-        super().__init__(head, side.address, b"http")
+        super().__init__(head, side.address, side.scheme)
         self.side = side
         length = head.length
         self._body = ChunkedBody() if length == CHUNKED else LengthBody(length)

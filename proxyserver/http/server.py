@@ -1,8 +1,8 @@
 """The listening side: accepts clients, bounds what they may do, and ends in good order."""
 
-import errno
 import resource
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from socket import socket
 from typing import Any, cast
@@ -13,11 +13,12 @@ from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 from loguru import logger
 
-from proxyserver.runtime import holder_of
+from proxyserver.certificates import Certificate
 from proxyserver.wire import HEAD_MAX
 
 from ._client_side import IDLE_S
 from ._lanes import Lanes
+from ._places import Listening, Place, listen
 from ._poller import poller
 from .asgi import App
 from .errors import ApiError
@@ -27,31 +28,42 @@ DESCRIPTORS_KEPT = 128
 """File descriptors that are left for logs, engines, services."""
 
 
-class ListenError(Exception):
-    """The address cannot be listened on."""
-
-
 async def serve(
     app: App,
-    host: str,
-    port: int,
+    places: Sequence[Place],
     *,
     stop: trio.Event,
     drain_s: float,
     connections_max: int | None = None,
     fast: bool = True,
-    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `stop`, then let answers finish for up to `drain_s`; return when all is closed.
 
-    The task is started with the URL that clients reach it by.  More than `connections_max` clients
-    at once (None: as many as the limit of open files allows) are answered 503 and closed.  Without
-    the `fast` lane everything goes by hypercorn; answers are the same.
+    The task is started with the URLs that clients reach it by, in the order of places.  More than
+    `connections_max` clients at once (None: as many as the limit of open files allows) are answered
+    503 and closed.  Without the `fast` lane everything goes by hypercorn; answers are the same.
 
     Raises:
-        ListenError: the address is taken, or not ours.
+        ListenError: an address is taken, or not ours.
     """
-    listeners = await _listen(host, port)
+    with ExitStack() as stack:
+        open_places = []
+        for place in places:
+            open_places.append(await listen(place))
+            stack.callback(open_places[-1].close)
+        await _serve(app, open_places, stop, drain_s, connections_max, fast, task_status)
+
+
+async def _serve(
+    app: App,
+    places: Sequence[Listening],
+    stop: trio.Event,
+    drain_s: float,
+    connections_max: int | None,
+    fast: bool,
+    task_status: trio.TaskStatus[list[str]],
+) -> None:
     config = Config()
     config.errorlog = None  # The application catches and reports everything itself.
     config.include_server_header = False
@@ -65,14 +77,14 @@ async def serve(
     lanes = Lanes(app.handling, wrapped, config, context, fast=fast)
     limiter = trio.CapacityLimiter(connections_max or _connections_max())
 
-    async def handle(stream: trio.SocketStream) -> None:
+    async def handle(certificate: Certificate | None, stream: trio.SocketStream) -> None:
         try:
             limiter.acquire_on_behalf_of_nowait(stream)
         except trio.WouldBlock:
-            await _turn_away(stream)
+            await _turn_away(stream, secure=certificate is not None)
             return
         try:
-            await lanes.serve(socket(fileno=stream.socket.detach()))
+            await lanes.serve(socket(fileno=stream.socket.detach()), certificate)
         except Exception:
             # A bug of the protocol code, most likely provoked; it must not take the others along.
             logger.opt(exception=True).warning("a connection ended by a bug of the proxy")
@@ -84,28 +96,22 @@ async def serve(
         watching.start_soon(app.handling.sweep)
         async with trio.open_nursery() as clients:
             async with trio.open_nursery() as accepting:
-                accepting.start_soon(
-                    partial(trio.serve_listeners, handle, listeners, handler_nursery=clients)
-                )
-                task_status.started(_url(listeners[0]))
+                for place in places:
+                    take = partial(handle, place.certificate)
+                    accepting.start_soon(
+                        partial(
+                            trio.serve_listeners, take, place.listeners, handler_nursery=clients
+                        )
+                    )
+                task_status.started([place.url for place in places])
                 await stop.wait()
                 accepting.cancel_scope.cancel()
+            for place in places:
+                place.close()
             lanes.end()
             await context.terminated.set()  # The same, on the lane of hypercorn.
             clients.cancel_scope.deadline = trio.current_time() + drain_s
         watching.cancel_scope.cancel()
-
-
-async def _listen(host: str, port: int) -> list[trio.SocketListener]:
-    try:
-        return await trio.open_tcp_listeners(port, host=host)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            who = await trio.to_thread.run_sync(holder_of, port)
-            raise ListenError(
-                f"port {port} of {host} is taken{who}; stop what listens there, or set server.port"
-            ) from error
-        raise ListenError(f"cannot listen on {host}:{port}: {error}; see server.host") from error
 
 
 def _connections_max() -> int:
@@ -114,12 +120,10 @@ def _connections_max() -> int:
     return max(16, min(CONNECTIONS_MAX, (descriptors - DESCRIPTORS_KEPT) // 2))
 
 
-def _url(listener: trio.SocketListener) -> str:
-    host, port = listener.socket.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-async def _turn_away(stream: trio.SocketStream) -> None:
+async def _turn_away(stream: trio.SocketStream, *, secure: bool) -> None:
+    if secure:  # Handshakes are just what there is no room for.
+        stream.socket.close()
+        return
     body = ApiError(503, "server_busy", "too many connections; try again soon").encoded()
     head = (
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"

@@ -7,5 +7,6 @@ from ._settings import NEEDS_KEYS as NEEDS_KEYS
 from ._settings import ServerSettings as ServerSettings
 from ._settings import Service as Service
 from ._settings import Settings as Settings
+from ._settings import Tls as Tls
 from ._settings import usual_state_dir as usual_state_dir
 from ._shapes import is_name as is_name

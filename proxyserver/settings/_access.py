@@ -51,6 +51,9 @@ def check_reach(entry: ServerEntry, written: Any, found: Problems) -> None:
         return
     if not is_loopback(entry.host) and not entry.allow_without_keys:
         found.add(("server", "host"), f"{entry.host}: {NEEDS_KEYS}")
+    host = entry.tls and entry.tls.host
+    if host and not is_loopback(host) and not entry.allow_without_keys:
+        found.add(("server", "tls", "host"), f"{host}: {NEEDS_KEYS}")
     if "*" in entry.hosts:
         at: Steps = ("server", "hosts", entry.hosts.index("*"))
         found.add(at, "without keys, any name would let in any web page: name the hosts")

@@ -29,8 +29,9 @@ from ._models import add_names, idle_s, models_of
 from ._own_templates import OwnTemplates
 from ._ports import check_ports
 from ._runtimes import Runtimes, own_key, pull_of
-from ._settings import ServerSettings, Service, Settings, usual_state_dir
+from ._settings import ServerSettings, Service, Settings, Tls, usual_state_dir
 from ._shapes import name, structure
+from ._tls import tls_of
 from ._units import shown
 
 _Entry = TypeVar("_Entry")
@@ -114,6 +115,7 @@ class Builder:
         check_reach(server, data.get("server"), self.found)
         self.check_names()
         check_ports(server, services, self.found)
+        tls = tls_of(server, self.found)
         self.found.check()
         assert devices is not None
         self.remarks += remarks_on(keys, services, self.found)
@@ -122,7 +124,7 @@ class Builder:
         core = CoreConfig(specs, tuple(item.spec for item in services.values()))
         return Settings(
             self.path,
-            self.server(server, keys),
+            self.server(server, keys, tls),
             core,
             MappingProxyType(services),
             self.found.marks,
@@ -143,13 +145,16 @@ class Builder:
                 given[key] = getattr(alone, key)
         return to(**given), written.keys() - given.keys()
 
-    def server(self, entry: ServerEntry, keys: tuple[Key, ...]) -> ServerSettings:
+    def server(self, entry: ServerEntry, keys: tuple[Key, ...], tls: Tls | None) -> ServerSettings:
         said = entry.state_dir
         state_dir = usual_state_dir(self.environ) if said is None else Path(said)
         return ServerSettings(
             state_dir=state_dir,
             host=entry.host,
             port=entry.port,
+            tls=tls,
+            socket=None if entry.socket is None else Path(entry.socket),
+            socket_mode=entry.socket_mode,
             keys=keys,
             allow_without_keys=entry.allow_without_keys,
             hosts=entry.hosts,

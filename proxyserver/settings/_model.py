@@ -26,6 +26,7 @@ from proxyserver.shapes import (
     IdleTime,
     KeyHash,
     ListenHost,
+    Mode,
     Name,
     Origin,
     OwnHost,
@@ -70,6 +71,16 @@ class DockerEntry:
 
 
 @attrs.frozen
+class TlsEntry:
+    """Where the proxy speaks TLS, and by which certificate."""
+
+    cert: ExistingFile
+    key: ExistingFile | None = None
+    host: ListenHost | None = None
+    port: PortOrAny | None = None
+
+
+@attrs.frozen
 class KeyEntry:
     """One API key: its hash, or where it is to be found."""
 
@@ -86,6 +97,9 @@ class KeyEntry:
 class ServerEntry:
     host: ListenHost = "127.0.0.1"
     port: PortOrAny = 8787
+    tls: TlsEntry | None = None
+    socket: HostPath | None = None
+    socket_mode: Mode = 0o600
     keys: Mapping[Name, KeyEntry] | None = None
     allow_without_keys: bool = False
     hosts: tuple[OwnHost, ...] = ()

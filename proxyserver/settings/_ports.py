@@ -17,6 +17,8 @@ def check_ports(
 ) -> None:
     """Refuse two on one port of the host, even if they would never run at once."""
     taken = [(server.host, server.port, "tcp", "the proxy itself")]
+    if (tls := server.tls) is not None and tls.port is not None:
+        taken.append((tls.host or server.host, tls.port, "tcp", "the proxy itself"))
     for service in services.values():
         for address, port, protocol, at in _host_ports(service):
             for other_address, other_port, other_protocol, owner in taken:

@@ -36,6 +36,17 @@ def usual_state_dir(environ: Mapping[str, str]) -> Path:
     return folder / "aiproxy"
 
 
+@attrs.frozen
+class Tls:
+    """Where the daemon speaks TLS, and by which certificate."""
+
+    cert: Path
+    key: Path | None
+    host: str | None
+    port: int | None
+    """None: it is spoken at `server.port`, which then has no plain HTTP."""
+
+
 @attrs.frozen(kw_only=True)
 class ServerSettings:
     """What concerns the daemon itself."""
@@ -43,6 +54,10 @@ class ServerSettings:
     state_dir: Path
     host: str = "127.0.0.1"
     port: int = 8787
+    tls: Tls | None = None
+    socket: Path | None = None
+    """Of UNIX, on which it listens as well."""
+    socket_mode: int = 0o600
     keys: tuple[Key, ...] = ()
     """Who may ask; none: whoever reaches the daemon."""
     allow_without_keys: bool = False
@@ -84,7 +99,8 @@ class ServerSettings:
     @property
     def listens_beyond(self) -> bool:
         """Whether other machines can reach the daemon."""
-        return not is_loopback(self.host)
+        hosts = (self.host, self.tls and self.tls.host or self.host)
+        return not all(map(is_loopback, hosts))
 
     @property
     def needs_keys(self) -> bool:

@@ -176,6 +176,7 @@ def make_converter(base: Path, environ: Mapping[str, str]) -> cattrs.Converter:
     read(shapes.Name, name)
     read(shapes.Alias, _alias)
     read(shapes.Word, word)
+    read(shapes.Mode, _mode)
     read(shapes.Regex, _regex)
     read(shapes.AdminPath, _admin_path)
     read(shapes.Json, _json)
@@ -232,6 +233,13 @@ def name(value: Any) -> str:
             " a letter or digit first"
         )
     return text
+
+
+def _mode(value: Any) -> int:
+    text = word(value)
+    if not re.fullmatch("0?[0-7]{3}", text):
+        raise ValueError(f"{shown(text)} is no mode of a file: three octal digits, such as 660")
+    return int(text, 8)
 
 
 def _alias(value: Any) -> str:

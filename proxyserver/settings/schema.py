@@ -80,6 +80,7 @@ _SHAPES: Mapping[str, Schema] = {
     "name": _text(NAME.pattern, number=True),
     "alias": _text(ALIAS.pattern, number=True),
     "word": _WORD,
+    "mode": _text("0?[0-7]{3}", number=True),
     "regex": {"type": "string"},
     "json": {"type": ["object", "array"]},
     "admin path": {"type": "string"},

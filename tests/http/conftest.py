@@ -1,12 +1,12 @@
-"""Both lanes shall behave alike: what is promised of requests is tested on each."""
+"""All lanes shall behave alike: what is promised of requests is tested on each."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from .rig import FAST
+from .rig import LANE
 
-BOTH = (
+SHARED = (
     "test_access",
     "test_cors",
     "test_curl",
@@ -22,14 +22,15 @@ BOTH = (
     "test_server",
     "test_timeouts",
 )
-"""Modules whose tests run on both lanes, except for those that ask for one."""
+"""Modules whose tests run on all lanes, except for those that ask for some."""
+ALL = ("fast", "tls", "unix", "hypercorn")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if metafunc.module.__name__.rpartition(".")[2] not in BOTH:
+    if metafunc.module.__name__.rpartition(".")[2] not in SHARED:
         return
     only = metafunc.definition.get_closest_marker("lane")
-    lanes = ["fast", "hypercorn"] if only is None else [*only.args]
+    lanes = ALL if only is None else only.args
     metafunc.parametrize("on_lane", lanes, indirect=True)
 
 
@@ -37,6 +38,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def on_lane(request: pytest.FixtureRequest) -> Iterator[str]:
     """Say by which lane the requests of this test go."""
     lane: str = getattr(request, "param", "fast")
-    token = FAST.set(lane == "fast")
+    token = LANE.set(lane)
     yield lane
-    FAST.reset(token)
+    LANE.reset(token)

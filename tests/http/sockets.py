@@ -16,7 +16,7 @@ PROMPT_S = 1.0
 class Wire:
     """A connection, read and written byte by byte; everything read is bounded in time."""
 
-    stream: trio.SocketStream
+    stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
     buffer: bytes = b""
     closed: bool = False
 
@@ -65,7 +65,10 @@ class Wire:
                 pass
 
     def close(self, *, reset: bool = False) -> None:
+        """Close without another word, of TLS neither."""
+        below = self.stream
+        sock = (below if isinstance(below, trio.SocketStream) else below.transport_stream).socket
         if reset:
             linger = struct.pack("ii", 1, 0)
-            self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self.stream.socket.close()
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        sock.close()

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.rig.certificates import authority_file
+
 from .rig import EVENTS, PATIENCE_S, Rig, Wire, answer, chunk, running
 
 pytestmark = pytest.mark.curl
@@ -38,10 +40,14 @@ async def echo(wire: Wire) -> None:
 
 
 async def curl(rig: Rig, *words: str, given: bytes = b"") -> bytes:
-    """Run curl; return what it prints.  `{url}` is that of the service."""
-    url = f"http://localhost:{rig.port}/service/coder"
+    """Run curl; return what it prints.  `{base}` is where we are, `{url}` where the service is."""
+    base = rig.url.replace("127.0.0.1", "localhost")
     command = ["curl", "-sS", "--fail-with-body", "--max-time", str(int(PATIENCE_S))]
-    command += [word.replace("{url}", url) for word in words]
+    command += ["--cacert", str(authority_file())]
+    if rig.socket:
+        command += ["--unix-socket", str(rig.socket)]
+    url = f"{base}/service/coder"
+    command += [word.replace("{url}", url).replace("{base}", base) for word in words]
     run = partial(trio.run_process, command, stdin=given, capture_stdout=True)
     done: subprocess.CompletedProcess[bytes] = await run()
     return done.stdout
@@ -73,10 +79,9 @@ async def test_it_speaks_with_a_model() -> None:
     """As the README says it."""
     question = json.dumps({"model": "coder", "messages": []})
     async with running(echo) as rig:
-        base = f"http://127.0.0.1:{rig.port}"
-        got = await curl(rig, f"{base}/v1/chat/completions", "--json", question)
+        got = await curl(rig, "{base}/v1/chat/completions", "--json", question)
         assert json.loads(got)["model"] == "coder"
-        models = json.loads(await curl(rig, f"{base}/v1/models"))
+        models = json.loads(await curl(rig, "{base}/v1/models"))
     assert models["data"][0]["id"] == "coder"
 
 

@@ -152,7 +152,8 @@ async def test_a_broken_answer_never_looks_whole(begun: bytes, version: str) -> 
         record = await rig.record()
     assert b"half" in body
     assert not body.endswith(b"0\r\n\r\n")
-    if b"content-length" not in head.lower() and b"chunked" not in head.lower():
+    framed = b"content-length" in head.lower() or b"chunked" in head.lower()
+    if not framed and rig.socket is None:  # UNIX sockets know no reset.
         assert reset, "closing is how such a body ends, so it must not just close"
     assert (record.status, record.outcome) == (200, Outcome.BROKEN)
 

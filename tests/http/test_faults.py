@@ -94,7 +94,7 @@ async def read_answer(wire: Wire) -> Answer:
                 data = await wire.stream.receive_some(65536)
             except trio.BrokenResourceError:
                 return Answer(status, body, False)
-            http.receive_data(data)
+            http.receive_data(bytes(data))
         elif isinstance(event, h11.Response):
             status = event.status_code
         elif isinstance(event, h11.Data):

@@ -11,6 +11,7 @@ from proxycore import Reason, ServiceId
 from proxyserver.http import Outcome
 from proxyserver.http.errors import STATUS
 from proxyserver.refused import Refused
+from tests.rig.certificates import client_context
 
 from .rig import Rig, Server, Wire, answer, answering, chunk, raw, running
 
@@ -183,6 +184,7 @@ async def test_an_encoded_slash_does_not_end_the_id() -> None:
         assert (status, seen["line"]) == (200, "POST / HTTP/1.1")
 
 
+@pytest.mark.lane("fast", "tls", "hypercorn")
 async def test_the_openai_sdk_is_content() -> None:
     """Streaming, errors and the list of models, as the real client reads them."""
 
@@ -200,10 +202,12 @@ async def test_the_openai_sdk_is_content() -> None:
         await wire.send(chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
 
     async with running(script) as rig:
-        url = f"http://127.0.0.1:{rig.port}/v1"
 
         def talk() -> tuple[str, list[str], str]:
-            with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+            http = openai.DefaultHttpxClient(verify=client_context())
+            with openai.OpenAI(
+                base_url=f"{rig.url}/v1", api_key="none", max_retries=0, http_client=http
+            ) as client:
                 stream = client.chat.completions.create(
                     model="coder", messages=[{"role": "user", "content": "hi"}], stream=True
                 )

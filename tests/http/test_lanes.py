@@ -89,7 +89,7 @@ async def test_the_last_request_of_a_connection_closes_it(closes: str) -> None:
         await wire.wait_closed()
 
 
-@pytest.mark.lane("fast")
+@pytest.mark.lane("fast", "tls", "unix")
 async def test_a_websocket_is_spliced() -> None:
     """After the handshake both sides say what they like, until one ends."""
     handshake = raw(
@@ -128,7 +128,7 @@ async def test_a_websocket_is_spliced() -> None:
     assert (record.status, record.bytes_in, record.bytes_out) == (101, 27, 32)
 
 
-@pytest.mark.lane("fast")
+@pytest.mark.lane("fast", "tls", "unix")
 async def test_a_websocket_that_its_server_ends_is_over() -> None:
     """And one that the server does not want is an answer like any other."""
 
@@ -236,7 +236,7 @@ async def test_a_form_says_its_model_too() -> None:
     assert got == form.replace(b"small", b"tiny")
 
 
-@pytest.mark.lane("fast")
+@pytest.mark.lane("fast", "tls", "unix")
 async def test_a_body_that_is_not_wanted_is_not_asked_for() -> None:
     """A client that expects a word gets the refusal instead, and the connection ends."""
     async with running() as rig:

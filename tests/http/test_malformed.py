@@ -52,6 +52,9 @@ async def _send(wire: Wire, data: bytes) -> None:
 Lane = Callable[[], AbstractAsyncContextManager[Listening]]
 
 
+pytestmark = pytest.mark.lane("fast", "hypercorn")
+
+
 @asynccontextmanager
 async def listening() -> AsyncIterator[Listening]:
     """Run a proxy with an upstream that reads all it gets, and answers nothing."""
