@@ -11,7 +11,7 @@ import trio
 
 from ._errors import run_plainly
 from .answers import Answer, AnswerFailed
-from .client import ACT_S, CHAT, CONNECT_S, headers_of, refused
+from .client import ACT_S, CHAT, CONNECT_S, Way, headers_of, refused
 
 
 class Unreachable(Exception):
@@ -85,11 +85,13 @@ async def _run(plan: Plan, told: Callable[[int], None]) -> Outcome:
     numbers = iter(range(1, plan.requests + 1))
     times = httpx.Timeout(CONNECT_S, read=ACT_S, pool=None)
     limits = httpx.Limits(max_connections=plan.concurrency)
+    way = Way.to(plan.url)
+    transport = httpx.AsyncHTTPTransport(uds=way.socket, verify=way.trust(), limits=limits)
     async with httpx.AsyncClient(
-        base_url=plan.url,
+        base_url=way.base,
+        transport=transport,
         trust_env=False,
         timeout=times,
-        limits=limits,
         headers=headers_of(plan.key),
     ) as http:
 

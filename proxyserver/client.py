@@ -1,10 +1,12 @@
 """Calls to a running daemon, for commands: plain values out, errors that say what to do."""
 
+import ssl
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
+import attrs
 import httpx
 
 URL = "http://127.0.0.1:8787"
@@ -28,15 +30,46 @@ class DaemonRefused(Exception):
         self.status = status
 
 
+@attrs.frozen
+class Way:
+    """How a daemon is reached, by its address."""
+
+    base: str
+    """Of the URLs of its paths."""
+    socket: str | None
+    """Of UNIX, where it is reached by that."""
+
+    @classmethod
+    def to(cls, url: str) -> "Way":
+        """Return how to reach `http://...`, `https://...` or `unix:/path`."""
+        if url.startswith("unix:"):
+            path = url.removeprefix("unix:")
+            return cls("http://localhost", path.removeprefix("//"))
+        return cls(url.rstrip("/"), None)
+
+    def trust(self) -> ssl.SSLContext | bool:
+        """Return whose certificates are good: those of this machine's issuers, $SSL_CERT_FILE."""
+        # To load them takes longer than most questions: only where they are needed.
+        return ssl.create_default_context() if self.base.startswith("https:") else False
+
+
 class Client:
     """One daemon by its address, and the key that it wants, if any.
 
     The environment's HTTP proxies are not asked: the daemon is near.
+
+    Args:
+        url: `http://...`, `https://...` or `unix:/path`.
+        key: what to show.
+        trusts_any: whether any certificate will do: to tell whether it is there, and no more.
     """
 
-    def __init__(self, url: str, key: str | None = None) -> None:
-        self._url = url.rstrip("/")
-        self._http = httpx.Client(trust_env=False, headers=headers_of(key))
+    def __init__(self, url: str, key: str | None = None, *, trusts_any: bool = False) -> None:
+        way = Way.to(url)
+        self._url, self._base = url, way.base
+        trust = False if trusts_any else way.trust()
+        transport = httpx.HTTPTransport(uds=way.socket, verify=trust)
+        self._http = httpx.Client(transport=transport, trust_env=False, headers=headers_of(key))
 
     def close(self) -> None:
         self._http.close()
@@ -103,7 +136,7 @@ class Client:
         times = httpx.Timeout(CONNECT_S, read=read_s)
         with (
             self._told(),
-            self._http.stream(method, self._url + path, timeout=times, **sent) as answer,
+            self._http.stream(method, self._base + path, timeout=times, **sent) as answer,
         ):
             if not answer.is_success:
                 answer.read()
@@ -113,7 +146,7 @@ class Client:
     def _json(self, method: str, path: str, read_s: float, query: dict[str, str]) -> dict[str, Any]:
         times = httpx.Timeout(CONNECT_S, read=read_s)
         with self._told():
-            answer = self._http.request(method, self._url + path, params=query, timeout=times)
+            answer = self._http.request(method, self._base + path, params=query, timeout=times)
         if not answer.is_success:
             raise refused(answer)
         try:

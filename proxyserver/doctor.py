@@ -77,7 +77,10 @@ def examine(needs: Needs) -> Iterator[Finding]:
     yield gpus
     with_gpus = needs.gpus and gpus.verdict is Verdict.GOOD
     yield from _engine(server.docker_host, needed=needs.containers, with_gpus=with_gpus)
-    yield _port(server.host, server.port)
+    tls = server.tls
+    yield _port(server.host, server.port, secure=tls is not None and tls.port is None)
+    if tls is not None and tls.port is not None:
+        yield _port(tls.host or server.host, tls.port, secure=True)
     yield from _folder(server.state_dir)
     yield _files()
 
@@ -148,7 +151,7 @@ def _gpu_runtime(info: dict[str, Any]) -> Finding:
     )
 
 
-def _port(host: str, port: int) -> Finding:
+def _port(host: str, port: int, *, secure: bool) -> Finding:
     """Tell whether the daemon can listen there, or does already."""
     what = f"port {port}"
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -164,7 +167,8 @@ def _port(host: str, port: int) -> Finding:
             return Finding(what, Verdict.GOOD, f"free at {host}")
     shown = f"[{host}]" if ":" in host else host
     try:
-        with closing(Client(f"http://{shown}:{port}")) as daemon:
+        url = f"{'https' if secure else 'http'}://{shown}:{port}"
+        with closing(Client(url, trusts_any=True)) as daemon:
             health = daemon.health(detail=False)
     except (DaemonUnreachable, DaemonRefused, httpx.HTTPError, ValueError):
         remedy = f"See who listens (`ss -ltnp sport = :{port}`), or choose another `server.port`."

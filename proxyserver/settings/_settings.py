@@ -99,7 +99,7 @@ class ServerSettings:
     @property
     def listens_beyond(self) -> bool:
         """Whether other machines can reach the daemon."""
-        hosts = (self.host, self.tls and self.tls.host or self.host)
+        hosts = (self.host, (self.tls and self.tls.host) or self.host)
         return not all(map(is_loopback, hosts))
 
     @property

@@ -20,7 +20,7 @@ from tests.rig.mock import MOCK_IMAGE, MOCK_PORT
 
 PATIENCE_S = 20.0
 """Far above what anything here takes: only a broken daemon waits so long."""
-_LISTENING = re.compile(r"listening on (http://\S+)")
+_LISTENING = re.compile(r"listening on (http://[^\s,]+)")
 
 
 def wait_until(what: str, holds: Callable[[], bool]) -> None:

@@ -6,31 +6,26 @@ import pytest
 
 from .rig import LANE
 
-SHARED = (
-    "test_access",
-    "test_cors",
-    "test_curl",
-    "test_forward",
-    "test_ends",
-    "test_held",
-    "test_identity",
-    "test_inference",
-    "test_lanes",
-    "test_malformed",
-    "test_records",
-    "test_requests",
-    "test_server",
-    "test_timeouts",
-)
-"""Modules whose tests run on all lanes, except for those that ask for some."""
-ALL = ("fast", "tls", "unix", "hypercorn")
+WAYS = {
+    **dict.fromkeys(
+        ("access", "cors", "held", "identity", "malformed", "records", "requests", "timeouts"),
+        ("fast", "hypercorn"),
+    ),
+    **dict.fromkeys(
+        ("curl", "ends", "forward", "inference", "lanes", "server"),
+        ("fast", "tls", "unix", "hypercorn"),
+    ),
+}
+"""How the requests of a module's tests come, except for those that ask for some ways: below a
+lane, TLS and UNIX sockets are but other bytes, so not everything is tested over them."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if metafunc.module.__name__.rpartition(".")[2] not in SHARED:
+    ways = WAYS.get(metafunc.module.__name__.rpartition(".test_")[2])
+    if ways is None:
         return
     only = metafunc.definition.get_closest_marker("lane")
-    lanes = ALL if only is None else only.args
+    lanes = ways if only is None else only.args
     metafunc.parametrize("on_lane", lanes, indirect=True)
 
 

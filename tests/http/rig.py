@@ -1,9 +1,7 @@
 """A server under test between raw sockets: scripted upstreams below, raw clients above."""
 
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 
@@ -25,13 +23,11 @@ from proxycore import (
 from proxyserver._ask import NoAnswer
 from proxyserver.access import Key
 from proxyserver.admin_paths import closed_by
-from proxyserver.certificates import Certificate
 from proxyserver.decisions import Decisions
 from proxyserver.gauges import Health, Measurement
 from proxyserver.http import (
     App,
     Patience,
-    Place,
     RequestRecord,
     TcpPlace,
     UnixPlace,
@@ -46,16 +42,14 @@ from proxyserver.refused import Refused
 from proxyserver.runtime import Endpoint, ExitReport, RunFacts
 from proxyserver.telemetry import Telemetry
 from proxyserver.wire import RequestHead
-from tests.rig.certificates import certificate_files, client_context
 from tests.rig.fake_images import FakeImages
 
 from .sockets import PATIENCE_S as PATIENCE_S
 from .sockets import PROMPT_S as PROMPT_S
 from .sockets import Wire as Wire
+from .ways import LANE as LANE
+from .ways import connect, place_for_clients
 
-LANE: ContextVar[str] = ContextVar("lane", default="fast")
-"""How requests come: on the `fast` lane, on the same over `tls` or a `unix` socket, or all by
-`hypercorn`."""
 Script = Callable[[Wire], Awaitable[None]]
 
 
@@ -269,7 +263,6 @@ class Rig:
     """The server, listening."""
 
     port: int
-    socket: Path | None
     conductor: FakeConductor
     gauges: FakeGauges
     decisions: Decisions
@@ -284,13 +277,15 @@ class Rig:
     upstreams: list[Wire]
     """Every connection that the service `coder` ever got."""
     clients: list[Wire] = attrs.field(factory=list)
+    socket: Path | None = None
+    """Where it listens, if it is no port."""
 
     @property
     def url(self) -> str:
         return f"{'https' if LANE.get() == 'tls' else 'http'}://127.0.0.1:{self.port}"
 
     async def connect(self) -> Wire:
-        wire = Wire(await _connect(self))
+        wire = Wire(await connect(self.port, self.socket))
         self.clients.append(wire)
         return wire
 
@@ -320,27 +315,6 @@ class Rig:
         return self.records[number]
 
 
-def _place() -> Place:
-    match LANE.get():
-        case "unix":
-            return UnixPlace(Path(tempfile.mkdtemp(prefix="aiproxy-test-")) / "it.sock")
-        case "tls":
-            return TcpPlace("127.0.0.1", 0, Certificate(*certificate_files()))
-    return TcpPlace("127.0.0.1", 0)
-
-
-async def _connect(rig: Rig) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
-    if rig.socket is not None:
-        return await trio.open_unix_socket(rig.socket)
-    plain = await trio.open_tcp_stream("127.0.0.1", rig.port)
-    if LANE.get() != "tls":
-        return plain
-    context = client_context("http/1.1")
-    secure = trio.SSLStream(plain, context, server_hostname="localhost", https_compatible=True)
-    await secure.do_handshake()
-    return secure
-
-
 @asynccontextmanager
 async def running(
     script: Script | None = None,
@@ -357,7 +331,7 @@ async def running(
     decisions = Decisions("cost_rate")
     images, gate = FakeImages(second_s=0.01), FakeGate()
     pulls = Pulls(images)
-    place = _place()
+    place = place_for_clients()
     kinds = {spec.id: Kind(spec) for spec in CONFIG.services}
     settings = Settings(CONFIG, kinds, server or Server())
     records: list[RequestRecord] = []
@@ -407,9 +381,9 @@ async def running(
         port = int(urls[0].rsplit(":", 1)[1]) if isinstance(place, TcpPlace) else 0
         await background.start(pulls.run)
         rig = Rig(
-            *(port, getattr(place, "path", None)),
-            *(conductor, gauges, decisions, pulls, images, gate),
+            *(port, conductor, gauges, decisions, pulls, images, gate),
             *(records, app, settings, stop, ended, upstreams),
+            socket=place.path if isinstance(place, UnixPlace) else None,
         )
         try:
             yield rig
