@@ -5,12 +5,13 @@ A system call for each line costs more than all else about it.
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 PAUSE_S = 0.1
 """Who kills the process loses what came in its last tenth of a second."""
-SIZE_MAX = 64 * 1024
-"""Characters that wait at most."""
+LINES_MAX = 500
+"""So many wait at most."""
 
 
 class Batch:
@@ -24,19 +25,19 @@ class Batch:
     def __init__(self, write: Callable[[str], object], *, pause_s: float = PAUSE_S) -> None:
         self._write = write
         self._pause_s = pause_s
-        self._lines: list[str] = []
-        self._size = 0
+        self._lines: deque[str] = deque()
         self._lock = threading.Lock()
         self._written_at = 0.0
         self._awaited = False
 
     def add(self, line: str, *, now: bool = False) -> None:
         """Write a line, `now` or soon, after those that came before it."""
+        self._lines.append(line)
+        if self._awaited and not now and len(self._lines) < LINES_MAX:
+            return  # Nearly always; and a `deque` needs no lock.
         with self._lock:
-            self._lines.append(line)
-            self._size += len(line)
             since_s = time.monotonic() - self._written_at
-            if now or since_s >= self._pause_s or self._size >= SIZE_MAX:
+            if now or since_s >= self._pause_s or len(self._lines) >= LINES_MAX:
                 self._flush()
             elif not self._awaited:
                 self._awaited = True
@@ -50,9 +51,8 @@ class Batch:
             self._flush()
 
     def _flush(self) -> None:
-        text = "".join(self._lines)
-        self._lines.clear()
-        self._size = 0
+        lines = self._lines
+        text = "".join([lines.popleft() for _ in range(len(lines))])
         self._written_at = time.monotonic()
         if text:
             self._write(text)

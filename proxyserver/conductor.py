@@ -1,6 +1,6 @@
 """The conductor does what the core decides: it owns the core, and one task for every run."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -171,17 +171,21 @@ class Conductor(Generic[C]):
         ticket, deadline_at = await self._numbered(service, wait_s)
         answer = self._answers[ticket] = Answer(request=request)
         self._handle(RequestArrived(ticket, service, deadline_at))
-        try:
-            run = await answer.wait()
-        except BaseException:
-            self._leave(ticket)
-            raise
+        run = answer.run
+        if run is None:  # Most have a place at once.
+            try:
+                run = await answer.wait()
+            except BaseException:
+                self._leave(ticket)
+                raise
         assert run.connections is not None
         return Slot(service, run.id, run.connections, ticket)
 
     def _leave(self, ticket: TicketId) -> None:
-        if self._answers.pop(ticket).refused is None:
-            self._decisions.left(ticket, trio.current_time())
+        answer = self._answers.pop(ticket)
+        if answer.refused is None:
+            if answer.run is None:
+                self._decisions.left(ticket, trio.current_time())
             self._handle(RequestFinished(ticket))
 
     async def start(self, service: ServiceId, *, restart: bool = False) -> RunId:
@@ -299,12 +303,8 @@ class Conductor(Generic[C]):
         if self._journal is not None:
             self._journal.write(journal.entry(now, event), lambda: journal.head(self._core))
         effects = self._core.handle(event, now)
-        if self._journal is not None and (line := journal.ordered(effects)) is not None:
-            self._journal.add(line)
-        effects = tuple(map(self._remedies.with_words, effects))
-        self._decisions.note(effects, now, self._request_of)
-        for effect in effects:
-            self._do(effect)
+        if effects:  # The end of a request has none, mostly.
+            self._follow(effects, now)
         if self._present.leaving:
             for service in self._present.forget_gone(one.id for one in self.view().services):
                 self._runs.forget(service)
@@ -312,8 +312,19 @@ class Conductor(Generic[C]):
         if deadline is not None and deadline < self._tick_at:
             self._tick_sooner.set()
 
+    def _follow(self, effects: Sequence[Effect], now: float) -> None:
+        if self._journal is not None and (line := journal.ordered(effects)) is not None:
+            self._journal.add(line)
+        effects = tuple(map(self._remedies.with_words, effects))
+        self._decisions.note(effects, now, self._request_of)
+        for effect in effects:
+            self._do(effect)
+
     def _do(self, effect: Effect) -> None:
         match effect:
+            case Admit() | Started():  # The first to be asked for, because most are.
+                if (answer := self._answers.get(effect.ticket)) is not None:
+                    answer.say(run=self._runs.living[effect.run])
             case StartRun():
                 self._runs.register(run := self._new_run(effect))
                 assert self._nursery is not None
@@ -328,9 +339,6 @@ class Conductor(Generic[C]):
                 run = self._runs.living[effect.run]
                 assert isinstance(run, Run), "a model does not sleep"
                 run.turn(asleep=isinstance(effect, SleepRun))
-            case Admit() | Started():
-                if (answer := self._answers.get(effect.ticket)) is not None:
-                    answer.say(run=self._runs.living[effect.run])
             case Refuse():
                 self._tell(effect)
                 if (answer := self._answers.get(effect.ticket)) is not None:

@@ -3,9 +3,8 @@
 import subprocess
 import sys
 import threading
-import time
 
-from proxyserver._batch import PAUSE_S, SIZE_MAX, Batch
+from proxyserver._batch import LINES_MAX, Batch
 
 
 def test_the_first_line_is_written_at_once() -> None:
@@ -46,12 +45,13 @@ def test_a_line_that_cannot_wait_brings_those_before_it() -> None:
 def test_what_waits_is_bounded() -> None:
     """Beyond that it is written by who brings it."""
     written: list[str] = []
-    batch = Batch(written.append)
-    started_at = time.monotonic()
-    for _ in range(4):
-        batch.add("x" * (SIZE_MAX // 2))
-    if time.monotonic() - started_at < PAUSE_S / 2:
-        assert [len(text) for text in written] == [SIZE_MAX // 2, SIZE_MAX]
+    batch = Batch(written.append, pause_s=0.2)
+    for _ in range(1 + LINES_MAX):
+        batch.add("x")
+    assert max(map(len, written)) <= LINES_MAX
+    assert sum(map(len, written)) >= LINES_MAX
+    batch.flush()
+    assert sum(map(len, written)) == 1 + LINES_MAX
 
 
 def test_the_end_of_the_process_loses_no_line() -> None:
