@@ -9,6 +9,7 @@ opinion or an error: never two lengths, never a length and chunks, never a codin
 h11 is the oracle of the tests: what passes here, h11 reads in the same way.
 """
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
@@ -21,6 +22,8 @@ HEAD_MAX = 64 * 1024
 """nginx allows 4 or 8 KiB, node 16, Apache 8 a line."""
 LENGTH_DIGITS_MAX = 18
 """So that the length fits into 63 bits, which is what servers in C have for it."""
+REMEMBERED_MAX = 2 * 1024
+"""Longer heads of answers are read anew each time."""
 CHUNKED = -1
 """As the length of a body: it says itself where it ends."""
 UNTIL_CLOSE = -2
@@ -106,6 +109,8 @@ class ResponseHead(Head):
     """Of the body: 0 if there is none, or `CHUNKED`, or `UNTIL_CLOSE`."""
     keeps: bool
     """Whether the connection can carry another request once the body has been read."""
+    rewritten: bytes | None = attrs.field(default=None, init=False)
+    """What `to_client` has made of it: the same head may come again and again."""
 
 
 def scan_request(data: bytes) -> RequestHead | None:
@@ -117,9 +122,10 @@ def scan_request(data: bytes) -> RequestHead | None:
     >>> scan_request(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").length
     5
     """
-    found = _whole(_REQUEST, data)
-    if found is None:
+    end = _end(data)
+    if end is None:
         return None
+    found = _matched(_REQUEST, data, end)
     method, target, version, raw = found.groups()
     known = _find_known(raw)
     if method == b"CONNECT":
@@ -132,7 +138,7 @@ def scan_request(data: bytes) -> RequestHead | None:
     length = _framing(known)
     if length == CHUNKED and version != b"1.1":
         raise BadWire("Transfer-Encoding with a version of HTTP that does not know it")
-    return RequestHead(raw, known, found.end(), method, target, version, length or 0)
+    return RequestHead(raw, known, end, method, target, version, length or 0)
 
 
 def scan_response(data: bytes, method: bytes) -> ResponseHead | None:
@@ -145,9 +151,15 @@ def scan_response(data: bytes, method: bytes) -> ResponseHead | None:
     Raises:
         BadWire: this is no HTTP/1.1, or it frames its body in two ways.
     """
-    found = _whole(_RESPONSE, data)
-    if found is None:
+    end = _end(data)
+    if end is None:
         return None
+    read = _read_response if end > REMEMBERED_MAX else _remembered
+    return read(data[:end], without_body=method == b"HEAD")
+
+
+def _read_response(whole: bytes, *, without_body: bool) -> ResponseHead:
+    found = _matched(_RESPONSE, whole, len(whole))
     minor, code, reason, raw = found.groups()
     known = _find_known(raw)
     status = int(code)
@@ -160,16 +172,21 @@ def scan_response(data: bytes, method: bytes) -> ResponseHead | None:
         raise BadWire("Transfer-Encoding with a version of HTTP that does not know it")
     if length is None:
         length = UNTIL_CLOSE
-    if status < 200 or status in (204, 304) or method == b"HEAD":
+    if status < 200 or status in (204, 304) or without_body:
         length = 0
     keeps = minor == b"1" and length != UNTIL_CLOSE and not both
-    head = ResponseHead(raw, known, found.end(), status, reason or b"", length, keeps)
+    head = ResponseHead(raw, known, len(whole), status, reason or b"", length, keeps)
     if keeps and b"connection" in known and b"close" in head.listed(b"connection"):
         head.keeps = False
     return head
 
 
-def _whole(pattern: re.Pattern[bytes], data: bytes) -> re.Match[bytes] | None:
+_remembered = functools.lru_cache(maxsize=64)(_read_response)
+"""A server's streams begin with the same bytes, in some all its answers of one second do."""
+
+
+def _end(data: bytes) -> int | None:
+    """Return how long the head is that the data begin with; None: its end is still to come."""
     end = data.find(b"\r\n\r\n", 0, HEAD_MAX) + 4
     if end == 3:
         if len(data) >= HEAD_MAX:
@@ -179,6 +196,10 @@ def _whole(pattern: re.Pattern[bytes], data: bytes) -> re.Match[bytes] | None:
         if _BARE.search(data) or (data and data[0] <= 0x20):
             raise BadWire(_what_is_wrong(data))
         return None
+    return end
+
+
+def _matched(pattern: re.Pattern[bytes], data: bytes, end: int) -> re.Match[bytes]:
     found = pattern.match(data, 0, end)
     if found is None or found.end() != end:
         raise BadWire(_what_is_wrong(data[:end]))

@@ -137,12 +137,17 @@ def to_upstream(
         )
     # A proxy in front of us knows better than we which scheme and name the client used; the list
     # of addresses grows at its end.  Anybody can say so: nothing of ours goes by it.
-    clients = b", ".join((*known.get(b"x-forwarded-for", ()), hop.client))
-    proto = (known.get(b"x-forwarded-proto") or (hop.scheme,))[0]
+    clients, proto = hop.client, hop.scheme
+    if b"x-forwarded-for" in known:
+        clients = b", ".join((*known[b"x-forwarded-for"], clients))
+    if b"x-forwarded-proto" in known:
+        proto = known[b"x-forwarded-proto"][0]
     parts += (b"X-Forwarded-For: ", clients, b"\r\nX-Forwarded-Proto: ", proto, b"\r\n")
     for host in (known.get(b"x-forwarded-host") or known.get(b"host", ()))[:1]:
         parts += (b"X-Forwarded-Host: ", host, b"\r\n")
-    prefix = b"".join(known.get(b"x-forwarded-prefix", ())[:1]) + hop.prefix
+    prefix = hop.prefix
+    if b"x-forwarded-prefix" in known:
+        prefix = known[b"x-forwarded-prefix"][0] + prefix
     if prefix:
         parts += (b"X-Forwarded-Prefix: ", prefix, b"\r\n")
     if hop.via:
@@ -166,16 +171,19 @@ def to_client(head: ResponseHead, added: bytes, *, websocket: bool = False) -> b
         added: Lines of fields that are ours.
         websocket: Whether the connection becomes one.
     """
-    parts = [b"HTTP/1.1 %d " % head.status, head.reason, b"\r\n"]
-    parts.append(_kept_of_answer(head))
-    if websocket:
-        parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+    if head.rewritten is None:
+        head.rewritten = _rewritten(head)
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n" if websocket else b""
+    return b"%s%s%s\r\n" % (head.rewritten, upgrade, added)
+
+
+def _rewritten(head: ResponseHead) -> bytes:
+    parts = [b"HTTP/1.1 %d " % head.status, head.reason, b"\r\n", _kept_of_answer(head)]
     if head.length == CHUNKED:
         for value in head.known.get(b"trailer", ()):
             parts += (b"Trailer: ", value, b"\r\n")
     if head.length in (CHUNKED, UNTIL_CLOSE):
         parts.append(b"Transfer-Encoding: chunked\r\n")
-    parts += (added, b"\r\n")
     return b"".join(parts)
 
 

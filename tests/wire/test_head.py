@@ -14,6 +14,8 @@ from proxyserver.wire import (
     ResponseHead,
     scan_request,
     scan_response,
+    to_client,
+    without_cors,
 )
 
 REQUESTS = (
@@ -220,3 +222,16 @@ def test_who_wants_a_websocket(lines: bytes, wants: bool) -> None:
     head = scan_request(b"GET / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n")
     assert head is not None
     assert head.wants_websocket is wants
+
+
+def test_a_head_that_comes_again_is_read_alike() -> None:
+    """It is remembered; what one request makes of it is no business of the next."""
+    data = b"HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\nContent-Length: 5\r\n\r\n"
+    for _ in range(2):
+        head, bare = scan_response(data + b"hello", b"GET"), scan_response(data, b"HEAD")
+        assert head is not None
+        assert bare is not None
+        assert (head.length, bare.length, head.size) == (5, 0, len(data))
+        assert b"Allow-Origin" in to_client(head, b"")
+        assert b"Allow-Origin" not in to_client(without_cors(head), b"")
+        assert to_client(head, b"A: 1\r\n") != to_client(head, b"A: 2\r\n")
