@@ -171,13 +171,11 @@ class Conductor(Generic[C]):
         ticket, deadline_at = await self._numbered(service, wait_s)
         answer = self._answers[ticket] = Answer(request=request)
         self._handle(RequestArrived(ticket, service, deadline_at))
-        run = answer.run
-        if run is None:  # Most have a place at once.
-            try:
-                run = await answer.wait()
-            except BaseException:
-                self._leave(ticket)
-                raise
+        try:  # Most have a place at once.
+            run = answer.run or await answer.wait()
+        except BaseException:
+            self._leave(ticket)
+            raise
         assert run.connections is not None
         return Slot(service, run.id, run.connections, ticket)
 
@@ -323,8 +321,8 @@ class Conductor(Generic[C]):
     def _do(self, effect: Effect) -> None:
         match effect:
             case Admit() | Started():  # The first to be asked for, because most are.
-                if (answer := self._answers.get(effect.ticket)) is not None:
-                    answer.say(run=self._runs.living[effect.run])
+                if effect.ticket in self._answers:
+                    self._answers[effect.ticket].say(run=self._runs.living[effect.run])
             case StartRun():
                 self._runs.register(run := self._new_run(effect))
                 assert self._nursery is not None
@@ -342,10 +340,8 @@ class Conductor(Generic[C]):
             case Refuse():
                 self._tell(effect)
                 if (answer := self._answers.get(effect.ticket)) is not None:
-                    refused = Refused(
-                        effect.service, effect.reason, effect.message, effect.retry_after_s
-                    )
-                    answer.say(refused=refused)
+                    told = (effect.reason, effect.message, effect.retry_after_s)
+                    answer.say(refused=Refused(effect.service, *told))
             case Changed():
                 self._tell(effect)
                 self._moved.unpark_all()
@@ -355,8 +351,7 @@ class Conductor(Generic[C]):
                 assert_never(effect)
 
     def _request_of(self, ticket: TicketId) -> str | None:
-        answer = self._answers.get(ticket)
-        return None if answer is None else answer.request
+        return self._answers[ticket].request if ticket in self._answers else None
 
     async def _keep_time(self) -> None:
         """Tick when the core's deadline has come."""
