@@ -25,6 +25,7 @@ from ._exchange import (
     date,
     too_slow,
 )
+from ._peer import Kept
 from .errors import ApiError
 
 CLIENT_GONE = "client_gone"
@@ -131,7 +132,11 @@ class AsgiExchange(Exchange):
         if body:
             if self.tail is not None:
                 self.note(memoryview(body))
-            await self.send({"type": "http.response.body", "body": body, "more_body": True})
+            Kept.total += len(body)
+            try:
+                await self.send({"type": "http.response.body", "body": body, "more_body": True})
+            finally:
+                Kept.total -= len(body)
 
     async def end(self) -> None:
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -189,6 +189,11 @@ class Exchange(abc.ABC):
 
     # The request
 
+    @property
+    def unread(self) -> int:
+        """How much has come of the body, and of what follows it, and waits to be read."""
+        return 0
+
     def at_hand(self) -> bytes | None:
         """Return the body if all of it has come already; None: it has not, or who knows."""
         return None

@@ -27,7 +27,7 @@ BUFFER = bytearray(256 * 1024)
 VIEW = memoryview(BUFFER)
 SMALL = 16 * 1024
 KEPT_MAX = 64 * 1024 * 1024
-"""Bytes kept for slow readers, over all peers, above which we read in small pieces."""
+"""Bytes kept, over all connections, above which we read in small pieces."""
 TLS_MAX = 64 * 1024
 
 _HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -37,7 +37,9 @@ _WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
 
-class _Kept:
+class Kept:
+    """What waits in memory for somebody who is slow, or for a place, over all connections."""
+
     total = 0
 
 
@@ -97,7 +99,7 @@ class Peer:
                     raise trio.ClosedResourceError
                 self._reader = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_reading)
-            if _Kept.total >= KEPT_MAX:
+            if Kept.total >= KEPT_MAX:
                 view = VIEW[:SMALL]
             try:
                 size = sock.recv_into(view)
@@ -135,7 +137,7 @@ class Peer:
     async def _send_rest(self, rest: bytes) -> None:
         sock = self.socket
         left = memoryview(rest)
-        _Kept.total += len(rest)
+        Kept.total += len(rest)
         try:
             while left:
                 try:
@@ -148,7 +150,7 @@ class Peer:
                     raise _gone(sock) from error
         finally:
             self.stuck_since = None
-            _Kept.total -= len(rest)
+            Kept.total -= len(rest)
 
     def _stop_writing(self, _: object) -> trio.lowlevel.Abort:
         self._writer = None

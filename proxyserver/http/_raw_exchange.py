@@ -77,6 +77,10 @@ class RawExchange(Exchange):
 
     # The request
 
+    @property
+    def unread(self) -> int:
+        return len(self.side.unread)
+
     def at_hand(self) -> bytes | None:
         length = self.head.length
         unread = self.side.unread

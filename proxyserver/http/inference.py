@@ -22,6 +22,7 @@ from proxyserver.wire import (
 from ._access import SUBPROTOCOL
 from ._exchange import Exchange, bad_body
 from ._held import Bodies, Held
+from ._peer import Kept
 from ._ports import Conductor, Settings
 from .errors import admin_closed, unknown, upstream_failed
 from .forward import AT_ONCE_MAX, Outgoing, forward
@@ -159,8 +160,12 @@ class Inference:
         assert exchange.key is None or exchange.key.may_use(route.service), "it was routed"
         exchange.service = route.service
         exchange.asked_at = asked_at = trio.current_time()
+        kept = exchange.unread
+        Kept.total += kept
         try:
             async with self._conductor.slot(route.service, request=exchange.request_id) as slot:
+                Kept.total -= kept
+                kept = 0
                 exchange.waited_s = trio.current_time() - asked_at
                 exchange.run = slot.run
                 earlier = self._conductor.report(route.service)
@@ -175,6 +180,7 @@ class Inference:
                         message = await self._why(route.service, earlier, message)
                     raise upstream_failed(route.service, message, late=fault.late) from fault
         finally:
+            Kept.total -= kept
             if exchange.run is None:
                 exchange.waited_s = trio.current_time() - asked_at
 

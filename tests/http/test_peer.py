@@ -83,7 +83,7 @@ async def test_what_is_not_taken_waits_and_arrives() -> None:
         nursery.start_soon(take)
         await peer.send(memoryview(data))
     assert got == data
-    assert (peer.stuck_since, _peer._Kept.total) == (None, 0)
+    assert (peer.stuck_since, _peer.Kept.total) == (None, 0)
     peer.close()
     far.close()
 
@@ -92,11 +92,11 @@ async def test_less_is_read_while_much_is_kept() -> None:
     """So that many slow readers together do not take all memory."""
     peer, far = pair()
     far.send(bytes(2 * SMALL))
-    _peer._Kept.total = KEPT_MAX
+    _peer.Kept.total = KEPT_MAX
     try:
         assert await peer.receive() == SMALL
     finally:
-        _peer._Kept.total = 0
+        _peer.Kept.total = 0
     assert await peer.receive() == SMALL
     peer.close()
     far.close()

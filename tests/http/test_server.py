@@ -10,6 +10,7 @@ from starlette.types import Message
 
 from proxyserver.http import ListenError, Outcome, TcpPlace, serve
 from proxyserver.http._asgi_exchange import CLIENT_GONE, HEAD, AsgiExchange
+from proxyserver.http._peer import KEPT_MAX, SMALL, Kept
 from proxyserver.http.errors import ApiError
 from proxyserver.wire import scan_request
 
@@ -283,3 +284,26 @@ async def test_every_answer_has_an_id_and_a_date() -> None:
         assert b"\r\nDate: " in head
         _, head, _ = await rig.get("/health", f"X-Request-Id: {'x' * 200}")
         assert b"xxx" not in head
+
+
+@pytest.mark.lane("fast")
+async def test_who_waits_keeps_little_when_many_do() -> None:
+    """Of their bodies no more is read than a little each, once all keep much together."""
+    waiting, size = 30, 200_000
+    head = f"POST /service/coder/x HTTP/1.1\nHost: localhost\nContent-Length: {size}"
+    for before, most in ((0, size), (KEPT_MAX, SMALL)):
+        Kept.total = before
+        async with running(answering(answer(b""))) as rig, trio.open_nursery() as nursery:
+            rig.conductor.hold = trio.Event()
+            wires = [await rig.connect() for _ in range(waiting)]
+            for wire in wires:
+                nursery.start_soon(wire.send, raw(head, bytes(size)))
+            with trio.fail_after(PATIENCE_S):
+                while rig.conductor.waiting < waiting:  # noqa: ASYNC110
+                    await trio.sleep(0.001)
+            kept = Kept.total - before
+            nursery.cancel_scope.cancel()
+        # All have left.
+        assert 0 < kept <= waiting * most
+        assert Kept.total == before
+        Kept.total = 0
