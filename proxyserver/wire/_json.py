@@ -21,6 +21,9 @@ DEPTH_MAX = 512
 KEY_MAX = 64
 """A longer key is not `model`, even if every letter is escaped."""
 
+KEYS_MAX = 1000
+"""At the top, where each costs a step of ours; the longest request of OpenAI's API has 40."""
+
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _CHARACTERS = rb'[^"\\\x00-\x1f]*+(?:\\["\\/bfnrtu][^"\\\x00-\x1f]*+)*+'
 _TEXT = re.compile(_CHARACTERS)
@@ -52,6 +55,8 @@ def model_in(body: bytes) -> str:
     if not isinstance(request, tuple):
         raise BadBody("invalid_json", "the body must be a JSON object")
     found = None
+    if len(request) > KEYS_MAX:
+        raise _too_many()
     for key, value in request:
         if len(key) == 5 and key.lower() == "model":
             _check_key(key, first=found is None)
@@ -90,6 +95,7 @@ class JsonModel:
         self._text: bytearray | None = None
         """What was read of a string, if that matters."""
         self._text_at = 0
+        self._keys = 0
         self._brackets = bytearray()
         """Those that are open, below the top."""
 
@@ -191,6 +197,9 @@ class JsonModel:
 
     def _end_key(self) -> None:
         self._state = "colon"
+        self._keys += 1
+        if self._keys > KEYS_MAX:
+            raise _too_many()
         key = "" if self._text is None else _decoded(self._text)
         self._is_model = key == "model"
         if key.lower() == "model":
@@ -289,6 +298,10 @@ def _decoded(text: bytearray) -> str:
     except ValueError as error:
         raise BadBody("invalid_json", f"the body is not JSON: {error}") from error
     return meaning
+
+
+def _too_many() -> BadBody:
+    return BadBody("invalid_json", f"the body has more than {KEYS_MAX} keys at its top")
 
 
 def _check_key(key: str, *, first: bool) -> None:

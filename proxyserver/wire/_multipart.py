@@ -7,6 +7,8 @@ from ._model_field import NAME_MAX, BadBody, ModelField
 BOUNDARY_MAX = 70
 """RFC 2046, 5.1.1."""
 PART_HEAD_MAX = 8 * 1024
+PARTS_MAX = 1000
+"""Each costs a step of ours; Django and Starlette take as many."""
 _BOUNDARY = re.compile(
     rb"multipart/form-data[ \t]*(?:;[ \t]*[!#-~]+=(?:[!#-:<-~]+|\"[^\"\\]*\")[ \t]*)*", re.I
 )
@@ -55,6 +57,7 @@ class FormModel:
         self._inside: bool | None = None
         """Within the value of `model`; None: within a part's head, or before the first part."""
         self._begun = False
+        self._parts = 0
         self._ended = False
 
     def feed(self, piece: bytes) -> None:
@@ -110,6 +113,9 @@ class FormModel:
             if len(self._data) >= PART_HEAD_MAX:
                 raise BadBody("invalid_form", "a part of the form has a head that is too large")
             return False
+        self._parts += 1
+        if self._parts > PARTS_MAX:
+            raise BadBody("invalid_form", f"the form has more than {PARTS_MAX} parts")
         self._inside = _is_model(self._data[:end])
         if self._inside and self.found is not None:
             raise BadBody("invalid_form", "the form has `model` twice; say it once")

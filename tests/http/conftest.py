@@ -8,7 +8,17 @@ from .rig import LANE
 
 WAYS = {
     **dict.fromkeys(
-        ("access", "cors", "held", "identity", "malformed", "records", "requests", "timeouts"),
+        (
+            "access",
+            "cors",
+            "errors",
+            "held",
+            "identity",
+            "malformed",
+            "records",
+            "requests",
+            "timeouts",
+        ),
         ("fast", "hypercorn"),
     ),
     **dict.fromkeys(

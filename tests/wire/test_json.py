@@ -1,6 +1,7 @@
 """`model` in JSON: found where json finds it, at every split, and never where servers differ."""
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxyserver.wire import BadBody, JsonModel, ModelField, model_in
+from proxyserver.wire._json import KEYS_MAX
 
 VALUES = st.recursive(
     st.none()
@@ -140,6 +142,16 @@ def test_what_is_not_clear_is_refused(body: bytes, code: str) -> None:
     with pytest.raises(BadBody) as refused:
         model_in(body)
     assert refused.value.code == code or len(body) > 1000
+
+
+def test_so_many_keys_are_none_of_a_request() -> None:
+    """Each takes a step of ours, so that a body of nothing else would keep the others waiting."""
+    body = b'{"model": "x"%s}' % b"".join(b', "k%d": 1' % number for number in range(KEYS_MAX - 1))
+    assert scan(body, []).name == model_in(body) == "x"
+    body = body[:-1] + b', "more": 1}'
+    for read in (partial(scan, body, []), partial(model_in, body)):
+        with pytest.raises(BadBody, match="more than 1000 keys"):
+            read()
 
 
 def test_a_model_is_known_before_the_rest_has_come() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from proxyserver.wire import BadBody, FormModel, ModelField, boundary_of
+from proxyserver.wire._multipart import PARTS_MAX
 
 FORM = (
     b'--b-1\r\nContent-Disposition: form-data; name="file"; filename="model"\r\n'
@@ -70,6 +71,14 @@ def test_what_is_not_clear_is_refused(body: bytes, code: str) -> None:
         with pytest.raises(BadBody) as refused:
             scan(body, sizes)
         assert refused.value.code == code
+
+
+def test_so_many_parts_are_none_of_a_request() -> None:
+    """Each takes a step of ours, so that a form of nothing else would keep the others waiting."""
+    form = part(b"model", b"x") + part(b"other", b"y") * (PARTS_MAX - 1)
+    assert scan(form + b"--b--", []).name == "x"
+    with pytest.raises(BadBody, match="more than 1000 parts"):
+        scan(form + part(b"other", b"y") + b"--b--", [])
 
 
 @pytest.mark.parametrize(
