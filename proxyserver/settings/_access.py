@@ -60,10 +60,14 @@ def check_reach(entry: ServerEntry, written: Any, found: Problems) -> None:
 
 
 def remarks_on(
-    keys: tuple[Key, ...], services: Collection[ServiceId], found: Problems
+    server: ServerEntry, keys: tuple[Key, ...], services: Collection[ServiceId], found: Problems
 ) -> list[Problem]:
     """Return what is good enough, and perhaps not meant."""
     told = []
+    is_plain = server.tls is None or server.tls.port is not None
+    if keys and is_plain and not is_loopback(server.host):
+        said = "keys and all else travel in the clear there; see `server.tls`"
+        told.append(found.marks.problem(("server", "host"), f"{server.host}: {said}"))
     for key in keys:
         at: Steps = ("server", "keys", key.name, "services")
         for index, pattern in enumerate(key.services):

@@ -118,7 +118,7 @@ class Builder:
         tls = tls_of(server, self.found)
         self.found.check()
         assert devices is not None
-        self.remarks += remarks_on(keys, services, self.found)
+        self.remarks += remarks_on(server, keys, services, self.found)
         add_names(services, self.names)
         specs = (*devices.values(), *counts)
         core = CoreConfig(specs, tuple(item.spec for item in services.values()))

@@ -3,6 +3,7 @@
 import json
 
 import attrs
+import openai
 import pytest
 import trio
 
@@ -325,3 +326,38 @@ async def test_a_page_shows_its_key_with_the_websocket() -> None:
     assert len(seen) == 1
     assert b"\r\nSec-WebSocket-Protocol: realtime, beta\r\n" in seen[0]
     assert b"sk-" not in seen[0]
+
+
+async def test_the_openai_sdk_takes_its_key_along() -> None:
+    """And knows each refusal by its class, as people catch it."""
+
+    async def once(wire: Wire) -> None:
+        await wire.until(b"}")
+        found = b'{"data": [{"object": "embedding", "index": 0, "embedding": [0.5]}]}'
+        await wire.send(answer(found, "Content-Type: application/json"))
+
+    def talk(url: str) -> tuple[list[str], list[str]]:
+        errors = []
+
+        def client(key: str) -> openai.OpenAI:
+            return openai.OpenAI(base_url=url, api_key=key, max_retries=0)
+
+        with client(SECRETS["tiny"]) as tiny, client("sk-wrong") as wrong:
+            models = [model.id for model in tiny.models.list()]
+            for who, model in ((wrong, "tiny"), (tiny, "coder")):
+                with pytest.raises(openai.APIStatusError) as caught:
+                    who.embeddings.create(model=model, input="x")
+                errors.append(f"{type(caught.value).__name__} {caught.value.code}")
+        with client(SECRETS["slow"]) as slow:
+            slow.embeddings.create(model="coder", input="x")
+            slow.embeddings.create(model="coder", input="x")
+            with pytest.raises(openai.RateLimitError) as limited:
+                slow.embeddings.create(model="coder", input="x")
+            errors.append(limited.value.response.headers["retry-after"])
+        return models, errors
+
+    async with running(once) as rig:
+        rig.settings.server = WITH_KEYS
+        models, errors = await trio.to_thread.run_sync(talk, f"http://127.0.0.1:{rig.port}/v1")
+    assert models == ["many/tiny", "tiny", "small"]
+    assert errors == ["AuthenticationError invalid_api_key", "NotFoundError model_not_found", "30"]

@@ -135,12 +135,13 @@ def test_a_file_without_a_key_is_told(folder: Folder) -> None:
 
 
 def test_what_may_be_a_mistake_is_remarked(folder: Folder) -> None:
-    """A name of no service, and nobody who may look at the proxy."""
-    text = server("keys:", f"  a: {{key: {KEY}, services: [codre]}}").replace(
+    """Plain HTTP, a name of no service, and nobody who may look at the proxy."""
+    text = server("host: 0.0.0.0", "keys:", f"  a: {{key: {KEY}, services: [codre]}}").replace(
         "{}", "\n  coder: {process: {command: sh}, memory: {ram: 1MiB}}"
     )
     told = [one.message for one in folder.load(text).remarks if one.path.startswith("server")]
     assert told == [
+        "0.0.0.0: keys and all else travel in the clear there; see `server.tls`",
         "'codre' is no service as of now; did you mean 'coder'?",
         "none has the role `admin`: `aiproxy status`, `stop` and so on are for nobody",
     ]
