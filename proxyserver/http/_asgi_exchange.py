@@ -5,6 +5,7 @@ from typing import Any
 import trio
 from starlette.types import Message, Receive, Scope, Send
 
+from proxyserver.surfaces import error_event, shape_of
 from proxyserver.wire import (
     CHUNKED,
     BadBody,
@@ -192,11 +193,12 @@ class AsgiExchange(Exchange):
             await self.receive()
 
     async def fail(self, error: ApiError) -> None:
-        body = error.encoded()
+        shape = shape_of(self.head.target)
+        body = error.encoded(shape)
         if self.status is not None:
             ending = b"" if self.tail is None else self.tail.ending()
             if self._is_events and ending.endswith((b"\n\n", b"\r\n\r\n")):
-                event = b"data: " + body + b"\n\n"
+                event = error_event(shape, body)
                 await self.send({"type": "http.response.body", "body": event, "more_body": True})
             return
         headers = [(name.encode(), value.encode()) for name, value in error.headers]

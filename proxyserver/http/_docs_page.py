@@ -11,7 +11,9 @@ import re
 from collections.abc import Iterable
 from html import escape
 
-from ._routes import ANY, GENERAL_ERRORS, TABLE, Entry, Who
+from proxyserver.surfaces import ANY
+
+from ._routes import GENERAL_ERRORS, TABLE, Entry, Who
 from .errors import CODES
 
 _STYLE = """

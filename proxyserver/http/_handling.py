@@ -7,6 +7,7 @@ import trio
 from starlette.exceptions import HTTPException
 
 from proxyserver.refused import Refused
+from proxyserver.surfaces import surface_of
 from proxyserver.wire import RequestHead
 
 from ._access import Access, allow, is_preflight
@@ -14,7 +15,7 @@ from ._exchange import LINGER_S, ClientGone, Exchange, Outcome, RequestRecord
 from ._requests import Requests, cancelled
 from ._trace import Trace
 from .errors import ApiError, refused
-from .inference import BY_MODEL, Inference
+from .inference import Inference
 from .upstream import Patience
 
 SWEEP_S = 1.0
@@ -129,16 +130,16 @@ class Handling:
             await allow(exchange)
             return
         _check_plain(exchange)
+        path, mark, query = target.partition(b"?")
         if is_for_service(target):
             self._access.admit(exchange)
-            path, mark, query = target.partition(b"?")
             _, _, service, rest, *_ = (*path.split(b"/", 3), b"")
             await self.inference.by_service(exchange, service, b"/" + rest + mark + query)
-        elif target.partition(b"?")[0] in BY_MODEL:
-            if head.method != b"POST":
-                raise HTTPException(405, headers={"Allow": "POST"})
+        elif (surface := surface_of(path)) is not None:
+            if not surface.takes(head.method):
+                raise HTTPException(405, headers={"Allow": surface.allow})
             self._access.admit(exchange)
-            await self.inference.by_model(exchange, target)
+            await self.inference.by_model(exchange, target, surface)
         else:
             assert other is not None, "the fast lane takes what is for services"
             await other()

@@ -15,7 +15,7 @@ from typing import IO, TypeVar
 import attrs
 import trio
 
-from proxyserver.wire import FormModel, JsonModel, ModelField
+from proxyserver.wire import Edit, FormModel, JsonModel, edited
 
 from ._ports import Settings
 from .errors import ApiError
@@ -105,7 +105,7 @@ class Held:
     """What was promised to it."""
     _file: IO[bytes] | None = None
     _file_size: int = 0
-    _edit: tuple[ModelField, bytes] | None = None
+    _edits: Sequence[Edit] = ()
 
     @property
     def on_disk(self) -> bool:
@@ -168,10 +168,10 @@ class Held:
         self.bodies.memory -= self._memory
         self._memory = 0
 
-    def rename(self, field: ModelField, name: bytes) -> None:
-        """Write another name in the place of the model's."""
-        self._edit = field, name
-        self.grown = field.renamed(name)
+    def edit(self, edits: Sequence[Edit]) -> None:
+        """Let other bytes take the place of some; in order, none across another."""
+        self._edits = edits
+        self.grown = sum(edit.growth for edit in edits)
 
     def joined(self) -> bytes:
         """Return all of it, where nothing is on disk."""
@@ -198,12 +198,7 @@ class Held:
 
     def _edited(self, piece: bytes, at: int) -> bytes:
         """Return what stands for the piece that begins at this place."""
-        if self._edit is None:
-            return piece
-        field, name = self._edit
-        before, after = max(0, field.start - at), max(0, field.end - at)
-        begins = at <= field.start < at + len(piece)
-        return piece[:before] + name * begins + piece[after:]
+        return edited(piece, at, self._edits) if self._edits else piece
 
     def close(self) -> None:
         """Let go of all, once and for ever."""

@@ -14,6 +14,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper
 
 from proxyserver.certificates import Certificate
+from proxyserver.surfaces import surface_of
 from proxyserver.wire import BadWire, RequestHead, scan_request
 
 from ._client_side import HANDSHAKE_S, HEAD_S, IDLE_S, ClientSide
@@ -24,7 +25,6 @@ from ._peer import VIEW, Peer
 from ._raw_exchange import RawExchange
 from ._secure_peer import SecurePeer
 from .errors import ApiError
-from .inference import BY_MODEL
 
 HANDSHAKE = 0x16
 """The first byte of what a client says first in TLS (RFC 8446, 5.1)."""
@@ -196,4 +196,4 @@ def _is_fast(head: RequestHead) -> bool:
     target = head.target
     if head.version != b"1.1":
         return False
-    return is_for_service(target) or target.partition(b"?")[0] in BY_MODEL
+    return is_for_service(target) or surface_of(target.partition(b"?")[0]) is not None

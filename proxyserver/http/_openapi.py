@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from ._routes import ANY, GENERAL_ERRORS, TABLE, WAIT, Entry, Sent
+from proxyserver.surfaces import ANY
+
+from ._routes import GENERAL_ERRORS, TABLE, WAIT, Entry, Sent
 from .errors import CODES
 
 _METHODS = ("get", "post", "put", "patch", "delete", "options", "head", "trace")

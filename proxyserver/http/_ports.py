@@ -162,6 +162,10 @@ class ServerSettings(Protocol):
     def via(self) -> bool: ...
 
     @property
+    def default_model(self) -> str | None:
+        """Who is meant by requests that name no model; None: nobody."""
+
+    @property
     def listens_beyond(self) -> bool:
         """Whether other machines can reach the proxy."""
 

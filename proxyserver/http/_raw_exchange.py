@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 import trio
 
+from proxyserver.surfaces import error_event, shape_of
 from proxyserver.wire import (
     CHUNKED,
     BadBody,
@@ -259,11 +260,12 @@ class RawExchange(Exchange):
             self.side.closing = True
 
     async def fail(self, error: ApiError) -> None:
-        body = error.encoded()
+        shape = shape_of(self.head.target)
+        body = error.encoded(shape)
         if self.status is not None:
             self.side.closing = True
             if self._is_events and self._is_between_events():
-                event = b"data: %s\n\n" % body
+                event = error_event(shape, body)
                 await self._send(b"%x\r\n%s\r\n" % (len(event), event))
             return
         self.status = error.status

@@ -7,11 +7,10 @@ import attrs
 
 from proxyserver.access import ADMIN, INFERENCE, METRICS, Role
 from proxyserver.decisions import DECISIONS_MAX, Kind
+from proxyserver.surfaces import ANY, SURFACES, Surface
 
 TAIL_MAX = 10_000
 KINDS = [kind.value for kind in Kind]
-ANY = "*"
-"""Every method."""
 
 
 Who: TypeAlias = Literal["anyone", "key", "inference", "metrics", "admin"]
@@ -44,18 +43,6 @@ class Sent:
     meaning: str
     example: str
     """As curl's options."""
-
-
-_CHAT = Sent(
-    "application/json",
-    "As OpenAI's API has it; of it the proxy reads `model` alone.",
-    '-d \'{"model": "NAME", "messages": [{"role": "user", "content": "Hello"}]}\'',
-)
-_PROMPT = attrs.evolve(_CHAT, example='-d \'{"model": "NAME", "prompt": "Once"}\'')
-_INPUT = attrs.evolve(_CHAT, example='-d \'{"model": "NAME", "input": "words"}\'')
-_SPEECH = attrs.evolve(
-    _CHAT, media="multipart/form-data", example="-F model=NAME -F file=@speech.wav"
-)
 
 
 @attrs.frozen
@@ -111,6 +98,13 @@ _IMAGE = Query("image", "string", "Its name, such as `name:tag`.", {"minLength":
 _PULL = 'A line of JSON whenever it is farther, the last with its end: `{"image", "state", ...}`.'
 _CANCELLED = '`{"image", "cancelled"}`; false: none was running.'
 
+
+def _sent(row: Surface) -> Sent:
+    media = "multipart/form-data" if row.is_form else "application/json"
+    said = "As that API has it; of it the proxy reads `model` alone."
+    return Sent(media, said, row.example)
+
+
 TABLE = (
     Entry(
         ANY,
@@ -125,50 +119,18 @@ TABLE = (
         media="*/*",
         who="inference",
     ),
-    Entry(
-        "POST",
-        "/v1/chat/completions",
-        "Forward to the service that has the `model` named in the body.",
-        "What the service answers, streamed.",
-        _MODEL,
-        who="inference",
-        sent=_CHAT,
-    ),
-    Entry(
-        "POST",
-        "/v1/completions",
-        "Forward to the service that has the `model` named in the body.",
-        "What the service answers, streamed.",
-        _MODEL,
-        who="inference",
-        sent=_PROMPT,
-    ),
-    Entry(
-        "POST",
-        "/v1/embeddings",
-        "Forward to the service that has the `model` named in the body.",
-        "What the service answers.",
-        _MODEL,
-        who="inference",
-        sent=_INPUT,
-    ),
-    Entry(
-        "POST",
-        "/v1/audio/transcriptions",
-        "Forward to the service that has the `model` named in the form.",
-        "What the service answers.",
-        _MODEL,
-        who="inference",
-        sent=_SPEECH,
-    ),
-    Entry(
-        "POST",
-        "/v1/audio/translations",
-        "Forward to the service that has the `model` named in the form.",
-        "What the service answers.",
-        _MODEL,
-        who="inference",
-        sent=_SPEECH,
+    *(
+        Entry(
+            row.method,
+            row.path,
+            row.summary,
+            "What the service answers, streamed where it streams.",
+            (*_MODEL, "admin_path") if row.is_open else _MODEL,
+            (Query("model", "string", "Who is meant, where the body does not name a `model`."),),
+            who="inference",
+            sent=_sent(row) if row.sent else None,
+        )
+        for row in SURFACES
     ),
     Entry(
         "GET",

@@ -1,13 +1,13 @@
-"""Errors as clients of OpenAI's API know them: one shape, whoever made the mistake."""
+"""Errors of the proxy itself: what can be wrong, and the status and the words for it."""
 
 import json
 import math
-from typing import Any
 
 import attrs
 
 from proxycore import Reason, ServiceId
 from proxyserver.access import Key
+from proxyserver.surfaces import Shape, error_body
 
 STATUS = {
     Reason.QUEUE_FULL: 429,
@@ -75,25 +75,9 @@ class ApiError(Exception):
     def __str__(self) -> str:
         return self.message
 
-    @property
-    def type(self) -> str:
-        if self.status == 429:
-            return "rate_limit_error"
-        return "invalid_request_error" if self.status < 500 else "server_error"
-
-    def body(self) -> dict[str, Any]:
-        """Return the JSON object that OpenAI's clients expect."""
-        return {
-            "error": {
-                "message": self.message,
-                "type": self.type,
-                "param": self.param,
-                "code": self.code,
-            }
-        }
-
-    def encoded(self) -> bytes:
-        return json.dumps(self.body(), ensure_ascii=False).encode("utf-8", "replace")
+    def encoded(self, shape: Shape = Shape.OPENAI) -> bytes:
+        """Return the body of the answer."""
+        return error_body(shape, self.status, self.code, self.message, self.param)
 
 
 def refused(reason: Reason, message: str, retry_after_s: float | None) -> ApiError:

@@ -1,19 +1,24 @@
-"""The paths that lead to services: by id under `/service/`, by model under `/v1/`."""
+"""What leads to services: by id under `/service/`, by model on the paths of each API."""
 
 import json
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 import trio
 
 from proxycore import Route, Router, ServiceId, Unknown
 from proxyserver.access import Key
 from proxyserver.runtime import ExitReport
+from proxyserver.surfaces import ModelParameter, Surface, model_parameter
 from proxyserver.wire import (
     BadBody,
+    Change,
+    Edit,
     FormModel,
     Hop,
     JsonModel,
     boundary_of,
+    changes,
+    missing_model,
     model_in,
     to_upstream,
     without_subprotocols,
@@ -24,19 +29,10 @@ from ._exchange import Exchange, bad_body
 from ._held import Bodies, Held
 from ._peer import Kept
 from ._ports import Conductor, Settings
-from .errors import admin_closed, unknown, upstream_failed
+from .errors import ApiError, admin_closed, unknown, upstream_failed
 from .forward import AT_ONCE_MAX, Outgoing, forward
 from .upstream import UpstreamConnections, UpstreamFault
 
-BY_MODEL = frozenset(
-    {
-        b"/v1/audio/transcriptions",
-        b"/v1/audio/translations",
-        b"/v1/chat/completions",
-        b"/v1/completions",
-        b"/v1/embeddings",
-    }
-)
 REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 """Methods that may be sent twice (RFC 9110, 9.2.1)."""
 HELD_WHOLE = 1024 * 1024
@@ -100,34 +96,51 @@ class Inference:
         if closed is not None:
             raise admin_closed(route.service, closed)
 
-    async def by_model(self, exchange: Exchange, path: bytes) -> None:
-        """Answer a call of OpenAI's API, by whoever has the model that its body names."""
+    async def by_model(self, exchange: Exchange, target: bytes, surface: Surface) -> None:
+        """Answer a call of one of the APIs, by whoever has the model that it names."""
+        try:
+            asked = model_parameter(target) if b"?" in target else None
+        except ValueError as error:
+            raise ApiError(400, "invalid_request", str(error), param="model") from error
+        other = self._settings.server.default_model if asked is None else asked.name
         held = Held(self.bodies)
         try:
-            try:
-                model = await self._read_model(exchange, held)
-            except BadBody as bad:
-                raise bad_body(bad) from bad
+            named = await self._read_model(exchange, held, other)
+            if asked is not None and named not in (None, asked.name):
+                message = f"the body asks for {named!r} and the query for {asked.name!r}"
+                raise ApiError(400, "invalid_request", message, param="model")
+            model = named or other
+            if model is None:
+                raise bad_body(missing_model())
             exchange.model = model
             route = self.route("model", model, exchange.key)
-            if b"?" in path:  # The paths themselves are ours, and administer nothing.
-                self._check_open(exchange, route, path)
+            if surface.is_open or b"?" in target:  # Other paths are ours, and administer nothing.
+                self._check_open(exchange, route, target)
             host = self._services[route.service].spec.host
-            own = model if host is None else route.service.removeprefix(f"{host}/")
-            if own != model:
+            if host is not None:
                 # A server knows its models by its own names alone.
-                _rename(held, own)
-            await self._serve(exchange, route, path, b"", held)
+                own = route.service.removeprefix(f"{host}/")
+                target = await _tell_model(held, target, asked, named, own)
+            await self._serve(exchange, route, target, b"", held)
         finally:
             held.close()
 
-    async def _read_model(self, exchange: Exchange, held: Held) -> str:
-        """Read the body up to its model, and on if it is small.
+    async def _read_model(self, exchange: Exchange, held: Held, other: str | None) -> str | None:
+        """Read the body up to its model, and on if it is small; None: it names no model.
 
         Raises:
-            BadBody: it has no model.
-            ApiError: it is too large to be held so far, or there are too many of them.
+            ApiError: it says that in no way, or is too large to be held so far, or there are too
+                many of them.
         """
+        head = exchange.head
+        if head.length == 0 and (other is not None or head.method != b"POST"):
+            return None
+        try:
+            return await self._scan_model(exchange, held)
+        except BadBody as bad:
+            raise bad_body(bad) from bad
+
+    async def _scan_model(self, exchange: Exchange, held: Held) -> str | None:
         kinds = exchange.head.known.get(b"content-type")
         form = boundary_of(kinds[0]) if kinds else None
         piece = exchange.at_hand()
@@ -151,8 +164,7 @@ class Inference:
             if scan.found is not None and held.size >= enough:
                 break
             piece = await exchange.read()
-        assert scan.found is not None, "a body that has ended without a model was refused"
-        return scan.found.name
+        return None if scan.found is None else scan.found.name
 
     async def _serve(
         self, exchange: Exchange, route: Route, path: bytes, prefix: bytes, held: Held | None
@@ -212,15 +224,38 @@ class Inference:
         return fault
 
 
-def _rename(held: Held, own: str) -> None:
-    """Write another name for the model that the body asks for."""
+async def _tell_model(
+    held: Held, target: bytes, asked: ModelParameter | None, named: str | None, own: str
+) -> bytes:
+    """Let a request say a model by its server's own name; return its target.
+
+    Args:
+        held: the body.
+        target: path and query.
+        asked: how the query names the model.
+        named: what the body calls it.
+        own: what its server calls it.
+    """
     scan = held.scan
-    if scan is None:
-        scan = JsonModel()
-        scan.feed(held.joined())
-    assert scan.found is not None, "it was routed by it"
-    name = json.dumps(own).encode() if isinstance(scan, JsonModel) else own.encode()
-    held.rename(scan.found, name)
+    if isinstance(scan, FormModel):
+        if scan.found is not None:
+            held.edit([Edit(scan.found.start, scan.found.end, own.encode())])
+    elif held.size:
+        if scan is None or scan.found is None:
+            scan = JsonModel()
+            async for piece in held.pieces():
+                scan.feed(piece)
+        name = json.dumps(own).encode()
+        found = scan.found
+        if found is not None:
+            held.edit([Edit(found.start, found.end, name)])
+        else:
+            held.edit(changes(scan.members, Change(set={"model": name})))
+    if asked is not None:
+        return asked.renamed(target, own)
+    if named is None and not held.size:
+        return target + (b"&" if b"?" in target else b"?") + b"model=" + quote(own).encode()
+    return target
 
 
 def _outgoing(exchange: Exchange, hop: Hop, target: bytes, held: Held | None) -> Outgoing:

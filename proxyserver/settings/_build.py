@@ -26,6 +26,7 @@ from ._folders import Folders
 from ._launch import Place, launch_spec
 from ._model import DeviceEntry, MemoryEntry, ServerEntry, ServiceEntry, VramClaim
 from ._models import add_names, idle_s, models_of
+from ._names import check_default_model, check_names
 from ._own_templates import OwnTemplates
 from ._ports import check_ports
 from ._runtimes import Runtimes, own_key, pull_of
@@ -113,7 +114,7 @@ class Builder:
         self.check_policy(server)
         keys = keys_of(server, self.found)
         check_reach(server, data.get("server"), self.found)
-        self.check_names()
+        check_names(self.entries, self.found)
         check_ports(server, services, self.found)
         tls = tls_of(server, self.found)
         self.found.check()
@@ -122,6 +123,7 @@ class Builder:
         add_names(services, self.names)
         specs = (*devices.values(), *counts)
         core = CoreConfig(specs, tuple(item.spec for item in services.values()))
+        check_default_model(server.default_model, core, self.found)
         return Settings(
             self.path,
             self.server(server, keys, tls),
@@ -165,6 +167,7 @@ class Builder:
             shutdown_s=entry.shutdown_s,
             docker_host=self.docker_host(entry),
             runtime=entry.runtime,
+            default_model=entry.default_model,
             body_max=entry.body_max,
             spill_max=entry.spill_max,
             spill_total=entry.spill_total,
@@ -430,12 +433,3 @@ class Builder:
             policy_named(server.policy)
         except UnknownPolicy as error:
             self.found.add(("server", "policy"), str(error) + near(server.policy, names()))
-
-    def check_names(self) -> None:
-        owners = {str(service): f"the id of service {service!r}" for service in self.entries}
-        for service, entry in self.entries.items():
-            for index, alias in enumerate(entry.aliases):
-                if alias in owners:
-                    at: Steps = ("services", service, "aliases", index)
-                    self.found.add(at, f"{alias!r} is {owners[alias]} already")
-                owners.setdefault(alias, f"an alias of service {service!r}")

@@ -122,6 +122,7 @@ class ServerEntry:
     docker: DockerEntry = DockerEntry()
     runtime: RuntimeChoice = "auto"
     pull: PullPolicy = "never"
+    default_model: Alias | None = None
     body_max: Size = 64 * core.MIB
     spill_max: Size = 1024 * core.MIB
     spill_total: Size = 4096 * core.MIB

@@ -72,6 +72,8 @@ class ServerSettings:
     docker_host: str | None = None
     """None: the engine's usual socket."""
     runtime: Literal["auto", "docker", "process"] = "auto"
+    default_model: str | None = None
+    """Who is meant by requests that name no model."""
     body_max: int = 64 * MIB
     """The largest request body that is held in memory to find its `model`."""
     spill_max: int = 1024 * MIB

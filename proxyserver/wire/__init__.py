@@ -6,6 +6,10 @@ from ._body import EndlessBody as EndlessBody
 from ._body import LengthBody as LengthBody
 from ._body import Piece as Piece
 from ._body import body_of as body_of
+from ._edit import Change as Change
+from ._edit import Edit as Edit
+from ._edit import changes as changes
+from ._edit import edited as edited
 from ._errors import BadWire as BadWire
 from ._head import CHUNKED as CHUNKED
 from ._head import HEAD_MAX as HEAD_MAX
@@ -20,6 +24,7 @@ from ._json import JsonModel as JsonModel
 from ._json import model_in as model_in
 from ._model_field import BadBody as BadBody
 from ._model_field import ModelField as ModelField
+from ._model_field import missing_model as missing_model
 from ._multipart import FormModel as FormModel
 from ._multipart import boundary_of as boundary_of
 from ._rewrite import Hop as Hop

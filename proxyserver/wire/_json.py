@@ -12,9 +12,11 @@ level; deeper only strings and brackets, which is enough to know where they end.
 
 import json
 import re
+from collections.abc import Collection
 from typing import Literal
 
-from ._model_field import NAME_MAX, BadBody, ModelField
+from ._edit import Member, Members
+from ._model_field import NAME_MAX, BadBody, ModelField, missing_model
 
 DEPTH_MAX = 512
 """llama.cpp's parser has no limit, Python's about a thousand, Go's ten thousand."""
@@ -36,7 +38,7 @@ SCALAR_MAX = 1024
 _State = Literal["start", "first", "key", "colon", "value", "next", "text", "scalar", "deep", "end"]
 
 
-def model_in(body: bytes) -> str:
+def model_in(body: bytes) -> str | None:
     """Return the model that a whole body names: what `JsonModel` finds, in a tenth of the time.
 
     Raises:
@@ -61,12 +63,10 @@ def model_in(body: bytes) -> str:
         if len(key) == 5 and key.lower() == "model":
             _check_key(key, first=found is None)
             if not isinstance(value, str) or not value:
-                raise _missing()
+                raise missing_model()
             if len(value) > NAME_MAX:
                 raise _too_long()
             found = value
-    if found is None:
-        raise _missing()
     return found
 
 
@@ -79,10 +79,23 @@ _DECODER = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_no_number)
 
 
 class JsonModel:
-    """Reads one body; `feed` it all pieces, then `finish`."""
+    """Reads one body; `feed` it all pieces, then `finish`.
 
-    def __init__(self) -> None:
+    Args:
+        watched: the keys besides `model` whose places are of interest; none may be said twice.
+    """
+
+    def __init__(self, watched: Collection[str] = ()) -> None:
         self.found: ModelField | None = None
+        self.members = Members()
+        """Where the keys stand that are watched."""
+        self._watched = watched
+        self._member: Member | None = None
+        """Whose value is read, or comes next."""
+        self._begun_at = 0
+        """Where the present key begins."""
+        self._ended_at: int | None = None
+        """Where the last value ends."""
         self._state: _State = "start"
         self._at = 0
         """How much of the payload was read before the present piece."""
@@ -103,7 +116,7 @@ class JsonModel:
         """Read on.
 
         Raises:
-            BadBody: this is no JSON object, or it has no single `model` that is a text.
+            BadBody: this is no JSON object, or its `model` is no text, or said twice.
         """
         at, end = 0, len(piece)
         while at < end:
@@ -121,17 +134,15 @@ class JsonModel:
         self._at += end
 
     def finish(self) -> None:
-        """Note that the body has ended.
+        """Note that the body has ended; without a model, if `found` is None by now.
 
         Raises:
-            BadBody: too early, or without a model.
+            BadBody: too early.
         """
         if self._state == "start":
             raise BadBody("invalid_json", "the body is not JSON: it is empty")
         if self._state != "end":
             raise BadBody("invalid_json", "the body is not JSON: it ends within its object")
-        if self.found is None:
-            raise _missing()
 
     def _read_mark(self, piece: bytes, at: int) -> int:
         """Read a character at the top level that is no part of a value, or begins one."""
@@ -141,16 +152,16 @@ class JsonModel:
             return self._begin_value(piece, at)
         if state in ("first", "key") and mark == 0x22:
             self._begin_text(at + 1, is_key=True)
+            self._begin_member(self._at + at)
         elif state == "colon" and mark == 0x3A:
             self._state = "value"
         elif state == "next" and mark == 0x2C:
             self._state = "key"
         elif state in ("first", "next") and mark == 0x7D:
             self._state = "end"
-            if self.found is None:
-                raise _missing()
         elif state == "start" and mark == 0x7B:
             self._state = "first"
+            self.members.begin = self._at + at + 1
         elif state == "start" and mark in b'["-0123456789tfn':
             raise BadBody("invalid_json", "the body must be a JSON object")
         else:
@@ -160,7 +171,9 @@ class JsonModel:
     def _begin_value(self, piece: bytes, at: int) -> int:
         mark = piece[at]
         if self._is_model and mark != 0x22:
-            raise _missing()
+            raise missing_model()
+        if self._member is not None:
+            self._member.value = self._at + at
         if mark == 0x22:
             self._begin_text(at + 1, is_key=False)
             return at + 1
@@ -204,13 +217,31 @@ class JsonModel:
         self._is_model = key == "model"
         if key.lower() == "model":
             _check_key(key, first=self.found is None)
+        if key in self._watched:
+            if key in self.members.found:
+                raise BadBody("invalid_json", f"the body has {key!r} twice; say it once")
+            self._member = Member(self._begun_at, self._ended_at)
+            self.members.found[key] = self._member
+
+    def _begin_member(self, at: int) -> None:
+        self.members.is_empty = False
+        if self._member is not None:
+            self._member.next = at
+            self._member = None
+        self._begun_at = at
+
+    def _end_member(self, end: int) -> None:
+        self._state = "next"
+        self._ended_at = end
+        if self._member is not None:
+            self._member.end = end
 
     def _end_value(self, end: int) -> None:
-        self._state = "next"
+        self._end_member(end + 1)
         if self._is_model and self._text is not None:
             name = _decoded(self._text)
             if not name:
-                raise _missing()
+                raise missing_model()
             self.found = ModelField(name, self._text_at - 1, end + 1)
         self._is_model = False
 
@@ -242,7 +273,7 @@ class JsonModel:
         if end < len(piece):
             if not _SCALARS.fullmatch(self._text):
                 raise self._wrong(piece, at)
-            self._state = "next"
+            self._end_member(self._at + end)
         return end
 
     def _read_deep(self, piece: bytes, at: int) -> int:
@@ -268,7 +299,7 @@ class JsonModel:
             elif mark - brackets[-1] == 2 and mark in b"]}":
                 brackets.pop()
                 if not brackets:
-                    self._state = "next"
+                    self._end_member(self._at + at)
                     break
             else:
                 raise self._wrong(piece, at - 1)
@@ -313,10 +344,3 @@ def _check_key(key: str, *, first: bool) -> None:
 
 def _too_long() -> BadBody:
     return BadBody("missing_model", f"`model` is longer than {NAME_MAX} bytes")
-
-
-def _missing() -> BadBody:
-    return BadBody(
-        "missing_model",
-        "the body needs `model`, the name of a model as text; GET /v1/models lists them",
-    )

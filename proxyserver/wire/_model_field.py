@@ -15,10 +15,6 @@ class ModelField:
     """Where it is written in the payload."""
     end: int
 
-    def renamed(self, name: bytes) -> int:
-        """Return by how much the payload grows if this name is written in its place."""
-        return len(name) - (self.end - self.start)
-
 
 @attrs.frozen
 class BadBody(Exception):
@@ -30,3 +26,10 @@ class BadBody(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+def missing_model() -> BadBody:
+    return BadBody(
+        "missing_model",
+        "the request needs `model`, the name of a model as text; GET /v1/models lists them",
+    )

@@ -64,7 +64,7 @@ class FormModel:
         """Read on.
 
         Raises:
-            BadBody: this is no such form, or it has no single `model`.
+            BadBody: this is no such form, or it says `model` twice, or badly.
         """
         if self._ended:
             return  # RFC 2046 lets anything follow, and everybody ignores it.
@@ -73,10 +73,10 @@ class FormModel:
             pass
 
     def finish(self) -> None:
-        """Note that the body has ended.
+        """Note that the body has ended; without a model, if `found` is None by now.
 
         Raises:
-            BadBody: too early, or without a model.
+            BadBody: too early.
         """
         if not self._ended:
             raise BadBody("invalid_form", "the form has no end: its last boundary is missing")
@@ -96,10 +96,6 @@ class FormModel:
         ending = self._data[after : after + 2]
         if ending == b"--":
             self._ended = True
-            if self.found is None:
-                raise BadBody(
-                    "missing_model", "the form needs a field `model`, the name of a model"
-                )
             return False
         if ending != b"\r\n":
             raise BadBody("invalid_form", "the form has a boundary with something behind it")

@@ -77,6 +77,7 @@ class Server:
     spill_dir: Path = Path("/nowhere")
     forwarded: bool = False
     via: bool = False
+    default_model: str | None = None
 
 
 @attrs.define(eq=False)

@@ -13,6 +13,7 @@ from proxyserver.http._openapi import openapi
 from proxyserver.http._routes import GENERAL_ERRORS, TABLE
 from proxyserver.http.errors import CODES, STATUS
 from proxyserver.refused import Refused
+from proxyserver.surfaces import SURFACES
 
 from .rig import Rig, running
 
@@ -118,6 +119,12 @@ def test_the_page_has_every_route_and_no_other() -> None:
     """docs/reference/http-api.md and the table say the same, down to the parameters."""
     sections = dict(re.findall(r"^### `(\S+ \S+)`\n(.*?)(?=^##|\Z)", PAGE, re.M | re.S))
     told = {f"{'ANY' if e.method == '*' else e.method} {e.path}": e for e in TABLE}
+    by_model = dict(re.findall(r"^\| `([A-Z]+ /\S+)` \| (.*) \|$", PAGE, re.M))
+    surfaces = {row.path: row for row in SURFACES}
+    assert by_model == {
+        what: surfaces[entry.path].summary for what, entry in told.items() if entry.path in surfaces
+    }
+    told = {what: entry for what, entry in told.items() if entry.path not in surfaces}
     assert set(sections) == set(told)
     for heading, entry in told.items():
         for query in entry.query:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxyserver.wire import BadBody, JsonModel, ModelField, model_in
+from proxyserver.wire import BadBody, JsonModel, ModelField, missing_model, model_in
 from proxyserver.wire._json import KEYS_MAX
 
 VALUES = st.recursive(
@@ -30,8 +30,16 @@ def scan(body: bytes, sizes: list[int]) -> ModelField:
         scanner.feed(body[at : at + size])
         at += size
     scanner.finish()
-    assert scanner.found is not None
+    if scanner.found is None:
+        raise missing_model()
     return scanner.found
+
+
+def whole(body: bytes) -> str:
+    found = model_in(body)
+    if found is None:
+        raise missing_model()
+    return found
 
 
 @given(
@@ -58,7 +66,6 @@ def test_json_and_we_find_the_same_model(
     assert json.loads(body[found.start : found.end]) == model
     renamed = body[: found.start] + b'"other"' + body[found.end :]
     assert json.loads(renamed) == {**request, "model": "other"}
-    assert len(renamed) == len(body) + found.renamed(b'"other"')
 
 
 @given(st.binary(max_size=30) | st.text('{}[]",:model\\u0 ', max_size=40).map(str.encode))
@@ -69,13 +76,13 @@ def test_what_json_takes_for_no_object_with_a_model_has_none(body: bytes) -> Non
         found = scan(body, [])
     except BadBody:
         with pytest.raises(BadBody):
-            model_in(body)
+            whole(body)
         return
     try:
-        whole = model_in(body)
+        read = whole(body)
     except BadBody:
         return  # Below the top level only brackets count; a server will refuse it.
-    assert whole == found.name == json.loads(body)["model"]
+    assert read == found.name == json.loads(body)["model"]
 
 
 BODY = (
@@ -140,7 +147,7 @@ def test_what_is_not_clear_is_refused(body: bytes, code: str) -> None:
             scan(body, sizes)
         assert refused.value.code == code
     with pytest.raises(BadBody) as refused:
-        model_in(body)
+        whole(body)
     assert refused.value.code == code or len(body) > 1000
 
 

@@ -1,0 +1,154 @@
+"""The table of the paths that lead to whoever has a model: one row each, for all who need them.
+
+Routing, `/openapi.json`, the shape of errors and the test of the reference go by it.  What a row
+does not tell is the same for all: the model is the one that the body names (JSON or a form), else
+the one in the query (`?model=`), else the configuration's default.
+"""
+
+from collections.abc import Iterator
+
+import attrs
+
+from ._errors import Shape
+
+ANY = "*"
+"""Every method."""
+_TAKEN = {
+    "GET": (b"GET", b"HEAD"),
+    "POST": (b"POST",),
+    ANY: (b"POST", b"GET", b"HEAD", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"),
+}
+
+
+@attrs.frozen
+class Surface:
+    """One path."""
+
+    path: str
+    """With `{path}` at its end: all that is below."""
+    summary: str
+    sent: str
+    """Further keys of a body, or fields of a form as curl takes them, that make an example."""
+    method: str = "POST"
+    """`GET` is `HEAD` too."""
+    is_form: bool = False
+    errors: Shape = Shape.OPENAI
+
+    @property
+    def example(self) -> str:
+        """What a request sends, as options of curl."""
+        if self.is_form:
+            return f"-F model=NAME -F {self.sent}"
+        return f'-d \'{{"model": "NAME", {self.sent}}}\''
+
+    def takes(self, method: bytes) -> bool:
+        """Tell whether the path has this method."""
+        return method in _TAKEN[self.method]
+
+    @property
+    def allow(self) -> str:
+        """The methods, as `Allow` lists them."""
+        return ", ".join(method.decode() for method in _TAKEN[self.method])
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the path is not all known, so that it may be one that administers a service."""
+        return self.path.endswith("{path}")
+
+
+_CHAT = '"messages": [{"role": "user", "content": "Hello"}]'
+_RANK = '"query": "fruit", "documents": ["apple", "stone"]'
+_PAIRS = '"text_1": "fruit", "text_2": ["apple", "stone"]'
+_FILL = '"input_prefix": "def add(a, b):", "input_suffix": "print(add(1, 2))"'
+_TEXT = '"content": "Hello"'
+_WORDS = '"input": "Hello"'
+_DRAWN = '"prompt": "a fox"'
+
+
+def _rows() -> Iterator[Surface]:
+    for path, summary, sent in (
+        ("/v1/chat/completions", "Answer a conversation.", _CHAT),
+        ("/v1/completions", "Go on with a text.", '"prompt": "Once"'),
+        ("/v1/responses", "Answer a conversation, by OpenAI's Responses API.", _WORDS),
+        ("/v1/embeddings", "Turn texts into vectors.", _WORDS),
+        ("/v1/rerank", "Order documents by a question.", _RANK),
+        ("/v1/moderations", "Judge a text.", _WORDS),
+        ("/v1/audio/speech", "Speak a text.", _WORDS + ', "voice": "alloy"'),
+        ("/v1/images/generations", "Draw an image.", _DRAWN),
+    ):
+        yield Surface(path, summary, sent)
+    for path, summary, file in (
+        ("/v1/audio/transcriptions", "Write down what is said.", "file=@speech.wav"),
+        ("/v1/audio/translations", "Write down in English what is said.", "file=@speech.wav"),
+        ("/v1/images/edits", "Change an image.", "prompt=snow -F image=@fox.png"),
+        ("/v1/images/variations", "Draw an image anew.", "image=@fox.png"),
+    ):
+        yield Surface(path, summary, file, is_form=True)
+    for path, summary in (
+        ("/v1/messages", "Answer a conversation, by Anthropic's API."),
+        ("/v1/messages/count_tokens", "Count the tokens of a conversation, by Anthropic's API."),
+    ):
+        yield Surface(path, summary, '"max_tokens": 64, ' + _CHAT, errors=Shape.ANTHROPIC)
+    for path, summary, sent in (
+        ("/v1/reranking", "Order documents by a question, as llama.cpp calls it.", _RANK),
+        ("/v1/score", "Compare texts, by vLLM's API.", _PAIRS),
+        ("/v2/rerank", "Order documents by a question, by Cohere's API.", _RANK),
+        ("/rerank", "Order documents by a question, as llama.cpp, TEI and vLLM do.", _RANK),
+        ("/reranking", "Order documents by a question, by llama.cpp's API.", _RANK),
+        ("/score", "Compare texts, by vLLM's API.", _PAIRS),
+        ("/classify", "Sort texts into classes, as infinity and vLLM do.", _WORDS),
+        ("/pooling", "Turn texts into what the model makes of them, by vLLM's API.", _WORDS),
+        ("/chat/completions", "As below `/v1`, for clients that leave that out.", _CHAT),
+        ("/responses", "As below `/v1`, for clients that leave that out.", _WORDS),
+        ("/completions", "Go on with a text, by llama.cpp's API.", '"prompt": "Once"'),
+        ("/completion", "Go on with a text, by llama.cpp's API.", '"prompt": "Once"'),
+        ("/embeddings", "Turn texts into vectors, by llama.cpp's API.", _TEXT),
+        ("/embedding", "Turn texts into vectors, by llama.cpp's API.", _TEXT),
+        ("/infill", "Fill in the middle of a text, by llama.cpp's API.", _FILL),
+        ("/tokenize", "Turn a text into tokens, as llama.cpp, TEI and vLLM do.", _TEXT),
+        ("/detokenize", "Turn tokens into a text, as llama.cpp and vLLM do.", '"tokens": [1]'),
+        ("/apply-template", "Show the prompt of a conversation, by llama.cpp's API.", _CHAT),
+    ):
+        yield Surface(path, summary, sent)
+    for path, summary in (
+        ("/props", "Show the properties of a server, by llama.cpp's API."),
+        ("/slots", "Show what a server works on, by llama.cpp's API."),
+        ("/lora-adapters", "Show the adapters of a server, by llama.cpp's API."),
+    ):
+        yield Surface(path, summary, "", "GET")
+    summary = "Draw images, by the API of stable-diffusion-webui."
+    yield Surface("/sdapi/v1/{path}", summary, _DRAWN, ANY)
+
+
+SURFACES = tuple(_rows())
+PATHS = {row.path.encode(): row for row in SURFACES if not row.is_open}
+_BELOW = tuple((row.path.removesuffix("{path}").encode(), row) for row in SURFACES if row.is_open)
+_SERVICE = b"/service/"
+
+
+def surface_of(path: bytes) -> Surface | None:
+    """Return the row of a path, without its query; None: it is none of these.
+
+    >>> surface_of(b"/v1/messages").errors
+    <Shape.ANTHROPIC: 'anthropic'>
+    >>> surface_of(b"/v1/models")
+    """
+    row = PATHS.get(path)
+    if row is None:
+        for start, below in _BELOW:
+            if path.startswith(start) and len(path) > len(start):
+                return below
+    return row
+
+
+def shape_of(target: bytes) -> Shape:
+    """Return the shape that errors have for whoever asks for this target.
+
+    >>> shape_of(b"/service/coder/v1/messages?beta=true")
+    <Shape.ANTHROPIC: 'anthropic'>
+    """
+    path = target.partition(b"?")[0]
+    if path.startswith(_SERVICE):
+        path = b"/" + path.removeprefix(_SERVICE).partition(b"/")[2]
+    row = PATHS.get(path)
+    return Shape.OPENAI if row is None else row.errors
