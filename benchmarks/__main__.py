@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from . import core, datapath, policies
+from . import core, datapath, policies, telemetry
 from . import main as main_job
 from ._harness import Benchmark, report
 
@@ -15,6 +15,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "datapath": datapath.measure,
     "main": main_job.measure,
     "policies": policies.measure,
+    "telemetry": telemetry.measure,
 }
 
 

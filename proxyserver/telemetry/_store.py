@@ -52,15 +52,24 @@ class Counter:
 class Distribution:
     """How often values of each size came, in one series of a histogram."""
 
-    __slots__ = ("counts", "exemplars", "total")
+    __slots__ = ("_bounds", "counts", "exemplars", "total")
 
-    def __init__(self, buckets: int) -> None:
-        self.counts = [0] * buckets
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
         """How many fell into each bucket, not counting those of smaller ones; the last is for all
         that is larger than the largest bound."""
         self.total = 0.0
         self.exemplars: dict[int, Exemplar] = {}
         """By bucket, the last one."""
+
+    def add(self, value: float, exemplar: Exemplar | None = None) -> None:
+        """Count a value."""
+        bucket = bisect_left(self._bounds, value)
+        self.counts[bucket] += 1
+        self.total += value
+        if exemplar is not None:
+            self.exemplars[bucket] = exemplar
 
 
 class Histogram:
@@ -69,20 +78,15 @@ class Histogram:
     def __init__(self, metric: Metric) -> None:
         self.metric = metric
         self.series: dict[Values, Distribution] = {}
-        self._bounds: Sequence[float] = metric.buckets
 
-    def observe(self, values: Values, value: float, exemplar: Exemplar | None = None) -> None:
-        """Add a value to a series."""
+    def of(self, *values: str) -> Distribution:
+        """Return a series, to add to."""
         one = self.series.get(values)
         if one is None:
             one = self.series.setdefault(
-                _bounded(self.series, values), Distribution(len(self._bounds) + 1)
+                _bounded(self.series, values), Distribution(self.metric.buckets)
             )
-        bucket = bisect_left(self._bounds, value)
-        one.counts[bucket] += 1
-        one.total += value
-        if exemplar is not None:
-            one.exemplars[bucket] = exemplar
+        return one
 
 
 def _bounded(series: Collection[Values], values: Values) -> Values:

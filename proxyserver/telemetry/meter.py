@@ -1,6 +1,8 @@
 """Turns what happens, requests and facts of the core, into numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+
+import attrs
 
 from proxycore import Cause, Changed, Fact, Refuse, ServiceId, State
 from proxyserver.http import RequestRecord
@@ -10,7 +12,7 @@ from proxyserver.wire import Usage
 from . import catalogue as cat
 from ._operations import operation_of
 from ._reasons import why_left
-from ._store import OTHER, Counter, Exemplar, Histogram, Values
+from ._store import OTHER, Counter, Distribution, Exemplar, Histogram, Values
 from .catalogue import CATALOGUE, Kind, Metric
 from .starts import Start
 
@@ -19,6 +21,35 @@ _ENDED = frozenset((State.DOWN, State.VERIFYING, State.BACKOFF, State.FAILED))
 _LIVED = frozenset(State) - _ENDED - {State.RESERVED}
 _TRIED_AGAIN = "once more, with more room: "
 """How the core begins to say why a run ended that is started again as a larger one."""
+
+KINDS_MAX = 1000
+"""Of requests, whose series are kept at hand."""
+
+
+@attrs.frozen(eq=False)
+class _OfService:
+    """What requests of a kind to a service are added to."""
+
+    asked: Values
+    duration: Distribution
+    wait: Distribution
+    overhead: Distribution
+    upstream: Distribution
+
+    def add(self, record: RequestRecord, exemplar: Exemplar | None) -> None:
+        waited_s, sent_s = record.waited_s, record.sent_s
+        self.duration.add(record.duration_s, exemplar)
+        self.wait.add(waited_s, exemplar)
+        if sent_s is not None and record.run is not None:
+            self.overhead.add(max(0.0, sent_s - waited_s), exemplar)
+            self.upstream.add(record.duration_s - sent_s, exemplar)
+
+
+@attrs.frozen(eq=False)
+class _Series:
+    http: Distribution
+    service: _OfService | None
+
 
 CauseOf = Callable[[ServiceId], Cause | None]
 
@@ -40,11 +71,8 @@ class Meter:
         self._histograms = {
             metric: Histogram(metric) for metric in CATALOGUE if metric.kind is Kind.HISTOGRAM
         }
-        self._http = self._histograms[cat.HTTP_DURATION]
-        self._durations = self._histograms[cat.REQUEST_DURATION]
-        self._waits = self._histograms[cat.QUEUE_WAIT]
-        self._overheads = self._histograms[cat.OVERHEAD_DURATION]
-        self._upstreams = self._histograms[cat.UPSTREAM_DURATION]
+        self._series: dict[Hashable, _Series] = {}
+        """What requests of a kind are added to: to find that takes longer than to add."""
         self.started_at: dict[ServiceId, float] = {}
         """Since when the present run of a service lives, by the core's time."""
         self._starting: set[ServiceId] = set()
@@ -65,48 +93,72 @@ class Meter:
         """Add to a counter."""
         self._counters[metric].add(values, amount)
 
-    def observe(
-        self, metric: Metric, value: float, *values: str, exemplar: Exemplar | None = None
-    ) -> None:
+    def observe(self, metric: Metric, value: float, *values: str) -> None:
         """Add a value to a histogram."""
-        self._histograms[metric].observe(values, value, exemplar)
+        self._histograms[metric].of(*values).add(value)
 
     # Requests
 
     def request(self, record: RequestRecord, exemplar: Exemplar | None = None) -> None:
         """Take note of a request that is over; its trace may be kept as an example."""
-        path, service, duration_s = record.path, record.service, record.duration_s
+        kind = (
+            record.method,
+            record.path,
+            record.status,
+            record.service,
+            record.model,
+            record.outcome,
+        )
+        series = self._series.get(kind)
+        if series is None:
+            if len(self._series) >= KINDS_MAX:
+                self._series.clear()  # Paths may be anything; what was counted stays.
+            series = self._series[kind] = self._find(record)
+        duration_s = record.duration_s
+        series.http.add(duration_s, exemplar)
+        if series.service is not None:
+            series.service.add(record, exemplar)
+            if record.usage is not None:
+                self._tokens(series.service, record, record.usage, exemplar)
+
+    def _find(self, record: RequestRecord) -> _Series:
+        """Return the series to which requests of a kind are added."""
+        histograms = self._histograms
+        service, path = record.service, record.path
         method = record.method if record.method in METHODS else OTHER
         status = "" if record.status is None else str(record.status)
-        self._http.observe((method, route_of(path), status), duration_s, exemplar)
+        http = histograms[cat.HTTP_DURATION].of(method, route_of(path), status)
         if service is None:
-            return
-        model = record.model or service
-        asked = (service, model, operation_of(path))
-        self._durations.observe((*asked, record.outcome.value), duration_s, exemplar)
-        self._waits.observe((service,), record.waited_s, exemplar)
-        if record.sent_s is not None and record.run is not None:
-            overhead_s = max(0.0, record.sent_s - record.waited_s)
-            self._overheads.observe((service,), overhead_s, exemplar)
-            self._upstreams.observe((service, status), duration_s - record.sent_s, exemplar)
-        if record.usage is not None:
-            self._tokens(record, record.usage, asked, exemplar)
+            return _Series(http, None)
+        asked = (service, record.model or service, operation_of(path))
+        return _Series(
+            http,
+            _OfService(
+                asked,
+                histograms[cat.REQUEST_DURATION].of(*asked, record.outcome.value),
+                histograms[cat.QUEUE_WAIT].of(service),
+                histograms[cat.OVERHEAD_DURATION].of(service),
+                histograms[cat.UPSTREAM_DURATION].of(service, status),
+            ),
+        )
 
     def _tokens(
-        self, record: RequestRecord, usage: Usage, asked: Values, exemplar: Exemplar | None
+        self, of: _OfService, record: RequestRecord, usage: Usage, exemplar: Exemplar | None
     ) -> None:
+        histograms, asked = self._histograms, of.asked
         output, first_s = usage.output, record.first_token_s
         if record.streamed and first_s is not None:
-            self.observe(cat.TIME_TO_FIRST_TOKEN, first_s, *asked, exemplar=exemplar)
+            histograms[cat.TIME_TO_FIRST_TOKEN].of(*asked).add(first_s, exemplar)
             if output is not None and output > 1:
                 each_s = (record.duration_s - first_s) / (output - 1)
-                self.observe(cat.TIME_PER_OUTPUT_TOKEN, each_s, *asked, exemplar=exemplar)
+                histograms[cat.TIME_PER_OUTPUT_TOKEN].of(*asked).add(each_s, exemplar)
+        tokens = histograms[cat.TOKEN_USAGE]
         if usage.input is not None:
-            self.observe(cat.TOKEN_USAGE, usage.input, *asked, "input", exemplar=exemplar)
+            tokens.of(*asked, "input").add(usage.input, exemplar)
         if output is not None and usage.counted:
             self.count(cat.TOKENS_COUNTED, *asked[:2], amount=output)
         elif output is not None:
-            self.observe(cat.TOKEN_USAGE, output, *asked, "output", exemplar=exemplar)
+            tokens.of(*asked, "output").add(output, exemplar)
 
     # Facts of the core
 

@@ -80,6 +80,8 @@ class Daemon:
     configuration: dict[str, Any]
     environment: Mapping[str, str] = attrs.field(factory=dict)
     """What it has in its environment besides ours."""
+    module: str = "proxyserver"
+    """What is run as `python -m`."""
     url: str = ""
     _process: subprocess.Popen[bytes] | None = None
     _logs: int = 0
@@ -104,7 +106,7 @@ class Daemon:
         self._logs += 1
         with self._log_file.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "proxyserver", "serve", "--config", str(file)],
+                [sys.executable, "-m", self.module, "serve", "--config", str(file)],
                 env={**os.environ, **self.environment},
                 stdout=log,
                 stderr=log,

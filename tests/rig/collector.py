@@ -100,14 +100,15 @@ def collecting(port: int = 0) -> Iterator[Collector]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
+            status = collector.status  # Who sees the request may change it for the next one.
             collector.requests.append((self.path, dict(self.headers.items())))
             if collector.hangs is not None:
                 collector.hangs.wait(PATIENCE_S)
             time.sleep(collector.delay_s)
-            if collector.status == 200:
+            if status == 200:
                 zipped = self.headers.get("content-encoding") == "gzip"
                 collector.take(self.path, gzip.decompress(body) if zipped else body)
-            self.send_response(collector.status)
+            self.send_response(status)
             self.send_header("content-length", "0")
             self.end_headers()
 

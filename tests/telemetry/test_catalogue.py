@@ -62,7 +62,8 @@ def filled() -> tuple[Meter, list[tuple[Metric, tuple[str, ...], float]]]:
         elif metric.kind is Kind.HISTOGRAM:
             for value in (0.0, metric.buckets[0], metric.buckets[-1] * 2):
                 example = Exemplar("ab" * 16, "cd" * 8, value, 1_800_000_000.0)
-                meter.observe(metric, value, *values, exemplar=example)
+                [histogram] = [one for one in meter.histograms if one.metric is metric]
+                histogram.of(*values).add(value, example)
         else:
             now.append((metric, values, 1.5))
     return meter, now

@@ -45,17 +45,17 @@ def envelope(resource: Mapping[str, Value | None], version: str) -> Callable[[by
     items, one after the other: the concatenation of encoded messages is the encoding of the
     merged one.
     """
-    described = _field(_RESOURCE, Resource(attributes=attributes(resource)).SerializeToString())
-    scope = _field(_SCOPE, InstrumentationScope(name=SCOPE, version=version).SerializeToString())
+    described = field(_RESOURCE, Resource(attributes=attributes(resource)).SerializeToString())
+    scope = field(_SCOPE, InstrumentationScope(name=SCOPE, version=version).SerializeToString())
 
     def wrapped(items: bytes) -> bytes:
-        return _field(_ALL, described + _field(_SCOPES, scope + items))
+        return field(_ALL, described + field(_SCOPES, scope + items))
 
     return wrapped
 
 
-def _field(number: int, payload: bytes) -> bytes:
-    """Return a field that holds a message."""
+def field(number: int, payload: bytes) -> bytes:
+    """Return an encoded field that holds a message."""
     size, head = len(payload), bytearray((number << 3 | 2,))
     while size > 0x7F:
         head.append(size & 0x7F | 0x80)

@@ -38,7 +38,7 @@ from ._lines import encoded_line
 from ._numbers import encoded_numbers
 from ._sampling import Sampler, sampler_of
 from ._sender import Sender
-from ._spans import encoded_request, encoded_start, new_id
+from ._spans import RequestSpans, encoded_start, new_id
 
 if TYPE_CHECKING:
     from loguru import Message
@@ -81,6 +81,7 @@ class Exporter:
         self._readings = readings
         self._level = level
         self._since_ns = time.time_ns()
+        self._spans = RequestSpans()
         self._starts: deque[_Ended] = deque(maxlen=STARTS_KEPT)
         wrapped = envelope(resource_of(environ, version), version)
         self._sampler = Sampler(0.0)
@@ -135,7 +136,8 @@ class Exporter:
         if trace is not None and trace.sampled:
             now = trio.current_time()
             starts = self._waited_for(record, now) if record.waited_s else ()
-            self._senders["traces"].put(encoded_request(record, trace, time.time_ns(), starts))
+            encoded = self._spans.encoded(record, trace, time.time_ns(), starts)
+            self._senders["traces"].put(encoded)
 
     def start(self, start: Start, why: str) -> None:
         """Send the spans of a start that is over, which are a trace of its own."""
