@@ -31,6 +31,12 @@ Word: TypeAlias = Annotated[str, "word"]
 Regex: TypeAlias = Annotated[str, "regex"]
 Json: TypeAlias = Annotated[str, "json"]
 """JSON as text; written as YAML."""
+JsonValues: TypeAlias = Annotated[Mapping[str, str], "json values"]
+"""A mapping of names to anything that JSON can say; read as JSON texts."""
+HeaderName: TypeAlias = Annotated[str, "header name"]
+"""In lower case; none of those that the proxy itself writes."""
+Headers: TypeAlias = Annotated[Mapping[str, str], "headers"]
+"""A mapping of `HeaderName`s to texts."""
 AdminPath: TypeAlias = Annotated[str, "admin path"]
 """A pattern of `proxyserver.admin_paths`, such as `POST /api/pull`."""
 HostPath: TypeAlias = Annotated[str, "path"]

@@ -13,6 +13,7 @@ import trio
 
 from proxycore import RunId, ServiceId
 from proxyserver.access import Allowance, Key
+from proxyserver.request_rules import RequestRules
 from proxyserver.wire import (
     BadBody,
     BadWire,
@@ -149,6 +150,8 @@ class Exchange(abc.ABC):
     """All that the client waits for is on its way: leaving now is no loss."""
     scan: Scan | None = None
     """Who reads along with `read_framed`."""
+    rules: RequestRules | None = None
+    """What its service changes about it."""
     key: Key | None = None
     """Who asks, if keys are asked for."""
     allowance: Allowance | None = None

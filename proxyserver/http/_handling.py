@@ -80,7 +80,8 @@ class Handling:
             now = trio.current_time()
             for exchange in self._live:
                 if exchange.upstream is not None:
-                    exchange.upstream.sweep(now, exchange.arrived_at, self._patience)
+                    patience = self._patience.with_rules(exchange.rules)
+                    exchange.upstream.sweep(now, exchange.arrived_at, patience)
 
     async def _answer(
         self, exchange: Exchange, other: Other | None

@@ -7,7 +7,7 @@ leaves nothing behind.
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
@@ -17,6 +17,7 @@ import trio
 
 from proxyserver.wire import Edit, FormModel, JsonModel, edited
 
+from ._exchange import Exchange
 from ._ports import Settings
 from .errors import ApiError
 
@@ -97,6 +98,8 @@ class Held:
     """By how much it has become longer than that."""
     scan: JsonModel | FormModel | None = None
     """Who looks at the rest."""
+    _needs_all: bool = False
+    """The rest counts as well: somebody wants to change it."""
     _pieces: list[bytes] = attrs.field(factory=list)
     """What is in memory; it follows what is in the file."""
     _memory: int = 0
@@ -133,7 +136,7 @@ class Held:
             return
         bodies, size = self.bodies, len(piece)
         if self.size + size > max(bodies.memory_max, bodies.disk_max) and not self._is_routed:
-            raise _too_large(bodies)
+            raise _too_large(bodies, needs_all=self._needs_all)
         more = self.size + size - self._disk
         if not bodies.disk_max or bodies.disk + more > bodies.disk_total:
             raise _busy("too many large bodies wait already")
@@ -155,7 +158,23 @@ class Held:
     @property
     def _is_routed(self) -> bool:
         """Whether this is the last piece to be held: limits are not so exact as to refuse it."""
-        return self.scan is None or self.scan.found is not None
+        return not self._needs_all and (self.scan is None or self.scan.found is not None)
+
+    async def add_rest(self, exchange: Exchange) -> None:
+        """Read the body to its end, and hold all of it.
+
+        Raises:
+            ApiError: it does not go on, or is too large.
+            BadBody: it is not what it seemed to be.
+        """
+        self._needs_all = True
+        while not exchange.body_read:
+            piece = await exchange.read()
+            if self.scan is not None:
+                self.scan.feed(piece)
+            await self.add(piece)
+        if self.scan is not None:
+            self.scan.finish()
 
     def _take(self, piece: bytes) -> None:
         size = len(piece)
@@ -178,7 +197,7 @@ class Held:
         assert self._file is None, "it is asked before"
         return self._edited(b"".join(self._pieces), 0)
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Yield all of it, wherever it is; as often as somebody wants.
 
         Raises:
@@ -224,15 +243,17 @@ def _write_all(file: int, pieces: Sequence[bytes]) -> None:
             rest = rest[os.write(file, rest) :]
 
 
-def _too_large(bodies: Bodies) -> ApiError:
+def _too_large(bodies: Bodies, *, needs_all: bool) -> ApiError:
     disk = bodies.disk_max > bodies.memory_max
     most, key = (bodies.disk_max, "spill_max") if disk else (bodies.memory_max, "body_max")
-    return ApiError(
-        413,
-        "request_too_large",
-        f"no `model` in the first {most} bytes (server.{key}) of the body;"
-        " write it first, or send to /service/{id}/..., where bodies have no limit",
+    limit = f"{most} bytes (server.{key})"
+    message = (
+        f"the body is to be changed (`requests:` of the service), and has more than {limit}"
+        if needs_all
+        else f"no `model` in the first {limit} of the body;"
+        " write it first, or send to /service/{id}/..., where bodies have no limit"
     )
+    return ApiError(413, "request_too_large", message)
 
 
 def _busy(why: str) -> ApiError:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from proxycore import CoreConfig, CoreView, DeviceId, RunId, ServiceId, ServiceSpec
 from proxyserver.access import Key
 from proxyserver.gauges import Measurement
+from proxyserver.request_rules import RequestRules
 from proxyserver.runtime import ExitReport, RunFacts
 
 from .upstream import UpstreamConnections
@@ -189,6 +190,10 @@ class Service(Protocol):
     def type(self) -> str: ...
     @property
     def runtime(self) -> str: ...
+
+    @property
+    def rules(self) -> RequestRules | None:
+        """What is changed about requests for it; None: nothing."""
 
     @property
     def metrics(self) -> str | None:

@@ -40,7 +40,7 @@ CODES = {
     "request_cancelled": "Somebody cancelled the request by hand.",
     "request_timeout": "The client stopped sending its head, or its body.",
     "no_metrics": "The service tells no metrics (now); the message says why.",
-    "request_too_large": "The first `server.spill_max` bytes of the body do not say the `model`.",
+    "request_too_large": "The body is larger than its service takes, or says its `model` too late.",
     "cannot_sleep": "The service cannot be put to sleep (now); the message says why.",
     "no_image": "The service runs in no container, so there is no image of it.",
     "queue_full": "Too many requests wait for the service already.",

@@ -13,6 +13,7 @@ from proxyserver.wire import BadWire, EndlessBody, body_of
 from ._exchange import ClientGone, Exchange
 from ._held import Held
 from ._peer import BUFFER
+from ._rewriting import check_size
 from .errors import ApiError
 from .upstream import UpstreamConnection, UpstreamConnections, UpstreamFault
 
@@ -133,6 +134,8 @@ async def _upload(exchange: Exchange, connection: UpstreamConnection, outgoing: 
         open_ = open_ and await connection.send(outgoing.after)
     while not outgoing.whole and not exchange.body_read:
         framed = await exchange.read_framed()
+        if exchange.rules is not None:
+            check_size(exchange)
         # When the upstream takes no more, the rest is read and thrown away: the answer decides.
         if framed and open_:
             open_ = await connection.send(framed)

@@ -1,23 +1,20 @@
 """What leads to services: by id under `/service/`, by model on the paths of each API."""
 
-import json
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 import trio
 
 from proxycore import Route, Router, ServiceId, Unknown
 from proxyserver.access import Key
+from proxyserver.request_rules import BodyRules, RequestRules
 from proxyserver.runtime import ExitReport
-from proxyserver.surfaces import ModelParameter, Surface, model_parameter
+from proxyserver.surfaces import Surface, model_parameter
 from proxyserver.wire import (
     BadBody,
-    Change,
-    Edit,
     FormModel,
     Hop,
     JsonModel,
     boundary_of,
-    changes,
     missing_model,
     model_in,
     to_upstream,
@@ -29,6 +26,7 @@ from ._exchange import Exchange, bad_body
 from ._held import Bodies, Held
 from ._peer import Kept
 from ._ports import Conductor, Settings
+from ._rewriting import check_size, rewrite
 from .errors import ApiError, admin_closed, unknown, upstream_failed
 from .forward import AT_ONCE_MAX, Outgoing, forward
 from .upstream import UpstreamConnections, UpstreamFault
@@ -116,11 +114,11 @@ class Inference:
             route = self.route("model", model, exchange.key)
             if surface.is_open or b"?" in target:  # Other paths are ours, and administer nothing.
                 self._check_open(exchange, route, target)
-            host = self._services[route.service].spec.host
-            if host is not None:
-                # A server knows its models by its own names alone.
-                own = route.service.removeprefix(f"{host}/")
-                target = await _tell_model(held, target, asked, named, own)
+            service = self._services[route.service]
+            host, rules = service.spec.host, service.rules
+            if host is not None or rules is not None:
+                wanted = _wanted(route, host, rules, model)
+                target = await rewrite(exchange, held, wanted, target, asked)
             await self._serve(exchange, route, target, b"", held)
         finally:
             held.close()
@@ -171,6 +169,10 @@ class Inference:
     ) -> None:
         assert exchange.key is None or exchange.key.may_use(route.service), "it was routed"
         exchange.service = route.service
+        rules = self._services[route.service].rules
+        if rules is not None:
+            exchange.rules = rules
+            check_size(exchange)
         exchange.asked_at = asked_at = trio.current_time()
         kept = exchange.unread
         Kept.total += kept
@@ -224,42 +226,21 @@ class Inference:
         return fault
 
 
-async def _tell_model(
-    held: Held, target: bytes, asked: ModelParameter | None, named: str | None, own: str
-) -> bytes:
-    """Let a request say a model by its server's own name; return its target.
-
-    Args:
-        held: the body.
-        target: path and query.
-        asked: how the query names the model.
-        named: what the body calls it.
-        own: what its server calls it.
-    """
-    scan = held.scan
-    if isinstance(scan, FormModel):
-        if scan.found is not None:
-            held.edit([Edit(scan.found.start, scan.found.end, own.encode())])
-    elif held.size:
-        if scan is None or scan.found is None:
-            scan = JsonModel()
-            async for piece in held.pieces():
-                scan.feed(piece)
-        name = json.dumps(own).encode()
-        found = scan.found
-        if found is not None:
-            held.edit([Edit(found.start, found.end, name)])
-        else:
-            held.edit(changes(scan.members, Change(set={"model": name})))
-    if asked is not None:
-        return asked.renamed(target, own)
-    if named is None and not held.size:
-        return target + (b"&" if b"?" in target else b"?") + b"model=" + quote(own).encode()
-    return target
+def _wanted(
+    route: Route, host: ServiceId | None, rules: RequestRules | None, name: str
+) -> BodyRules:
+    """Return what a body shall say to whoever was found by this name."""
+    wanted = BodyRules() if rules is None else rules.body_rules(name)
+    if host is None:
+        return wanted
+    # A server knows its models by its own names alone.
+    return BodyRules(route.service.removeprefix(f"{host}/"), wanted.change)
 
 
 def _outgoing(exchange: Exchange, hop: Hop, target: bytes, held: Held | None) -> Outgoing:
     head = exchange.head
+    if exchange.rules is not None:
+        head, hop.added = exchange.rules.filtered(head), exchange.rules.added
     if exchange.key is not None and head.wants_websocket:
         head = without_subprotocols(head, SUBPROTOCOL)
     if held is not None:

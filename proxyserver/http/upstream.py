@@ -6,6 +6,7 @@ import time
 import attrs
 import trio
 
+from proxyserver.request_rules import RequestRules
 from proxyserver.runtime import Endpoint, Stream, dial, socket_of
 from proxyserver.wire import BadWire, ResponseHead, scan_response
 
@@ -32,6 +33,16 @@ class Patience:
     """Within its answer."""
     total_s: float = math.inf
     """From the arrival of the request to the end of the answer."""
+
+    def with_rules(self, rules: RequestRules | None) -> "Patience":
+        """Return the patience with a service that may have its own."""
+        if rules is None:
+            return self
+        return Patience(
+            rules.first_byte_s or self.first_byte_s,
+            rules.stall_s or self.stall_s,
+            rules.total_s or self.total_s,
+        )
 
 
 class UpstreamFault(Exception):

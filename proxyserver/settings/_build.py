@@ -29,6 +29,7 @@ from ._models import add_names, idle_s, models_of
 from ._names import check_default_model, check_names
 from ._own_templates import OwnTemplates
 from ._ports import check_ports
+from ._requests import rules_of
 from ._runtimes import Runtimes, own_key, pull_of
 from ._settings import ServerSettings, Service, Settings, Tls, usual_state_dir
 from ._shapes import name, structure
@@ -323,6 +324,13 @@ class Builder:
             chosen.runtime,
             own_or_default("wait_s"),
             draft.models,
+            rules=rules_of(
+                entry.requests,
+                (service_id, *entry.aliases, *draft.names),
+                draft.models is not None,
+                at,
+                self.found,
+            ),
             closed=self.closed(entry, draft, at),
             remedy=draft.remedy,
             pull=pull_of(entry, server, at, self.found),

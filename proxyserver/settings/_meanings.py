@@ -26,6 +26,8 @@ TABLES: tuple[Table, ...] = (
     (CONFIGURATION, "### server.log", _model.LogEntry),
     (CONFIGURATION, "### server.docker", _model.DockerEntry),
     (CONFIGURATION, "## services", _model.ServiceEntry),
+    (CONFIGURATION, "### requests", _model.RequestsEntry),
+    (CONFIGURATION, "### requests.headers", _model.HeadersEntry),
     (CONFIGURATION, "### sleep and wake", Call),
     (CONFIGURATION, "### memory", _model.MemoryEntry),
     (CONFIGURATION, "### models", _model.ModelEntry),

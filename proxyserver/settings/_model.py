@@ -22,8 +22,11 @@ from proxyserver.shapes import (
     ExistingFile,
     ExtraHosts,
     Gpus,
+    HeaderName,
+    Headers,
     HostPath,
     IdleTime,
+    JsonValues,
     KeyHash,
     ListenHost,
     Mode,
@@ -272,6 +275,36 @@ class ModelEntry:
 
 
 @attrs.frozen
+class HeadersEntry:
+    """What becomes of the headers of a request."""
+
+    set: Headers | None = None
+    remove: tuple[HeaderName, ...] = ()
+
+
+@attrs.frozen
+class BodyEntry:
+    """What becomes of the body of a request that names the model in one way."""
+
+    model: Word | None = None
+    set: JsonValues | None = None
+    default: JsonValues | None = None
+    strip: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class RequestsEntry(BodyEntry):
+    """What becomes of requests on their way to a service."""
+
+    names: Mapping[Alias, BodyEntry] | None = None
+    headers: HeadersEntry = HeadersEntry()
+    size_max: Size | None = None
+    first_byte_s: Seconds | None = None
+    stall_s: Seconds | None = None
+    total_s: Seconds | None = None
+
+
+@attrs.frozen
 class ServiceEntry:
     """What every service may have; the options of its type stand beside these keys."""
 
@@ -295,6 +328,7 @@ class ServiceEntry:
     drain_cuts: bool | None = None
     grace_s: Seconds | None = None
     queue_max: Count | None = None
+    requests: RequestsEntry = RequestsEntry()
     ready: Probe | None = None
     ready_line: Regex | None = None
     live: Live | None = None

@@ -11,6 +11,7 @@ from proxycore import ServiceId
 from proxycore.config import MIB, CoreConfig, ServiceSpec
 from proxyserver.access import Key, is_loopback
 from proxyserver.admin_paths import closed_by
+from proxyserver.request_rules import RequestRules
 from proxyserver.runtime._protocol import ExternalSpec, LaunchSpec
 from proxyserver.templates import ModelServer, Room
 
@@ -127,6 +128,8 @@ class Service:
     """Tells which of its options would make it fit into so much memory; None: nobody knows."""
     pull: Literal["never", "missing"] = "never"
     """Whether its image is fetched when it is missing."""
+    rules: RequestRules | None = None
+    """What is changed about requests for it."""
     closed: tuple[str, ...] = ()
     """Patterns of what administers it, and is closed to clients; see `admin_paths`."""
 

@@ -40,6 +40,7 @@ from ._plain import (
     whole,
     word,
 )
+from ._request_shapes import header_name, headers, json_values
 from ._units import shown
 
 ALIAS = re.compile(r"[!-~]{1,128}")
@@ -180,6 +181,9 @@ def make_converter(base: Path, environ: Mapping[str, str]) -> cattrs.Converter:
     read(shapes.Regex, _regex)
     read(shapes.AdminPath, _admin_path)
     read(shapes.Json, _json)
+    read(shapes.JsonValues, json_values)
+    read(shapes.HeaderName, header_name)
+    read(shapes.Headers, headers)
     read(shapes.Command, command)
     read(shapes.Environment, lambda value: _compose.environment(value, environ))
     read(shapes.EnvironmentFiles, lambda value: _compose.environment_files(value, base))

@@ -4,6 +4,7 @@ No secret is in it: what came from the environment is shown by its reference, an
 like a secret is not shown at all.  So it can be part of a bug report.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ import attrs
 
 from proxycore.config import Placement
 from proxyserver._amounts import in_gib
+from proxyserver.request_rules import BodyRules, RequestRules
 from proxyserver.runtime._protocol import (
     Call,
     ContainerSpec,
@@ -24,6 +26,7 @@ from proxyserver.runtime._protocol import (
     Probe,
     Ulimit,
 )
+from proxyserver.wire import Change
 
 from ._errors import SECRET_MIN, Steps, dotted
 from ._load import read_text
@@ -89,6 +92,26 @@ def resolved(settings: Settings) -> dict[str, Any]:
     return shown | {"services": services}
 
 
+def _rules(rules: RequestRules) -> Iterator[tuple[str, Any]]:
+    yield from _body(rules.body)
+    yield "names", {name: dict(_body(one)) for name, one in rules.by_name.items()}
+    lines = [line.partition(": ") for line in rules.added.decode().splitlines()]
+    added = {name: value for name, _, value in lines}
+    removed = [name.decode() for name in sorted(rules.dropped) if name.decode() not in added]
+    yield "headers", {"set": added, "remove": removed}
+    yield "size_max", None if rules.size_max is None else Bytes(rules.size_max)
+    for key in ("first_byte_s", "stall_s", "total_s"):
+        yield key, getattr(rules, key)
+
+
+def _body(rules: BodyRules) -> Iterator[tuple[str, Any]]:
+    yield "model", rules.model
+    change = rules.change or Change()
+    yield "set", {key: json.loads(value) for key, value in change.set.items()}
+    yield "default", {key: json.loads(value) for key, value in change.default.items()}
+    yield "strip", list(change.strip)
+
+
 def _service(settings: Settings, service: Service) -> Iterator[tuple[str, Any]]:
     """Yield what there is to say of a service, by the keys of the configuration."""
     spec, launch = service.spec, service.launch
@@ -118,6 +141,8 @@ def _service(settings: Settings, service: Service) -> Iterator[tuple[str, Any]]:
     if service.metrics is not None:
         yield "metrics", service.metrics
     yield "closed", list(service.closed)
+    if service.rules is not None:
+        yield "requests", dict(_rules(service.rules))
 
 
 def _launch(launch: LaunchSpec) -> Iterator[tuple[str, Any]]:

@@ -20,6 +20,7 @@ from ._head import RequestHead as RequestHead
 from ._head import ResponseHead as ResponseHead
 from ._head import scan_request as scan_request
 from ._head import scan_response as scan_response
+from ._json import KEY_MAX as KEY_MAX
 from ._json import JsonModel as JsonModel
 from ._json import model_in as model_in
 from ._model_field import BadBody as BadBody
@@ -27,12 +28,15 @@ from ._model_field import ModelField as ModelField
 from ._model_field import missing_model as missing_model
 from ._multipart import FormModel as FormModel
 from ._multipart import boundary_of as boundary_of
+from ._rewrite import HOP_BY_HOP as HOP_BY_HOP
+from ._rewrite import OURS as OURS
 from ._rewrite import Hop as Hop
 from ._rewrite import headers_to_client as headers_to_client
 from ._rewrite import subprotocols as subprotocols
 from ._rewrite import to_client as to_client
 from ._rewrite import to_upstream as to_upstream
 from ._rewrite import without_cors as without_cors
+from ._rewrite import without_fields as without_fields
 from ._rewrite import without_subprotocols as without_subprotocols
 from ._traceparent import TraceParent as TraceParent
 from ._traceparent import parse_traceparent as parse_traceparent

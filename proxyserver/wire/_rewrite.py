@@ -89,6 +89,8 @@ class Hop:
     """What the upstream wants to see; then what the client showed to us is not for it."""
     drops_keys: bool = False
     """What the client showed to us was for us."""
+    added: bytes = b""
+    """Further lines."""
     traceparent: bytes = b""
     """Our place in the trace; without one, the client's goes on."""
     forwarded: bool = False
@@ -123,6 +125,8 @@ def to_upstream(
     parts = [head.method, b" ", target, b" HTTP/1.1\r\nHost: ", hop.host, b"\r\n"]
     drops_keys = hop.drops_keys or hop.authorization
     parts.append(_kept(head, _DROPPED[bool(drops_keys), bool(hop.traceparent)], OURS))
+    if hop.added:
+        parts.append(hop.added)
     if hop.traceparent:
         parts += (b"traceparent: ", hop.traceparent, b"\r\n")
     if hop.authorization:
@@ -195,6 +199,16 @@ def headers_to_client(head: ResponseHead) -> list[Header]:
 def without_cors(head: ResponseHead) -> ResponseHead:
     """Return the head without what it says to browsers of pages of other sites."""
     return attrs.evolve(head, raw=_CORS.sub(b"", head.raw))
+
+
+def without_fields(head: RequestHead, names: frozenset[bytes]) -> RequestHead:
+    """Return the head without the fields of these names, in lower case."""
+
+    def kept(line: re.Match[bytes]) -> bytes:
+        return b"" if line[1].lower() in names else line[0]
+
+    # A field ends with its carriage return here, and the next one begins with its newline.
+    return attrs.evolve(head, raw=LINE.sub(kept, head.raw))
 
 
 _CORS = re.compile(rb"(?i:\naccess-control-[^:\r]*):[^\r]*\r")

@@ -39,6 +39,7 @@ from proxyserver.http._trace import Trace
 from proxyserver.milestones import Milestones
 from proxyserver.pulls import Pulls
 from proxyserver.refused import Refused
+from proxyserver.request_rules import RequestRules
 from proxyserver.runtime import Endpoint, ExitReport, RunFacts
 from proxyserver.telemetry import Telemetry
 from proxyserver.wire import RequestHead
@@ -60,6 +61,7 @@ class Kind:
     runtime: str = "process"
     closed: tuple[str, ...] = ("/sleep", "?autoload")
     metrics: str | None = "/metrics"
+    rules: RequestRules | None = None
 
     def closed_by(self, method: str, target: bytes) -> str | None:
         return closed_by(self.closed, method, target)
@@ -325,6 +327,7 @@ async def running(
     patience: Patience | None = None,
     begin_trace: Callable[[RequestHead], Trace] | None = None,
     server: Server | None = None,
+    rules: Mapping[str, RequestRules] | None = None,
 ) -> AsyncIterator[Rig]:
     """Run the server with an upstream that treats each of its connections by the script."""
     conductor = FakeConductor(CONFIG)
@@ -333,7 +336,7 @@ async def running(
     images, gate = FakeImages(second_s=0.01), FakeGate()
     pulls = Pulls(images)
     place = place_for_clients()
-    kinds = {spec.id: Kind(spec) for spec in CONFIG.services}
+    kinds = {spec.id: Kind(spec, rules=(rules or {}).get(spec.id)) for spec in CONFIG.services}
     settings = Settings(CONFIG, kinds, server or Server())
     records: list[RequestRecord] = []
     stop, ended = trio.Event(), trio.Event()
