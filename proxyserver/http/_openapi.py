@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from proxyserver.surfaces import ANY
+from proxyserver.surfaces import ANY, Shape, shape_of
 
+from ._answers import ANSWERS, NAMED
 from ._routes import GENERAL_ERRORS, TABLE, WAIT, Entry, Sent
 from .errors import CODES
 
@@ -17,6 +18,19 @@ _MODEL_SCHEMA = {
     "type": "object",
     "required": ["model"],
     "properties": {"model": {"type": "string", "minLength": 1}},
+}
+_ERRORS = ("Error", "AnthropicError")
+_ANTHROPIC_ERROR = {
+    "type": "object",
+    "required": ["type", "error"],
+    "properties": {
+        "type": {"const": "error"},
+        "error": {
+            "type": "object",
+            "required": ["type", "message"],
+            "properties": {"type": {"type": "string"}, "message": {"type": "string"}},
+        },
+    },
 }
 
 
@@ -43,7 +57,12 @@ def openapi(version: str) -> dict[str, Any]:
         "info": {"title": "AI inference proxy", "version": version},
         "paths": paths,
         "components": {
-            "schemas": {"Error": wrapped, "Model": _MODEL_SCHEMA},
+            "schemas": {
+                "Error": wrapped,
+                "AnthropicError": _ANTHROPIC_ERROR,
+                "Model": _MODEL_SCHEMA,
+                **NAMED,
+            },
             "securitySchemes": _KEYS,
         },
     }
@@ -66,7 +85,9 @@ def _operation(entry: Entry) -> dict[str, Any]:
         for query in entry.query
     ]
     codes = ", ".join(dict.fromkeys((*entry.errors, *GENERAL_ERRORS)))
-    good = {"description": entry.answer, "content": {entry.media: {}}}
+    schema = ANSWERS.get(entry.path)
+    content = {} if schema is None else {"schema": schema}
+    good = {"description": entry.answer, "content": {entry.media: content}}
     accepted = {"202": good} if WAIT in entry.query else {}
     return {
         "summary": entry.summary,
@@ -78,7 +99,7 @@ def _operation(entry: Entry) -> dict[str, Any]:
             **accepted,
             "default": {
                 "description": f"An error: {codes}.",
-                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+                "content": {"application/json": {"schema": _error(entry)}},
             },
         },
         # The empty one: without keys in the configuration none is needed.
@@ -86,6 +107,13 @@ def _operation(entry: Entry) -> dict[str, Any]:
         if entry.who == "anyone"
         else [{"bearer": []}, {"x-api-key": []}, {"basic": []}, {}],
     }
+
+
+def _error(entry: Entry) -> dict[str, Any]:
+    openai, anthropic = ({"$ref": f"#/components/schemas/{name}"} for name in _ERRORS)
+    if entry.method == ANY:  # The rest of the path decides.
+        return {"anyOf": [openai, anthropic]}
+    return anthropic if shape_of(entry.path.encode()) is Shape.ANTHROPIC else openai
 
 
 def _body(sent: Sent) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A server under test between raw sockets: scripted upstreams below, raw clients above."""
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -45,6 +46,7 @@ from proxyserver.telemetry import Telemetry
 from proxyserver.wire import RequestHead
 from tests.rig.fake_images import FakeImages
 
+from .described import check
 from .sockets import PATIENCE_S as PATIENCE_S
 from .sockets import PROMPT_S as PROMPT_S
 from .sockets import Wire as Wire
@@ -304,11 +306,17 @@ class Rig:
         return wire
 
     async def get(self, path: str, *headers: str, method: str = "GET") -> tuple[int, bytes, bytes]:
-        """Return status, head and body of an answer on a connection of its own."""
+        """Return status, head and body of an answer on a connection of its own.
+
+        Whatever the proxy says of itself has to be as its document says.
+        """
         lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
         wire = await self.ask(("\r\n".join(lines) + "\r\n\r\n").encode())
-        head = await wire.head()
-        return int(head.split()[1]), head, await wire.rest()
+        head, body = await wire.head(), await wire.rest()
+        status = int(head.split()[1])
+        if body and b"\r\ncontent-type: application/json\r\n" in head:
+            check(method, path, status, json.loads(body))
+        return status, head, body
 
     async def record(self, number: int = 0) -> RequestRecord:
         """Return the record of a request that is over, or about to be."""

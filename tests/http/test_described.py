@@ -8,13 +8,20 @@ from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
+import attrs
+import jsonschema
+import pytest
+
 from proxycore import Reason, ServiceId
+from proxyserver.decisions import Candidate
+from proxyserver.http._answers import NAMED
 from proxyserver.http._openapi import openapi
 from proxyserver.http._routes import GENERAL_ERRORS, TABLE
 from proxyserver.http.errors import CODES, STATUS
 from proxyserver.refused import Refused
 from proxyserver.surfaces import SURFACES
 
+from .described import check
 from .rig import Rig, running
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/http-api.md").read_text()
@@ -141,3 +148,20 @@ def test_the_page_has_every_error_and_no_other() -> None:
 def test_every_code_of_the_table_is_known() -> None:
     """No route promises an error that has no meaning."""
     assert {code for entry in TABLE for code in entry.errors} | set(GENERAL_ERRORS) == set(CODES)
+
+
+def test_a_candidate_has_what_its_class_has() -> None:
+    """No other test lets one be told by HTTP."""
+    fields = [field.name for field in attrs.fields(Candidate)]
+    assert [*NAMED["Candidate"]["properties"]] == fields
+
+
+async def test_an_answer_of_another_form_is_seen() -> None:
+    """The check of all answers in these tests bites: on a key that is missing, and on one more."""
+    async with running() as rig:
+        _, _, said = await rig.get("/api/v1/container/coder")
+    container = json.loads(said)
+    less = {key: value for key, value in container.items() if key != "pid"}
+    for wrong in (less, {**container, "more": 1}, {**container, "pid": "12"}):
+        with pytest.raises(jsonschema.ValidationError):
+            check("GET", "/api/v1/container/coder", 200, wrong)

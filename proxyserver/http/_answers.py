@@ -1,0 +1,213 @@
+"""What the proxy answers for itself, as JSON Schemas; docs/reference/http-api.md tells it in words.
+
+All keys are always there; what there is nothing to say of is null.  More may come with a version,
+so a client has to leave alone what it does not know.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from proxycore import State, Unit
+from proxyserver.decisions import Kind
+
+Schema: TypeAlias = dict[str, Any]
+
+_TEXT: Schema = {"type": "string"}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_WHOLE: Schema = {"type": "integer"}
+_NUMBER: Schema = {"type": "number"}
+_FLAG: Schema = {"type": "boolean"}
+
+
+def _object(**properties: Schema) -> Schema:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _map(values: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": values}
+
+
+def _maybe(schema: Schema) -> Schema:
+    if isinstance(schema.get("type"), str) and "enum" not in schema:
+        return {**schema, "type": [schema["type"], "null"]}
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _words(words: list[str]) -> Schema:
+    return {"type": "string", "enum": words}
+
+
+def _refer(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+_BYTES = _map(_WHOLE)
+"""By device."""
+_STATE = _words([state.value for state in State])
+_WORKING = _map(_object(ok=_FLAG, message=_TEXT))
+_ACTED = _object(id=_TEXT, state=_STATE, run=_maybe(_WHOLE))
+
+NAMED: Mapping[str, Schema] = {
+    "Cause": _object(kind=_TEXT, message=_TEXT, heals=_FLAG, out_of_memory=_FLAG),
+    "Pull": _object(
+        image=_TEXT,
+        state=_words(["pulling", "done", "failed", "cancelled"]),
+        status=_TEXT,
+        done=_COUNT,
+        total=_COUNT,
+        percent=_maybe(_NUMBER),
+        started_at=_NUMBER,
+        took_s=_NUMBER,
+        cause=_maybe(_refer("Cause")),
+    ),
+    "Service": _object(
+        id=_TEXT,
+        host=_maybe(_TEXT),
+        type=_TEXT,
+        runtime=_TEXT,
+        state=_STATE,
+        run=_maybe(_WHOLE),
+        why=_TEXT,
+        for_s=_NUMBER,
+        progress=_maybe(_NUMBER),
+        waiting=_COUNT,
+        in_flight=_COUNT,
+        idle_in_s=_maybe(_NUMBER),
+        retry_in_s=_maybe(_NUMBER),
+        failures=_COUNT,
+        placement=_BYTES,
+        estimates=_list(_BYTES),
+        load_s=_NUMBER,
+        aliases=_list(_TEXT),
+        pinned=_FLAG,
+        cause=_maybe(_refer("Cause")),
+        removed=_FLAG,
+        pull=_maybe(_refer("Pull")),
+    ),
+    "Device": _object(
+        id=_TEXT,
+        capacity=_COUNT,
+        headroom=_COUNT,
+        claimed=_WHOLE,
+        reserved=_WHOLE,
+        free=_WHOLE,
+        measured_free=_maybe(_WHOLE),
+        foreign=_maybe(_WHOLE),
+        unit=_words([unit.value for unit in Unit]),
+        measured=_maybe(
+            _object(
+                total=_COUNT,
+                used=_COUNT,
+                free=_COUNT,
+                services=_BYTES,
+                foreign=_maybe(_WHOLE),
+                age_s=_NUMBER,
+                stale=_FLAG,
+            )
+        ),
+    ),
+    "Candidate": _object(
+        service=_TEXT,
+        run=_maybe(_WHOLE),
+        claim=_BYTES,
+        fate=_TEXT,
+        why=_TEXT,
+        until=_maybe(_NUMBER),
+        value=_maybe(_NUMBER),
+        load_s=_NUMBER,
+        requests=_NUMBER,
+        idle_s=_NUMBER,
+    ),
+    "Decision": _object(
+        number=_COUNT,
+        at=_NUMBER,
+        kind=_words([kind.value for kind in Kind]),
+        service=_TEXT,
+        run=_maybe(_WHOLE),
+        ticket=_maybe(_WHOLE),
+        request=_maybe(_TEXT),
+        why=_TEXT,
+        reason=_maybe(_TEXT),
+        position=_maybe(_COUNT),
+        waited_s=_maybe(_NUMBER),
+        need=_maybe(_BYTES),
+        free=_maybe(_BYTES),
+        foreign=_maybe(_BYTES),
+        candidates=_maybe(_list(_refer("Candidate"))),
+        patient_until=_maybe(_NUMBER),
+        policy=_maybe(_TEXT),
+    ),
+}
+"""Those that several answers have."""
+
+ANSWERS: Mapping[str, Schema] = {
+    "/v1/models": _object(
+        object=_TEXT,
+        data=_list(_object(id=_TEXT, object=_TEXT, created=_WHOLE, owned_by=_TEXT)),
+    ),
+    "/api/v1/services": _object(
+        services=_list(_refer("Service")), devices=_list(_refer("Device")), version=_TEXT
+    ),
+    "/api/v1/container/{id}": _object(
+        id=_TEXT,
+        state=_STATE,
+        run=_maybe(_WHOLE),
+        runtime=_TEXT,
+        name=_maybe(_TEXT),
+        image=_maybe(_TEXT),
+        pid=_maybe(_WHOLE),
+        ports=_list(_TEXT),
+        started_at=_maybe(_NUMBER),
+        health=_maybe(_words(["starting", "healthy", "unhealthy"])),
+        exit=_maybe(
+            _object(
+                cause=_refer("Cause"),
+                exit_code=_maybe(_WHOLE),
+                oom_killed=_FLAG,
+                log_tail=_list(_TEXT),
+            )
+        ),
+        memory=_object(ram=_maybe(_COUNT), vram=_maybe(_BYTES), claimed=_BYTES),
+    ),
+    **{f"/api/v1/service/{{id}}/{verb}": _ACTED for verb in ("start", "stop", "restart", "sleep")},
+    "/api/v1/service/{id}/pull/cancel": _object(image=_TEXT, cancelled=_FLAG),
+    "/api/v1/pull/cancel": _object(image=_TEXT, cancelled=_FLAG),
+    "/api/v1/pulls": _object(pulls=_list(_refer("Pull"))),
+    "/api/v1/decisions": _object(decisions=_list(_refer("Decision"))),
+    "/api/v1/requests": _object(
+        requests=_list(
+            _object(
+                id=_TEXT,
+                method=_TEXT,
+                path=_TEXT,
+                service=_maybe(_TEXT),
+                model=_maybe(_TEXT),
+                run=_maybe(_WHOLE),
+                key=_maybe(_TEXT),
+                state=_words(["reading", "waiting", "uploading", "thinking", "streaming"]),
+                for_s=_NUMBER,
+                bytes_in=_COUNT,
+                bytes_out=_COUNT,
+            )
+        )
+    ),
+    "/api/v1/requests/{id}": _object(id=_TEXT, cancelled=_COUNT),
+    "/health": {
+        "type": "object",
+        "required": ["status", "version", "runtimes"],
+        "properties": {
+            "status": _words(["ok", "degraded"]),
+            "version": _TEXT,
+            "runtimes": _WORKING,
+            # In detail:
+            "gauges": _WORKING,
+            "services": _list(_refer("Service")),
+            "devices": _list(_refer("Device")),
+        },
+    },
+}
+"""By path."""
