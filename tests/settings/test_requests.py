@@ -1,5 +1,7 @@
 """Rules about requests say what they mean, or are told with their place."""
 
+from typing import Any
+
 import pytest
 
 from proxyserver.request_rules import BodyRules, RequestRules
@@ -109,7 +111,7 @@ def test_rules_are_shown_without_secrets(folder: Folder) -> None:
     """As they are meant, for all names."""
     rules = ("strip: [a]", "names: {strict: {set: {b: [1]}}}", "headers: {set: {X-Api-Key: k}}")
     shown = resolved(folder.load(written(*rules)))["services"]["coder"]["requests"]
-    nothing = {"model": None, "set": {}, "default": {}, "strip": ["a"]}
+    nothing: dict[str, Any] = {"model": None, "set": {}, "default": {}, "strip": ["a"]}
     assert shown == {
         **nothing,
         "names": {"strict": {**nothing, "set": {"b": [1]}}},
