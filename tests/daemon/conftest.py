@@ -54,13 +54,17 @@ def new_daemon(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
     daemons: list[Daemon] = []
 
     def make(
-        services: dict[str, Any], *, environment: Mapping[str, str] | None = None, **server: Any
+        services: dict[str, Any],
+        *,
+        environment: Mapping[str, str] | None = None,
+        module: str = "proxyserver",
+        **server: Any,
     ) -> Daemon:
         folder = tmp_path / str(len(daemons))
         folder.mkdir()
         defaults = {"port": 0, "state_dir": str(folder / "state"), "ram": "2GiB", "headroom": 0}
         configuration = {"server": {**defaults, **server}, "services": services}
-        daemon = Daemon(folder, configuration, environment or {})
+        daemon = Daemon(folder, configuration, environment or {}, module)
         daemons.append(daemon)
         daemon.start()
         return daemon
