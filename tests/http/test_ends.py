@@ -7,6 +7,7 @@ import trio
 
 from proxycore import Cause
 from proxyserver.http import Outcome
+from proxyserver.http._exchange import LINGER_S
 from proxyserver.runtime import ExitReport
 
 from .rig import EVENTS, GET, PATIENCE_S, PROMPT_S, Script, Wire, chunk, raw, running
@@ -206,18 +207,52 @@ async def test_a_broken_event_is_not_completed() -> None:
         assert await wire.rest() == chunk(b"data: {")
 
 
-async def test_closing_the_connections_of_a_run_breaks_its_answers() -> None:
-    """What the conductor does before it stops a run: idle ones go, active ones break."""
+@pytest.mark.parametrize("how", ["stopped", "reset", "closed"])
+@pytest.mark.parametrize("stage", ["uploading", "thinking", "streaming"])
+async def test_a_run_that_ends_is_told_wherever_a_request_stands(
+    stage: str, how: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    """By force (the conductor closes all connections of a run), or by itself: the client learns it.
+
+    Idle connections go as well: nobody reaches what is left of the run.
+    """
+    reached, ended = trio.Event(), trio.Event()
 
     async def script(wire: Wire) -> None:
         await wire.head()
-        await wire.send(EVENTS + chunk(b"data: 1\n\n"))
-        await wire.wait_closed(PATIENCE_S)
+        if stage == "streaming":
+            await wire.send(EVENTS + chunk(b"data: 1\n\n"))
+        reached.set()
+        await ending.wait()
+        if how == "stopped":
+            await wire.wait_closed(PATIENCE_S)
+        wire.close(reset=how == "reset")
+        ended.set()
 
+    ending = trio.Event()
+    sent, size = (5, 100) if stage == "uploading" else (0, 0)
     async with running(script) as rig:
-        wire = await rig.ask(GET)
-        await wire.until(b"data: 1\n\n")
-        rig.conductor.connections["coder"].close()
-        assert b"was stopped" in await wire.rest()
-        status, _, _ = await rig.get("/service/coder/x")
-        assert status == 502
+        head = f"POST /service/coder/x HTTP/1.1\nHost: localhost\nContent-Length: {size}"
+        wire = await rig.ask(raw(head, bytes(sent)))
+        await reached.wait()
+        if stage == "streaming":
+            await wire.until(b"data: 1\n\n")
+        if how == "stopped":
+            rig.conductor.connections["coder"].close()
+        ending.set()
+        told = await wire.until(b"}}")
+        with trio.fail_after(PROMPT_S):
+            await ended.wait()
+        await trio.sleep(LINGER_S)  # The client might still send.
+        record = await rig.record()
+        assert rig.conductor.in_flight == 0
+        if how == "stopped":
+            assert (await rig.get("/service/coder/x"))[0] == 502
+    words = {"stopped": b"was stopped", "reset": b"reset the conn", "closed": b"closed the conn"}
+    # Closing with a body unread is a reset.
+    assert any(words[one] in told for one in (how, "reset" if how == "closed" else how))
+    assert b'"upstream_error"' in told
+    if stage == "streaming":
+        assert (record.status, record.outcome) == (200, Outcome.BROKEN)
+    else:
+        assert (record.status, record.outcome) == (502, Outcome.REJECTED)
