@@ -14,7 +14,7 @@ import trio
 
 from proxycore import CoreConfig, RunId, ServiceId, ServiceSpec
 from proxyserver.decisions import Decisions
-from proxyserver.http import RequestRecord, TcpPlace, UpstreamConnections, make_app, serve
+from proxyserver.http import TcpPlace, UpstreamConnections, make_app, serve
 from proxyserver.milestones import Milestones
 from proxyserver.pulls import Pulls
 from proxyserver.runtime import Endpoint
@@ -56,10 +56,6 @@ class _Admitting(FakeConductor):
         return self.place
 
 
-def _tell_nobody(record: RequestRecord) -> None:
-    """Do nothing."""
-
-
 async def _serve(upstream: int) -> None:
     config = CoreConfig(devices=(), services=(ServiceSpec(MODEL),))
     connections = UpstreamConnections(Endpoint("127.0.0.1", upstream))
@@ -76,7 +72,7 @@ async def _serve(upstream: int) -> None:
             Telemetry(
                 conductor.view, FakeGauges(), lambda service: None, lambda run: Milestones(), "0"
             ),
-            on_request=_tell_nobody,
+            on_request=None,
             nursery=nursery,
         )
         place = TcpPlace("127.0.0.1", 0)

@@ -37,7 +37,7 @@ class Handling:
         inference: Inference,
         requests: Requests,
         patience: Patience,
-        on_request: Callable[[RequestRecord], None],
+        on_request: Callable[[RequestRecord], None] | None,
         begin_trace: Callable[[RequestHead], Trace] | None = None,
     ) -> None:
         self._access = access
@@ -71,7 +71,8 @@ class Handling:
                 outcome = Outcome.CLIENT_GONE if exchange.gone else Outcome.CUT
             if exchange.finished and outcome in (Outcome.CLIENT_GONE, Outcome.CUT):
                 outcome = Outcome.ANSWERED
-            self._on_request(exchange.record(outcome, error))
+            if self._on_request is not None:
+                self._on_request(exchange.record(outcome, error))
 
     async def sweep(self) -> None:
         """End for ever what takes too long; coarse, so that it costs a request nothing."""

@@ -32,7 +32,7 @@ def make_app(
     gate: Gate,
     metrics: Metrics,
     *,
-    on_request: Callable[[RequestRecord], None],
+    on_request: Callable[[RequestRecord], None] | None,
     nursery: trio.Nursery,
     patience: Patience | None = None,
     begin_trace: Callable[[RequestHead], Trace] | None = None,
@@ -47,7 +47,7 @@ def make_app(
         pulls: Who fetches images.
         gate: Who waits for them.
         metrics: Who has all numbers.
-        on_request: Told about each request when it is over.
+        on_request: Told about each request when it is over; None: nobody is.
         patience: How long services may take; None: the defaults.
         begin_trace: Gives each request its place in a trace; None: there are no traces.
         nursery: Where actions run that nobody waits for (`?wait=false`).
