@@ -40,30 +40,25 @@ class JournalFile:
             logger.warning("no journal: {}", error)
             return
         self._bytes = 0
-        self._append(head)
+        self.add(head)
 
     def write(self, line: str, head: Callable[[], str]) -> None:
         """Append a line; `head` makes the first line of the next file, if one must begin."""
-        if self._file is None:
-            return
-        if self._bytes > self._bytes_max:
+        if self._bytes > self._bytes_max and self._file is not None:
             self.begin(head())
-        self._append(line)
+        self.add(line)
 
     def add(self, line: str) -> None:
         """Append a line that belongs to the one before, so to its file."""
-        self._append(line)
+        if self._file is not None:
+            self._bytes += len(line)
+            self._batch.add(line)
 
     def close(self) -> None:
         self._batch.flush()
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    def _append(self, line: str) -> None:
-        if self._file is not None:
-            self._bytes += len(line)
-            self._batch.add(line)
 
     def _put(self, lines: str) -> None:
         if self._file is None:

@@ -1,6 +1,6 @@
 """Facts about services and requests, as log lines."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from typing import assert_never
 
@@ -77,30 +77,27 @@ def _details(record: RequestRecord) -> dict[str, object]:
 
 
 def _told(record: RequestRecord) -> str:
-    parts = [f"in {record.duration_s:.3f} s"]
+    text = f"{record.method} {record.path} {record.status or '-'} in {record.duration_s:.3f} s"
     if record.waited_s >= 0.001:
-        parts.append(f"waited {record.waited_s:.3f} s")
+        text += f", waited {record.waited_s:.3f} s"
     if record.first_byte_s is not None:
-        parts.append(f"first byte after {record.first_byte_s:.3f} s")
-    parts.append(f"{record.bytes_in} bytes in, {record.bytes_out} out")
-    if record.usage is not None:
-        parts += _tokens(record.usage)
-    text = f"{record.method} {record.path} {record.status or '-'} {', '.join(parts)}"
+        text += f", first byte after {record.first_byte_s:.3f} s"
+    text += f", {record.bytes_in} bytes in, {record.bytes_out} out"
+    usage = record.usage or _UNSAID
+    if usage.input is not None:
+        text += f", {usage.input} tokens read"
+    if usage.output is not None:
+        text += f", {'about ' * usage.counted}{usage.output} tokens written"
     if record.key is not None:
         text += f"; by {record.key}"
     if record.outcome is not Outcome.ANSWERED:
         text += f"; {record.outcome.value.replace('_', ' ')}"
-    return text + (f": {record.error}" if record.error is not None else "")
+    if record.error is not None:
+        text += f": {record.error}"
+    return text
 
 
 _UNSAID = Usage()
-
-
-def _tokens(usage: Usage) -> Iterator[str]:
-    if usage.input is not None:
-        yield f"{usage.input} tokens read"
-    if usage.output is not None:
-        yield f"{'about ' * usage.counted}{usage.output} tokens written"
 
 
 def _ways(candidates: tuple[Valued, ...]) -> str:

@@ -14,7 +14,7 @@ PIECES_MAX = 16
 FIRST_MAX = 2 * 1024
 """Anthropic counts the prompt in the first event; embeddings of llama.cpp begin with figures."""
 _FRAMES = re.compile(rb"\r\n[0-9a-fA-F]{1,15}(?:;[^\r\n]*)?\r\n")
-_COLON = re.compile(rb"\s*:\s*")
+_OPENING = re.compile(rb"\s*:\s*(?=\{)")
 _TEXT = re.compile(rb'\s*:\s*"([^"\\]{1,256})"')
 _INTEGER = re.compile(rb"\s*:\s*(\d{1,15})\b")
 _CACHED = ("cached_tokens", "cache_read_input_tokens")
@@ -60,7 +60,8 @@ class Tail:
 
     def ending(self) -> bytes:
         """Return the last bytes."""
-        return b"".join(self._last)[-TAIL_MAX:]
+        last = self._last
+        return last[0] if len(last) == 1 else b"".join(last)[-TAIL_MAX:]
 
     def usage(self, pieces: int = 0) -> Usage:
         """Return what the answer says of itself.
@@ -75,7 +76,10 @@ class Tail:
         >>> usage.input, usage.output
         (7, 2)
         """
-        last, first = self._last_text(), self._first_text()
+        last = _unframed(self.ending())
+        # How it began is no part of its end only where the end is not all there is.
+        whole = len(self._last) == 1 and len(self._last[0]) <= FIRST_MAX
+        first = b"" if whole else _unframed(self.first)
         usage = _object(last, b'"usage"')
         if first and b'"usage"' in first:
             usage = {**_object(first, b'"usage"'), **usage}
@@ -105,14 +109,6 @@ class Tail:
         model = _text(last, b'"model"') or _text(first, b'"model"')
         return Usage(input_, output, cached, prompt_s, output_s, model, finish, counted)
 
-    def _last_text(self) -> bytes:
-        return _unframed(self.ending())
-
-    def _first_text(self) -> bytes:
-        """Return how it began, if that is no part of its end."""
-        short = len(self._last) == 1 and len(self._last[0]) <= FIRST_MAX
-        return b"" if short else _unframed(self.first)
-
 
 def _unframed(text: bytes) -> bytes:
     """Take out the frames of chunks, which may stand within an event.
@@ -133,11 +129,11 @@ def _object(text: bytes, key: bytes) -> dict[str, Any]:
     end = len(text)
     while (at := text.rfind(key, 0, end)) >= 0:
         end = at
-        colon = _COLON.match(text, at + len(key))
-        if colon is None or text[colon.end() : colon.end() + 1] != b"{":
+        opening = _OPENING.match(text, at + len(key))
+        if opening is None:
             continue
         try:
-            read, _ = _DECODER.raw_decode(text[colon.end() :].decode("utf-8", "replace"))
+            read, _ = _DECODER.raw_decode(text[opening.end() :].decode("utf-8", "replace"))
         except (ValueError, RecursionError):
             continue
         if isinstance(read, dict):
