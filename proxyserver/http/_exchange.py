@@ -289,11 +289,9 @@ class Exchange(abc.ABC):
 
     def record(self, outcome: Outcome, error: BaseException | None) -> RequestRecord:
         """Return what there is to say, now that it is over."""
-        arrived_at = self.arrived_at
-
-        def since(at: float | None) -> float | None:
-            return None if at is None else at - arrived_at
-
+        from_at = self.arrived_at
+        first_at, token_at = self.first_byte_at, self.first_token_at
+        asked_at, sent_at = self.asked_at, self.sent_at
         usage = None
         if self.tail is not None and self.answer is not None and self.head.method == b"POST":
             usage = self.tail.usage(self.answer.chunks if self.streamed else 0)
@@ -305,19 +303,19 @@ class Exchange(abc.ABC):
             self.run,
             self.status,
             self.waited_s,
-            since(self.first_byte_at),
-            trio.current_time() - arrived_at,
+            None if first_at is None else first_at - from_at,
+            trio.current_time() - from_at,
             self.bytes_in,
             self.bytes_out,
             outcome,
             error,
             self.model,
             self.streamed,
-            since(self.first_token_at),
+            None if token_at is None else token_at - from_at,
             usage,
             None if self.key is None else self.key.name,
-            since(self.asked_at),
-            since(self.sent_at),
+            None if asked_at is None else asked_at - from_at,
+            None if sent_at is None else sent_at - from_at,
             self.trace,
         )
 
