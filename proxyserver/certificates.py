@@ -8,7 +8,7 @@ from loguru import logger
 
 CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 KEY = b" PRIVATE KEY-----"
-ALPN = ("http/1.1",)
+ALPN = ("h2", "http/1.1")
 _EXPIRED, _NOT_YET = 10, 9
 """X509_V_ERR_CERT_HAS_EXPIRED and X509_V_ERR_CERT_NOT_YET_VALID of OpenSSL."""
 

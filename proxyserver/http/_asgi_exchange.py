@@ -1,5 +1,6 @@
 """A request that came by hypercorn: its body and its answer go through the channels of ASGI."""
 
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -10,6 +11,7 @@ from proxyserver.wire import (
     CHUNKED,
     BadBody,
     Body,
+    ChunkedBody,
     Piece,
     RequestHead,
     ResponseHead,
@@ -30,7 +32,13 @@ from ._peer import Kept
 from .errors import ApiError
 
 CLIENT_GONE = "client_gone"
-"""The key in ASGI's `state` of a `trio.Event`: the client has left, which is why we cancel."""
+"""The key in ASGI's `state` of who tells whether the client has left, which is why we cancel."""
+TAKES_MORE = "takes_more"
+"""The key in ASGI's `state` of whether the two messages that follow are taken."""
+INFORMATIONAL = "http.response.informational"
+"""Our own message for a 1xx: ASGI has none."""
+TRAILERS = "http.response.trailers"
+"""With us they come in place of the last piece of the body."""
 HEAD = "head"
 """The key in ASGI's `state` of the request's head, as it was scanned."""
 
@@ -49,7 +57,10 @@ class AsgiExchange(Exchange):
         client: Any = scope.get("client")
         address = str(client[0]).encode() if client else b"unknown"
         super().__init__(head, address, scope["scheme"].encode())
-        self._left_event: trio.Event = scope["state"][CLIENT_GONE]
+        self._has_left: Callable[[], bool] = scope["state"][CLIENT_GONE]
+        self._takes_more: bool = scope["state"].get(TAKES_MORE, False)
+        self._expects = self._takes_more and head.expects
+        """The client waits for a word before it sends its body."""
         self._receive = receive
         self._send = send
         self._pieces: list[Piece] = []
@@ -61,12 +72,15 @@ class AsgiExchange(Exchange):
 
     @property
     def gone(self) -> bool:
-        return self._left or self._left_event.is_set()
+        return self._left or self._has_left()
 
     # The request
 
     async def receive(self) -> Message:
         """Return ASGI's next message; after the body's end, wait for the client to leave."""
+        if self._expects and self.status is None:
+            self._expects = False
+            await self._send({"type": INFORMATIONAL, "status": 100, "headers": []})
         message = await self._receive()
         if message["type"] == "http.disconnect":
             self._left = True
@@ -111,7 +125,10 @@ class AsgiExchange(Exchange):
     # The answer
 
     async def inform(self, head: ResponseHead) -> None:
-        """Drop it: ASGI has no words for it."""
+        """Pass it on where there are words for it; ASGI has none."""
+        if self._takes_more:
+            headers = headers_to_client(head)
+            await self._send({"type": INFORMATIONAL, "status": head.status, "headers": headers})
 
     def begin(self, head: ResponseHead, body: Body) -> list[Piece]:
         self.keep_tail(head, body)
@@ -140,6 +157,12 @@ class AsgiExchange(Exchange):
                 Kept.total -= len(body)
 
     async def end(self) -> None:
+        answer = self.answer
+        if self._takes_more and isinstance(answer, ChunkedBody) and answer.trailers:
+            await self._linger()
+            self.finished = True
+            await self._send({"type": TRAILERS, "headers": answer.trailers})
+            return
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def send(self, message: Message) -> None:
@@ -172,6 +195,8 @@ class AsgiExchange(Exchange):
         await self._end()
 
     async def _linger(self) -> None:
+        if self._expects:
+            return  # It was never asked to send its body.
         with trio.move_on_after(LINGER_S):
             while not self.body_read and not self._left:
                 await self.receive()
@@ -204,6 +229,8 @@ class AsgiExchange(Exchange):
         headers = [(name.encode(), value.encode()) for name, value in error.headers]
         headers.append((b"content-type", b"application/json"))
         headers.append((b"content-length", b"%d" % len(body)))
+        if self._expects and not self.body_read:
+            headers.append((b"connection", b"close"))
         await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
 

@@ -1,6 +1,7 @@
 """The client's side of a connection: what has come, and whether the client is still there."""
 
 import socket
+from collections.abc import Callable
 
 import attrs
 import trio
@@ -37,6 +38,8 @@ class ClientSide:
     """It began a request, and did not come to the end of its head."""
     waits: float | None = None
     """For how many seconds its next request, or the head of it, may be waited for."""
+    ends: Callable[[], None] | None = None
+    """What to do when this answer shall be the last, where there are several at once."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     """All that is done for this client."""
     turn: int = 0
@@ -58,6 +61,8 @@ class ClientSide:
         self.closing = True
         if self.idle:
             self.scope.cancel()
+        elif self.ends is not None:
+            self.ends()
 
     def sweep(self, now: float) -> None:
         """End it if the client has kept us waiting for too long."""

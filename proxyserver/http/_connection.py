@@ -2,9 +2,8 @@
 
 hypercorn 0.18 is pinned, because this reaches into it.  What is changed, and why:
 
-* **HTTP/2 is off** (cleartext, by upgrade or by prior knowledge): hypercorn cannot reset a stream
-  whose application ends early, so a broken answer would hang for ever instead of breaking.
-  An `Upgrade: h2c` is ignored, as RFC 9110, 7.8 allows.
+* **HTTP/2 is not its business** but that of `_http2.py`.  An `Upgrade: h2c` is ignored, as RFC
+  9110, 7.8 allows.
 * **It serves one request after another**, and gives back what comes when all are answered: the
   next one may be for the fast lane.
 * **Leaving is seen at once**, by whoever owns the connection: while an upload is held back, or the
@@ -17,11 +16,11 @@ hypercorn 0.18 is pinned, because this reaches into it.  What is changed, and wh
   them; then the rest is read away for a moment, for closing on unread bytes would take the answer
   back.
 
+* **1xx and trailers pass**, by messages of our own beside ASGI's, and a body that is expected is
+  asked for (100 Continue) once somebody wants it, not at once.
+
 What nobody can see: a client that left while its kernel still has bytes for us.  The news queue
 behind these bytes (TCP), so they come when we read on; until then `wait_s` bounds the wait.
-
-What it does and the fast lane does not: it asks for every body that is expected (100 Continue),
-whether somebody wants it or not.
 """
 
 from collections.abc import Awaitable, Callable
@@ -32,16 +31,16 @@ import h11
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData
-from hypercorn.protocol.events import Request
+from hypercorn.protocol.events import Request, Response, StreamClosed, Trailers
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
-from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
-from ._asgi_exchange import CLIENT_GONE, HEAD
+from ._asgi_exchange import CLIENT_GONE, HEAD, INFORMATIONAL, TAKES_MORE, TRAILERS
 from ._client_side import SEND_S, ClientSide
 from ._exchange import LINGER_S
 from ._peer import VIEW, Peer
@@ -86,7 +85,7 @@ class Connection(TCPServer):
                 self.config,
                 self.context,
                 group,
-                ConnectionState({CLIENT_GONE: self._side.gone}),
+                ConnectionState({CLIENT_GONE: self._side.gone.is_set}),
                 self._side.scheme == b"https",
                 client,
                 server,
@@ -155,6 +154,22 @@ class _Stream:
         await trio.lowlevel.checkpoint()
 
 
+class _Request(HTTPStream):
+    """A request whose answer may have more than ASGI knows."""
+
+    async def app_send(self, message: Any) -> None:
+        kind = None if message is None else message["type"]
+        if kind == INFORMATIONAL:
+            status, headers = message["status"], message["headers"]
+            await self.send(Response(STREAM_ID, headers=headers, status_code=status))
+        elif kind == TRAILERS:
+            await self.send(Trailers(STREAM_ID, headers=message["headers"]))
+            self.state = ASGIHTTPState.CLOSED
+            await self.send(StreamClosed(STREAM_ID))
+        else:
+            await super().app_send(message)
+
+
 class _Http1(H11Protocol):
     reset: Callable[[], None]
     linger: Callable[[], Awaitable[None]]
@@ -182,7 +197,7 @@ class _Http1(H11Protocol):
 
     async def _create_stream(self, request: h11.Request) -> None:
         """Take every request to the application as HTTP, WebSocket handshakes included."""
-        self.stream = HTTPStream(
+        self.stream = _Request(
             self.app,
             self.config,
             self.context,
@@ -200,10 +215,22 @@ class _Http1(H11Protocol):
                 http_version=request.http_version.decode(),
                 method=request.method.decode(),
                 raw_path=request.target,
-                state=ConnectionState({**self.connection_state, HEAD: self._strict.head}),
+                state=ConnectionState(
+                    {
+                        **self.connection_state,
+                        HEAD: self._strict.head,
+                        TAKES_MORE: request.http_version == b"1.1",
+                    }
+                ),
             )
         )
         self.keep_alive_requests += 1
+
+    async def stream_send(self, event: Any) -> None:
+        if isinstance(event, Trailers):
+            await self._send_h11_event(h11.EndOfMessage(headers=event.headers))
+        else:
+            await super().stream_send(event)
 
     async def _maybe_recycle(self) -> None:
         http = self.connection

@@ -7,11 +7,12 @@ wrong.  A connection changes lanes between requests, with the bytes that have be
 
 import socket
 from contextlib import suppress
+from typing import Any, cast
 
 import trio
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper
 
 from proxyserver.certificates import Certificate
 from proxyserver.surfaces import surface_of
@@ -20,10 +21,12 @@ from proxyserver.wire import BadWire, RequestHead, scan_request
 from ._client_side import HANDSHAKE_S, HEAD_S, IDLE_S, ClientSide
 from ._connection import Connection
 from ._exchange import LINGER_S, ClientGone
-from ._handling import SWEEP_S, Handling, is_for_service
+from ._handling import SWEEP_S, is_for_service
+from ._http2 import PREFACE, Http2
 from ._peer import VIEW, Peer
 from ._raw_exchange import RawExchange
 from ._secure_peer import SecurePeer
+from .asgi import App
 from .errors import ApiError
 
 HANDSHAKE = 0x16
@@ -39,8 +42,7 @@ class Lanes:
     """Serves clients, each until it or we have had enough.
 
     Args:
-        handling: answers requests.
-        app: the same, as an application for hypercorn.
+        app: answers requests.
         config: hypercorn's.
         context: hypercorn's.
         fast: whether the fast lane is open.
@@ -48,15 +50,16 @@ class Lanes:
 
     def __init__(
         self,
-        handling: Handling,
-        app: AppWrapper,
+        app: App,
         config: Config,
         context: WorkerContext,
         *,
         fast: bool,
     ) -> None:
-        self._handling = handling
+        self._handling = app.handling
         self._app = app
+        # Starlette's types for ASGI are wider than hypercorn's.
+        self._wrapped = ASGIWrapper(cast(Any, app))
         self._config = config
         self._context = context
         self._fast = fast
@@ -89,16 +92,17 @@ class Lanes:
             self._sides[side] = None
             try:
                 with side.scope:
-                    if certificate is None or await self._secure(side, certificate):
+                    if certificate is None:
                         await self._talk(side)
+                    else:
+                        await self._talk_securely(side, certificate)
                 if side.is_late:
                     side.peer.send_nowait(late_head())
             finally:
                 del self._sides[side]
                 side.peer.close()
 
-    async def _secure(self, side: ClientSide, certificate: Certificate) -> bool:
-        """Go over to TLS; False: the client did not."""
+    async def _talk_securely(self, side: ClientSide, certificate: Certificate) -> None:
         side.waits, side.idle = HANDSHAKE_S, True
         try:
             plain = side.peer
@@ -108,14 +112,21 @@ class Lanes:
                 if chr(VIEW[0]).isalpha():  # As methods begin.
                     await plain.send(_PLAIN)
                     await self._part(side)
-                return False
+                return
             side.peer = peer = SecurePeer(plain, certificate.context(), bytes(VIEW[:size]))
             side.scheme = b"https"
-            await peer.shake_hands()
+            protocol = await peer.shake_hands()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return False
-        side.waits = None
-        return True
+            return
+        if protocol == "h2":
+            await self._talk_http2(side)
+        else:
+            await self._talk(side)
+
+    async def _talk_http2(self, side: ClientSide) -> None:
+        data, side.unread = side.unread, b""
+        await Http2(self._app, side).run(data)
+        await self._part(side)
 
     async def _talk(self, side: ClientSide) -> None:
         while not side.closing:
@@ -123,8 +134,11 @@ class Lanes:
                 head = await self._next_head(side)
             except ClientGone:
                 return
+            if head is None and side.turn == 1 and side.unread.startswith(PREFACE):
+                await self._talk_http2(side)
+                return
             if head is None:
-                connection = Connection(self._app, self._config, self._context, side)
+                connection = Connection(self._wrapped, self._config, self._context, side)
                 data = await connection.run_from(side.unread)
                 if data is None:
                     return

@@ -60,7 +60,7 @@ class RawExchange(Exchange):
         length = head.length
         self._body = ChunkedBody() if length == CHUNKED else LengthBody(length)
         self.body_read = length == 0
-        if b"expect" in head.known and b"100-continue" in head.listed(b"expect"):
+        if head.expects:
             self._expects = True
 
     @property

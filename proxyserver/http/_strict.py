@@ -18,6 +18,11 @@ class StrictConnection(h11.Connection):
     problem: str | None = None
     """What was wrong with the one that was refused."""
 
+    @property
+    def they_are_waiting_for_100_continue(self) -> bool:
+        """Say no: hypercorn would answer at once, whether somebody wants the body or not."""
+        return False
+
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         """Return what came.
 

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from socket import socket
-from typing import Any, cast
 
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 from loguru import logger
@@ -72,9 +70,8 @@ async def _serve(
     config.h11_pass_raw_headers = True
     config.keep_alive_timeout = IDLE_S
     context = WorkerContext(None)
-    wrapped = ASGIWrapper(cast(Any, app))  # Starlette's types for ASGI are wider than hypercorn's.
     poller()  # Now, while there are descriptors to be had.
-    lanes = Lanes(app.handling, wrapped, config, context, fast=fast)
+    lanes = Lanes(app, config, context, fast=fast)
     limiter = trio.CapacityLimiter(connections_max or _connections_max())
 
     async def handle(certificate: Certificate | None, stream: trio.SocketStream) -> None:

@@ -9,7 +9,7 @@ import re
 from typing import TypeAlias
 
 from ._errors import BadWire
-from ._head import CHUNKED, FIELDS, TOKEN, UNTIL_CLOSE
+from ._head import CHUNKED, FIELDS, LINE, TOKEN, UNTIL_CLOSE, Header
 
 Buffer: TypeAlias = bytes | bytearray
 Piece: TypeAlias = tuple[int, int]
@@ -101,6 +101,14 @@ class ChunkedBody:
         self._line_max = LINE_MAX
         self._held = b""
         """The beginning of a line (or of the trailers) whose end has not come yet."""
+        self._trailers = b""
+
+    @property
+    def trailers(self) -> list[Header]:
+        """The fields after the last chunk, names in their case."""
+        return [
+            (name, value.rstrip(b" \t")) for name, value in LINE.findall(b"\n" + self._trailers)
+        ]
 
     @property
     def between(self) -> bool:
@@ -138,6 +146,7 @@ class ChunkedBody:
                 break
             if self._line is _TRAILERS:
                 self._check_trailers(line[1])
+                self._trailers = line[1]
                 self.done = True
                 break
             left = int(line[1], 16)

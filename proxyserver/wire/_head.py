@@ -96,6 +96,11 @@ class RequestHead(Head):
         )
 
     @property
+    def expects(self) -> bool:
+        """Whether the client waits for a word before it sends its body."""
+        return b"expect" in self.known and b"100-continue" in self.listed(b"expect")
+
+    @property
     def closes(self) -> bool:
         """Whether this is the last request of its connection."""
         return b"connection" in self.known and b"close" in self.listed(b"connection")

@@ -22,9 +22,10 @@ WAYS = {
         ("fast", "hypercorn"),
     ),
     **dict.fromkeys(
-        ("curl", "ends", "forward", "inference", "lanes", "server"),
-        ("fast", "tls", "unix", "hypercorn"),
+        ("ends", "forward", "inference", "lanes", "server"),
+        ("fast", "tls", "unix", "hypercorn", "h2"),
     ),
+    "curl": ("fast", "tls", "unix", "hypercorn"),
 }
 """How the requests of a module's tests come, except for those that ask for some ways: below a
 lane, TLS and UNIX sockets are but other bytes, so not everything is tested over them."""

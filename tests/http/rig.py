@@ -281,16 +281,18 @@ class Rig:
     ended: trio.Event
     upstreams: list[Wire]
     """Every connection that the service `coder` ever got."""
+    nursery: trio.Nursery
+    """Ends with the rig."""
     clients: list[Wire] = attrs.field(factory=list)
     socket: Path | None = None
     """Where it listens, if it is no port."""
 
     @property
     def url(self) -> str:
-        return f"{'https' if LANE.get() == 'tls' else 'http'}://127.0.0.1:{self.port}"
+        return f"{'https' if LANE.get() in ('tls', 'h2') else 'http'}://127.0.0.1:{self.port}"
 
     async def connect(self) -> Wire:
-        wire = Wire(await connect(self.port, self.socket))
+        wire = Wire(await connect(self.port, self.socket, self.nursery))
         self.clients.append(wire)
         return wire
 
@@ -394,7 +396,7 @@ async def running(
         await background.start(pulls.run)
         rig = Rig(
             *(port, conductor, gauges, decisions, pulls, images, gate),
-            *(records, app, settings, stop, ended, upstreams),
+            *(records, app, settings, stop, ended, upstreams, nursery),
             socket=place.path if isinstance(place, UnixPlace) else None,
         )
         try:

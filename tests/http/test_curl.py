@@ -85,15 +85,31 @@ async def test_it_speaks_with_a_model() -> None:
     assert models["data"][0]["id"] == "coder"
 
 
-async def test_it_upgrades_to_nothing() -> None:
-    """Asked for HTTP/2 over cleartext, curl gets its answer by HTTP/1.1."""
+@pytest.mark.lane("fast", "tls")
+@pytest.mark.parametrize(
+    ("option", "plain", "secure"),
+    [
+        ("--http1.1", b"1.1", b"1.1"),
+        ("--http2", b"1.1", b"2"),
+        ("--http2-prior-knowledge", b"2", b"2"),
+    ],
+)
+async def test_it_chooses_the_version(
+    option: str, plain: bytes, secure: bytes, on_lane: str, tmp_path: Path
+) -> None:
+    """Over TLS by what both know; over plain TCP an upgrade to HTTP/2 is ignored."""
+    large = tmp_path / "large"
+    large.write_bytes(bytes(range(256)) * (LARGE // 256))
     async with running(echo) as rig:
-        told = await curl(rig, "--http2", "-w", "%{http_version}", "{url}/a")
-    assert told == b"nothing1.1"
+        told = await curl(rig, option, "-w", "%{http_version}", "{url}/stream")
+        sent = await curl(rig, option, "{url}/x", "--data-binary", f"@{large}")
+    version = secure if on_lane == "tls" else plain
+    assert told == b"data: 0\n\ndata: 1\n\ndata: 2\n\n" + version
+    assert sent == large.read_bytes()
 
 
 async def test_a_broken_stream_is_an_error_of_curl() -> None:
-    """Exit code 18, a partial file, or 56: what it printed so far does not look whole."""
+    """Exit code 18, a partial file, or 56, or 92, a reset of HTTP/2: it does not look whole."""
 
     async def breaks(wire: Wire) -> None:
         await wire.head()
@@ -102,5 +118,5 @@ async def test_a_broken_stream_is_an_error_of_curl() -> None:
     async with running(breaks) as rig:
         with pytest.raises(subprocess.CalledProcessError) as broken:
             await curl(rig, "{url}/stream")
-    assert broken.value.returncode in (18, 56)
+    assert broken.value.returncode in (18, 56, 92)
     assert broken.value.stdout.startswith(b"data: 0\n\n")

@@ -64,6 +64,7 @@ async def test_a_head_that_comes_in_pieces_finds_its_lane() -> None:
             assert (body == b"served") is (request is GET)
 
 
+@pytest.mark.lane("fast", "tls", "unix", "hypercorn")
 async def test_old_clients_go_by_the_other_lane() -> None:
     """HTTP/1.0 knows no chunks: the answer ends with the connection."""
 
@@ -236,7 +237,7 @@ async def test_a_form_says_its_model_too() -> None:
     assert got == form.replace(b"small", b"tiny")
 
 
-@pytest.mark.lane("fast", "tls", "unix")
+@pytest.mark.lane("fast", "tls", "unix", "hypercorn")
 async def test_a_body_that_is_not_wanted_is_not_asked_for() -> None:
     """A client that expects a word gets the refusal instead, and the connection ends."""
     async with running() as rig:

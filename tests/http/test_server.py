@@ -107,6 +107,7 @@ async def test_too_many_connections_are_turned_away() -> None:
                 pass
 
 
+@pytest.mark.lane("fast", "tls", "unix", "hypercorn")
 @pytest.mark.parametrize(
     "upgrade",
     [
@@ -124,6 +125,7 @@ async def test_an_upgrade_is_ignored(upgrade: str) -> None:
             assert await wire.exactly(2) == b"ok"
 
 
+@pytest.mark.lane("fast", "tls", "unix", "hypercorn")
 async def test_a_client_that_asked_for_an_upgrade_and_leaves_is_seen() -> None:
     """h11 stops reading after such a request; the kernel still tells us."""
     async with running() as rig:
@@ -136,14 +138,6 @@ async def test_a_client_that_asked_for_an_upgrade_and_leaves_is_seen() -> None:
                 await trio.sleep(0.001)
         wire.close()
         assert (await rig.record()).outcome is Outcome.CLIENT_GONE
-
-
-async def test_http2_without_asking_is_refused() -> None:
-    """It cannot break an answer honestly, so it is off."""
-    async with running() as rig:
-        wire = await rig.ask(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-        assert (await wire.head()).startswith(b"HTTP/1.1 400 ")
-        assert b"HTTP/1.1 " not in (await wire.rest()).replace(b"valid HTTP/1.1 ", b"")
 
 
 @pytest.mark.lane("hypercorn")
@@ -169,6 +163,7 @@ async def test_a_websocket_is_refused_clearly(rest: str) -> None:
         assert (await rig.record()).status == 501
 
 
+@pytest.mark.lane("fast", "tls", "unix", "hypercorn")
 async def test_there_are_no_tunnels() -> None:
     """An upstream that agreed to one would leave both sides with nothing to say."""
     async with running() as rig:
@@ -177,6 +172,7 @@ async def test_there_are_no_tunnels() -> None:
         assert not rig.conductor.waiting
 
 
+@pytest.mark.lane("fast", "tls", "unix", "hypercorn")
 @pytest.mark.parametrize(
     ("request_", "status", "code"),
     [
@@ -255,11 +251,12 @@ async def test_the_end_of_an_answer_does_not_wait_for_a_full_queue(autojump_cloc
             await emptied.wait()
 
     head = scan_request(b"POST / HTTP/1.1\r\nHost: a\r\n\r\n")
-    scope = {"scheme": "http", "state": {HEAD: head, CLIENT_GONE: trio.Event()}}
+    scope = {"scheme": "http", "state": {HEAD: head, CLIENT_GONE: lambda: False}}
     with trio.fail_after(60):
         await AsgiExchange(scope, receive, send).fail(ApiError(404, "not_found", "no"))
 
 
+@pytest.mark.lane("fast", "tls", "unix", "hypercorn")
 @pytest.mark.slow
 async def test_a_client_that_never_stops_sending_is_left() -> None:
     """After its answer and a moment of patience the connection closes, and nothing stays behind."""
@@ -276,6 +273,7 @@ async def test_a_client_that_never_stops_sending_is_left() -> None:
                 pass
 
 
+@pytest.mark.lane("fast", "tls", "unix", "hypercorn")
 async def test_every_answer_has_an_id_and_a_date() -> None:
     """An id that is unfit for a log is replaced."""
     async with running() as rig:

@@ -82,7 +82,7 @@ async def test_old_versions_of_tls_are_refused() -> None:
     """1.2 is the oldest (RFC 8996), and speaks."""
     async with running(answering(answer(b"served"))) as rig:
         for version, works in ((ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True)):
-            context = client_context()
+            context = client_context.__wrapped__()
             context.set_ciphers("ALL:@SECLEVEL=0")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
@@ -165,7 +165,10 @@ async def test_the_package_websockets_is_content(lane: str) -> None:
                     )
                 elif lane == "tls":
                     open_ = functools.partial(
-                        connect, uri.replace("ws:", "wss:"), ssl=client_context(), max_size=None
+                        connect,
+                        uri.replace("ws:", "wss:"),
+                        ssl=client_context("http/1.1"),
+                        max_size=None,
                     )
                 else:
                     open_ = functools.partial(connect, uri, max_size=None)

@@ -39,6 +39,7 @@ def write_certificate(folder: Path, made: trustme.LeafCert) -> tuple[Path, Path]
     return cert, key
 
 
+@functools.cache
 def client_context(*protocols: str) -> ssl.SSLContext:
     """Return how a client speaks that trusts the authority."""
     context = ssl.create_default_context()
