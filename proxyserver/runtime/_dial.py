@@ -1,4 +1,4 @@
-"""A stream to where a service listens, with TLS where it is asked for."""
+"""A stream to where a service listens: a port, perhaps with TLS, or a UNIX socket."""
 
 import functools
 import ssl
@@ -17,6 +17,8 @@ async def dial(endpoint: Endpoint, *, local_address: str | None = None) -> Strea
     Raises:
         OSError: nobody listens there, or it is not who it should be.
     """
+    if endpoint.socket is not None:
+        return await trio.open_unix_socket(endpoint.socket)
     plain = await trio.open_tcp_stream(endpoint.host, endpoint.port, local_address=local_address)
     if not endpoint.tls:
         return plain

@@ -144,10 +144,19 @@ class Endpoint:
     """What stands before every path."""
     authorization: str | None = attrs.field(default=None, repr=False)
     """Sent in place of what the client sent; a secret."""
+    socket: str | None = None
+    """The path of a UNIX socket, which goes before host and port."""
+
+    @property
+    def place(self) -> str:
+        """Where that is, for people."""
+        return self.authority if self.socket is None else f"unix:{self.socket}"
 
     @property
     def authority(self) -> str:
         """What stands in `Host`."""
+        if self.socket is not None:
+            return self.host
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.tls and self.port == 443 else f"{host}:{self.port}"
 

@@ -77,7 +77,7 @@ class ExternalRuntime:
             raise _fault("wrong_runtime", f"{spec.service} does not run elsewhere")
         record = _Record(
             spec.service, run, spec.fingerprint, placement, time.time(), what.stop,
-            what.endpoint.host, what.endpoint.port,
+            *_place(what.endpoint),
         )  # fmt: skip
         try:
             # Before the command: whoever finds it half done can stop what it started.
@@ -100,7 +100,7 @@ class ExternalRuntime:
     async def owns(self, service: ServiceId, run: RunId, endpoint: Endpoint) -> bool:
         await trio.lowlevel.checkpoint()
         record = self._files.read(service, run)
-        return record is not None and (record.host, record.port) == (endpoint.host, endpoint.port)
+        return record is not None and (record.host, record.port) == _place(endpoint)
 
     async def stop(self, service: ServiceId, run: RunId, grace_s: float) -> None:
         await self._end(service, run, max(grace_s, STOP_COMMAND_S))
@@ -165,7 +165,8 @@ class ExternalRuntime:
         record = self._files.read(service, run)
         if record is None:
             return None
-        address = f"{record.host}:{record.port}"
+        host = record.host
+        address = f"unix:{host}" if host[0] == "/" else f"{host}:{record.port}"
         return RunFacts(address, None, None, (address,), record.started_at, None)
 
     async def whose(self, pids: Collection[int]) -> Mapping[int, RunId]:
@@ -229,6 +230,11 @@ class ExternalRuntime:
         return self._ended.setdefault((service, run), trio.Event())
 
 
+def _place(endpoint: Endpoint) -> tuple[str, int]:
+    """Return what the record of a run says of where it is: a host, or the path of a socket."""
+    return endpoint.socket or endpoint.host, endpoint.port
+
+
 async def _reach(endpoint: Endpoint) -> None:
     """Knock at a server that nobody starts: who is not there now says more than a time-out.
 
@@ -240,7 +246,7 @@ async def _reach(endpoint: Endpoint) -> None:
             stream = await dial(endpoint)
     except (OSError, trio.TooSlowError) as error:
         why = str(error) or f"no answer within {CONNECT_S:g} s"
-        message = f"{endpoint.authority} cannot be reached: {why}"
+        message = f"{endpoint.place} cannot be reached: {why}"
         raise _fault("server_unreachable", message, heals=True) from error
     socket_of(stream).close()
 

@@ -150,8 +150,13 @@ def _container(entry: ContainerEntry, draft: ContainerSpec | None, place: Place)
 
 
 def _external(entry: ExternalEntry, place: Place) -> ExternalSpec:
-    parts = urlsplit(entry.url)
+    at = (*place.at, "external")
+    if entry.url is None and entry.socket is None:
+        place.found.add(at, "needs a `url`, or a `socket` of this machine")
+    parts = urlsplit(entry.url or "http://localhost")
     tls = parts.scheme == "https"
+    if tls and entry.socket is not None:
+        place.found.add((*at, "url"), "a socket has no TLS: write http://")
     endpoint = Endpoint(
         host=parts.hostname or "",
         port=parts.port or (443 if tls else 80),
@@ -159,8 +164,8 @@ def _external(entry: ExternalEntry, place: Place) -> ExternalSpec:
         ca=entry.ca,
         prefix=parts.path.rstrip("/"),
         authorization=entry.authorization,
+        socket=entry.socket,
     )
-    at = (*place.at, "external")
     if entry.authorization is not None and not _FIELD.fullmatch(entry.authorization):
         place.found.add((*at, "authorization"), "expected visible ASCII characters and spaces")
     commands = {"start": entry.start or (), "stop": entry.stop or ()}

@@ -22,6 +22,7 @@ CONFIGURATION = "configuration.md"
 TABLES: tuple[Table, ...] = (
     (CONFIGURATION, "## server", _model.ServerEntry),
     (CONFIGURATION, "### server.keys", _model.KeyEntry),
+    (CONFIGURATION, "### server.tls", _model.TlsEntry),
     (CONFIGURATION, "### server.devices", _model.DeviceEntry),
     (CONFIGURATION, "### server.log", _model.LogEntry),
     (CONFIGURATION, "### server.docker", _model.DockerEntry),

@@ -250,7 +250,8 @@ class ProcessEntry:
 
 @attrs.frozen
 class ExternalEntry:
-    url: Url
+    url: Url | None = None
+    socket: HostPath | None = None
     health: Word | None = None
     start: Command | None = None
     stop: Command | None = None

@@ -21,7 +21,14 @@ from . import _folders as folders
 from ._errors import Problems
 from ._load import read_text
 from ._meanings import meanings
-from ._model import DeviceEntry, HealthcheckEntry, ServerEntry, ServiceEntry, VramClaim
+from ._model import (
+    DeviceEntry,
+    ExternalEntry,
+    HealthcheckEntry,
+    ServerEntry,
+    ServiceEntry,
+    VramClaim,
+)
 from ._own_templates import KINDS, FailureEntry, OwnTemplate, OwnTemplates
 from ._shapes import ALIAS, NAME, make_converter
 from ._yaml import parse
@@ -175,6 +182,10 @@ class _Writer:
         size = self.shape("size")
         return {
             DeviceEntry: lambda: {"anyOf": [size, self.reference(DeviceEntry)]},
+            ExternalEntry: lambda: {
+                **self.reference(ExternalEntry),
+                "anyOf": [{"required": ["url"]}, {"required": ["socket"]}],
+            },
             HealthcheckEntry: lambda: {
                 "anyOf": [{"type": "boolean"}, self.reference(HealthcheckEntry)]
             },

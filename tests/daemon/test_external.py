@@ -83,6 +83,19 @@ def test_a_peer_that_falls_ill_is_noticed(new_daemon: NewDaemon, tmp_path: Path)
         assert daemon.chat("cloud").status_code == 200
 
 
+def test_a_server_behind_a_socket(new_daemon: NewDaemon, tmp_path: Path) -> None:
+    """Probed, asked and streamed from like any other; that nobody is there is told."""
+    path = tmp_path / "it.sock"
+    daemon = new_daemon({"near": {"external": {"socket": str(path), "health": "/health"}}})
+    refused = daemon.chat("near")
+    assert f"unix:{path} cannot be reached" in refused.json()["error"]["message"]
+    with peer(tmp_path, socket=path) as there:
+        wait_until("that it is found", lambda: daemon.chat("near").status_code == 200)
+        with daemon.stream("near") as answer:
+            assert list(events(answer)) == ["one", "[DONE]"]
+        assert there.heads[0]["Host"] == "localhost"
+
+
 @pytest.mark.mock_binary
 def test_commands_start_and_stop_it(
     new_daemon: NewDaemon, tmp_path: Path, mock_binary: Path

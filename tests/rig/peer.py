@@ -3,11 +3,13 @@
 import contextlib
 import http.server
 import json
+import socketserver
 import ssl
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from socket import AF_INET, AF_UNIX
 
 import attrs
 
@@ -42,8 +44,13 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 @contextlib.contextmanager
-def peer(folder: Path, *, name: str = "127.0.0.1", key: str | None = None) -> Iterator[Peer]:
-    """Serve completions under `/api` on loopback, with a certificate for `name`."""
+def peer(
+    folder: Path, *, name: str = "127.0.0.1", key: str | None = None, socket: Path | None = None
+) -> Iterator[Peer]:
+    """Serve completions under `/api` on loopback, with a certificate for `name`.
+
+    With a socket it listens there, without TLS.
+    """
     chain, private = certificate(folder, name)
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -80,19 +87,26 @@ def peer(folder: Path, *, name: str = "127.0.0.1", key: str | None = None) -> It
 
     class Server(http.server.ThreadingHTTPServer):
         daemon_threads = True
+        address_family = AF_INET if socket is None else AF_UNIX
+
+        def server_bind(self) -> None:
+            socketserver.TCPServer.server_bind(self)  # Without asking for the name of a socket.
 
         def handle_error(self, request: object, client_address: object) -> None:
             """Say nothing of those who hang up."""
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(chain, private)
-    server = Server(("127.0.0.1", 0), Handler)
-    # Else one who only connects would hold up all others.
-    server.socket = context.wrap_socket(
-        server.socket, server_side=True, do_handshake_on_connect=False
-    )
+    # Typed for ports alone.
+    server = Server(("127.0.0.1", 0) if socket is None else str(socket), Handler)  # type: ignore[arg-type]
+    if socket is None:
+        # Else one who only connects would hold up all others.
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     thread = threading.Thread(target=server.serve_forever)
-    found = Peer(f"https://127.0.0.1:{server.server_port}/api", chain, key)
+    port = server.socket.getsockname()[1] if socket is None else 0
+    found = Peer(f"https://127.0.0.1:{port}/api", chain, key)
     thread.start()
     try:
         yield found

@@ -42,6 +42,30 @@ def test_a_server_with_commands(folder: Folder) -> None:
     assert dict(found.spec.placements[0].amounts) == {"ram": 1 << 20}
 
 
+def test_a_server_behind_a_socket(folder: Folder) -> None:
+    """Its path starts at the folder of the file; a URL adds a name and a path."""
+    found = service(folder, "socket: run/it.sock")
+    path = str(folder.path / "run/it.sock")
+    assert found.launch.what == ExternalSpec(Endpoint("localhost", 80, socket=path))
+    found = service(folder, "socket: /it.sock, url: 'http://peer/v1'")
+    what = ExternalSpec(Endpoint("peer", 80, prefix="/v1", socket="/it.sock"))
+    assert found.launch.what == what
+    assert (what.endpoint.authority, what.endpoint.place) == ("peer", "unix:/it.sock")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("health: /h", "1:26: services.a.external: needs a `url`, or a `socket`"),
+        ("socket: /x, url: 'https://a'", ": services.a.external.url: a socket has no TLS"),
+    ],
+)
+def test_where_it_is_must_be_said(folder: Folder, keys: str, said: str) -> None:
+    """By a URL, a socket, or both."""
+    problems = folder.problems(f"services: {{a: {{external: {{{keys}}}}}}}")
+    assert any(said in problem for problem in problems), problems
+
+
 def test_own_words_win(folder: Folder) -> None:
     """Probes and times beside `external` go before what follows from it."""
     more = ", ready: {path: /r}, live: false, start_s: 20, idle_s: 30"
@@ -65,7 +89,7 @@ def test_a_key_comes_from_the_environment_and_is_not_shown(folder: Folder) -> No
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ("external: {}", "services.a.external.url: is missing"),
+        ("external: {}", "services.a.external: needs a `url`"),
         ("external: {url: peer}", "services.a.external.url: expected http://host:port or"),
         ("external: {url: 'ftp://peer'}", "services.a.external.url: expected http://host:port or"),
         ("external: {url: 'http://a:99999'}", "services.a.external.url: expected http://host"),

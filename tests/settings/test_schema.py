@@ -82,7 +82,7 @@ def test_there_are_examples() -> None:
         ("services: {a: {type: llamacpp, model: x, ctx: 1.5}}", "$.services.a.ctx: 1.5"),
         ("services: {a: {process: {command: {a: 1}}}}", "$.services.a.process.command: {'a': 1}"),
         ("services: {a: {container: {restart: always}}}", "('restart' was unexpected)"),
-        ("services: {a: {external: {health: /}}}", "'url' is a required property"),
+        ("services: {a: {external: {health: /}}}", "is not valid under any of the given schemas"),
         ("services: {a: {type: ollama, models: [{}]}}", "'name' is a required property"),
         ("services: {a: {type: ollama, priority: true}}", "$.services.a.priority: True is not"),
         ("services: {a: {type: mine}}\ntemplates: {mine: {optoins: {}}}", "'optoins' does not"),
