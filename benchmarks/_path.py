@@ -19,7 +19,16 @@ from proxyserver.milestones import Milestones
 from proxyserver.pulls import Pulls
 from proxyserver.runtime import Endpoint
 from proxyserver.telemetry import Telemetry
-from tests.http.rig import FakeConductor, FakeGate, FakeGauges, Kind, Server, Settings, Slot
+from tests.http.rig import (
+    FakeConductor,
+    FakeConfiguration,
+    FakeGate,
+    FakeGauges,
+    Kind,
+    Server,
+    Settings,
+    Slot,
+)
 from tests.rig.fake_images import FakeImages
 
 MODEL = ServiceId("m")
@@ -72,11 +81,14 @@ async def _serve(upstream: int) -> None:
             Telemetry(
                 conductor.view, FakeGauges(), lambda service: None, lambda run: Milestones(), "0"
             ),
+            FakeConfiguration(),
             on_request=None,
             nursery=nursery,
         )
         place = TcpPlace("127.0.0.1", 0)
-        urls = await nursery.start(partial(serve, app, [place], stop=trio.Event(), drain_s=DRAIN_S))
+        urls = await nursery.start(
+            partial(serve, app, [place], stop=trio.Event(), drain_s=lambda: DRAIN_S)
+        )
         print(*urls, flush=True)
 
 

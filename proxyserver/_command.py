@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 from cyclopts import Parameter
 
-FAILED, USAGE, UNREACHABLE, NOT_READY = 1, 2, 3, 4
+FAILED, USAGE, UNREACHABLE, NOT_READY, DIFFERS = 1, 2, 3, 4, 5
 
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="Answer for programs.")]
 

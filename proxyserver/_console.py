@@ -111,8 +111,20 @@ def _measured(measured: Mapping[str, Any] | None) -> tuple[str, str]:
     return f"{size(measured['used'])}{age}", " ".join(holders)
 
 
+def problem(one: Mapping[str, Any]) -> str:
+    """Write what is wrong with a configuration as compilers do, so that editors find the place."""
+    path = f"{one['path']}: " if one["path"] else ""
+    return f"{one['file']}:{one['line']}:{one['column']}: {path}{one['message']}"
+
+
 def troubles(health: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for everything besides services that does not work."""
+    configuration = health["configuration"]
+    if problems := configuration["problems"]:
+        said = "the configuration was refused, and the one before it is in force:"
+        yield "\n".join((said, *map(problem, problems)))
+    if keys := configuration["needs_restart"]:
+        yield f"needs a restart of the daemon: {', '.join(f'server.{key}' for key in keys)}"
     for name, runtime in health["runtimes"].items():
         if not runtime["ok"]:
             yield f"{name} cannot be reached: {runtime['message']}"

@@ -55,7 +55,10 @@ class Runs(Generic[C]):
 
     async def facts(self, service: ServiceId) -> RunFacts | None:
         """Describe the living run of a service; None: there is none, or it cannot be asked."""
-        service = self._services[service].spec.host or service  # A model is part of its host.
+        known = self._services.get(service)
+        if known is None:
+            return None  # Whoever asks looked at it before it was gone for good.
+        service = known.spec.host or service  # A model is part of its host.
         run = self.living.get(self.last.get(service, RunId(0)))
         if run is None:
             return None

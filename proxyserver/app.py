@@ -2,9 +2,8 @@
 
 import fcntl
 import os
-import signal
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -12,10 +11,12 @@ from pathlib import Path
 import trio
 from loguru import logger
 
-from proxycore import RAM, Cause, Fact, RunId, ServiceId, Unit
+from proxycore import RAM, Cause, CoreConfig, DeviceId, Fact, RunId, ServiceId, Unit
 
 from . import http
 from ._adoption import remove_unused
+from ._signals import wait_signals
+from ._watched import watch_files, watch_folders
 from .certificates import Certificate
 from .conductor import Conductor
 from .decisions import Decisions
@@ -25,11 +26,12 @@ from .gauges.gpus import gpu_gauge
 from .gauges.host import HostGauge
 from .http import UpstreamConnections
 from .image_gate import ImageGate
+from .images import check_images
 from .in_force import Each, InForce, Replacer
 from .journal_file import JournalFile
 from .policies import policy_named
 from .pulls import Pulls
-from .reload import Reloader
+from .reload import Load, Reloader
 from .runtime import (
     DockerRuntime,
     EngineImages,
@@ -38,13 +40,14 @@ from .runtime import (
     Runtime,
     RuntimeFault,
     RuntimePlace,
+    RuntimeUnreachable,
     WatchedRuntime,
     instance_id,
     offer_named,
 )
 from .settings import ServerSettings, Settings, load
 from .sleepers import Sleepers
-from .telemetry import Telemetry, log_fact, log_request
+from .telemetry import Telemetry, configure_logs, log_fact, log_request
 
 SWITCH_S = 0.001
 """How long a thread may keep the loop from running: the 5 ms of Python itself show in tokens."""
@@ -61,13 +64,22 @@ class AlreadyRunning(Exception):
 
 
 async def serve(
-    settings: Settings, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+    settings: Settings,
+    load_again: Load | None = None,
+    *,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run the daemon until a signal ends it, or until cancelled; report its URL as started.
 
-    At SIGTERM, SIGINT or SIGHUP it stops listening, lets requests finish within `shutdown_s`, and
-    stops the services (or leaves them to the next life, by `on_shutdown`).  A second signal cuts
-    the requests; a third ends it at once, and leaves what still runs to the next life.
+    At SIGTERM, SIGINT or the end of its terminal it stops listening, lets requests finish within
+    `shutdown_s`, and stops the services (or leaves them to the next life, by `on_shutdown`).  A
+    second signal cuts the requests; a third ends it at once, and leaves what still runs to the next
+    life.  Any other SIGHUP makes it read the configuration again.
+
+    Args:
+        settings: those to begin with.
+        load_again: reads the configuration while it runs; None: from the same file.
+        task_status: is told the URL.
 
     Raises:
         AlreadyRunning: another daemon owns the state folder.
@@ -112,7 +124,7 @@ async def serve(
             sleepers=Sleepers(server.state_dir / "sleepers.json"),
             gate=gate,
         )
-        gauges = _gauges(settings, runtimes, conductor)
+        gauges, follow_devices = _gauges(settings.core, runtimes, conductor)
 
         def ended_by(service: ServiceId) -> Cause | None:
             report = conductor.report(service)
@@ -138,25 +150,32 @@ async def serve(
         await remember(runtimes)
         async with trio.open_nursery() as nursery:
             patience = trio.CancelScope()
+            replacer = Replacer(
+                settings,
+                in_force,
+                conductor,
+                experience,
+                runtimes,
+                lambda name: _runtime(name, in_force),
+                remember,
+                _follower(server, follow_devices),
+                nursery,
+            )
+            reloader = Reloader(load_again or _loader(settings.path), _check_images, replacer)
             # Before anything can be started: a signal that came earlier would leave it behind.
-            ending = await nursery.start(_wait_signals, patience, nursery.cancel_scope)
+            ending = await nursery.start(
+                wait_signals,
+                patience,
+                nursery.cancel_scope,
+                lambda: reloader.reload_nowait("SIGHUP"),
+            )
             await nursery.start(pulls.run)
             await nursery.start(conductor.run)
             conductor.note(experience.load(trio.current_time()))
             nursery.start_soon(experience.keep, conductor.view)
             nursery.start_soon(gauges.run)
             nursery.start_soon(telemetry.run)
-            if settings.folders:
-                replacer = Replacer(
-                    in_force,
-                    conductor,
-                    experience,
-                    runtimes,
-                    lambda name: _runtime(name, in_force),
-                    remember,
-                )
-                reloader = Reloader(settings, lambda: load(settings.path, os.environ), replacer)
-                nursery.start_soon(reloader.run)
+            reloading = await nursery.start(_reloading, reloader)
             app = http.make_app(
                 conductor,
                 in_force,
@@ -165,10 +184,11 @@ async def serve(
                 pulls,
                 gate,
                 telemetry,
+                reloader,
                 on_request=on_request,
                 begin_trace=telemetry.begin_trace,
                 nursery=nursery,
-                patience=http.Patience(server.first_byte_s, server.stall_s, server.total_s),
+                patience=lambda: _patience(in_force),
             )
             with patience:
                 async with trio.open_nursery() as serving:
@@ -177,16 +197,17 @@ async def serve(
                         app,
                         _places(server),
                         stop=ending,
-                        drain_s=server.shutdown_s,
+                        drain_s=lambda: in_force.server.shutdown_s,
                     )
                     urls = await serving.start(listen)
                     logger.info("listening on {}", ", ".join(urls))
                     task_status.started(urls[0])
                     await ending.wait()
+                    reloading.cancel()  # Who leaves changes nothing any more.
                     pulls.close()
-                    if server.on_shutdown == "stop":
-                        await _stop_services(conductor, server.shutdown_s)
-            if patience.cancelled_caught and server.on_shutdown == "stop":
+                    if in_force.server.on_shutdown == "stop":
+                        await _stop_services(conductor, in_force.server.shutdown_s)
+            if patience.cancelled_caught and in_force.server.on_shutdown == "stop":
                 await _stop_services(conductor, 0.0)
             nursery.cancel_scope.cancel()
         await telemetry.close()
@@ -211,37 +232,53 @@ def _places(server: ServerSettings) -> list[http.Place]:
     return places
 
 
+async def _reloading(
+    reloader: Reloader, *, task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.CancelScope() as scope:
+        task_status.started(scope)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reloader.run)
+            nursery.start_soon(watch_files, reloader)
+            nursery.start_soon(watch_folders, reloader)
+
+
+def _loader(path: Path) -> Load:
+    return lambda text: load(path, os.environ, text=text)
+
+
+async def _check_images(settings: Settings) -> None:
+    with suppress(RuntimeUnreachable):  # As at the start: that is no mistake of the configuration.
+        await check_images(settings)
+
+
+def _follower(
+    server: ServerSettings, follow_devices: Callable[[CoreConfig], None]
+) -> Callable[[Settings], None]:
+    """Return what lets log and gauges go by the settings in force."""
+    log = (server.log_level, server.log_format)
+
+    def follow(settings: Settings) -> None:
+        nonlocal log
+        wanted = (settings.server.log_level, settings.server.log_format)
+        if wanted != log:
+            log = wanted
+            configure_logs(*log)
+        follow_devices(settings.core)
+
+    return follow
+
+
+def _patience(in_force: InForce) -> http.Patience:
+    server = in_force.server
+    return http.Patience(server.first_byte_s, server.stall_s, server.total_s)
+
+
 async def _stop_services(conductor: Conductor[UpstreamConnections], within_s: float) -> None:
     with trio.move_on_after(within_s + STOP_S) as scope:
         await conductor.shutdown(within_s)
     if scope.cancelled_caught:
         logger.error("some services did not end; the next start will remove them")
-
-
-async def _wait_signals(
-    patience: trio.CancelScope,
-    life: trio.CancelScope,
-    *,
-    task_status: trio.TaskStatus[trio.Event] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Set the reported event at the first signal, cancel the scopes at the second and the third."""
-    ending = trio.Event()
-    # A closed terminal hangs up; who wants to outlive it (nohup) has that signal ignored.
-    hangs_up = signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
-    numbers = (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hangs_up else []))
-    with trio.open_signal_receiver(*numbers) as signals:
-        task_status.started(ending)
-        async for number in signals:
-            name = signal.Signals(number).name
-            if not ending.is_set():
-                logger.info("{}: finishing what runs; again to cut it", name)
-                ending.set()
-            elif not patience.cancel_called:
-                logger.warning("{}: cutting what runs; again to end at once", name)
-                patience.cancel()
-            else:
-                logger.warning("{}: ending at once", name)
-                life.cancel()
 
 
 def _runtime(name: str, in_force: InForce) -> Runtime:
@@ -267,10 +304,12 @@ def _runtimes(in_force: InForce) -> dict[str, Runtime]:
 
 
 def _gauges(
-    settings: Settings,
+    config: CoreConfig,
     runtimes: Mapping[str, Runtime],
     conductor: Conductor[UpstreamConnections],
-) -> Gauges:
+) -> tuple[Gauges, Callable[[CoreConfig], None]]:
+    """Return what measures, and what lets it measure the devices of another configuration."""
+
     async def whose(pids: Collection[int]) -> Mapping[int, RunId]:
         owners: dict[int, RunId] = {}
         for runtime in runtimes.values():
@@ -288,11 +327,16 @@ def _gauges(
                 memory[service.run] = None if facts is None else facts.memory
         return memory
 
-    memory = [device for device in settings.core.devices if device.unit is Unit.BYTES]
-    gpus = [device.id for device in memory if device.id != RAM]
-    headrooms = {device.id: device.headroom for device in memory}
-    report = Report(headrooms, conductor.note)
-    return Gauges([gpu_gauge(gpus, whose), HostGauge(memory_by_run)], report)
+    gpus: list[DeviceId] = []
+    report = Report({}, conductor.note)
+
+    def follow(config: CoreConfig) -> None:
+        headrooms = {one.id: one.headroom for one in config.devices if one.unit is Unit.BYTES}
+        gpus[:] = (device for device in headrooms if device != RAM)
+        report.follow(headrooms)
+
+    follow(config)
+    return Gauges([gpu_gauge(gpus, whose), HostGauge(memory_by_run)], report), follow
 
 
 @contextmanager

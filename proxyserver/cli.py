@@ -1,6 +1,7 @@
 """The command `aiproxy`: what people and scripts type.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no daemon there, 4 the service is not ready.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no daemon there, 4 the service is not ready, 5 a
+reload would change something.
 A command imports what it needs when it runs, so that the next one starts at once.
 """
 
@@ -18,7 +19,7 @@ from ._chat_command import chat
 from ._command import FAILED, USAGE, CommandFailed, Json, fail, print_json
 from ._completion_command import completion_of
 from ._compose_command import import_compose
-from ._configuration import Config, config_path, load_settings
+from ._configuration import Config, config_path
 from ._console import is_rich
 from ._daemon_commands import explain, logs, ps, restart, sleep, start, status, stop, top
 from ._doctor_command import doctor
@@ -27,11 +28,13 @@ from ._keys_command import keys_app
 from ._lab_commands import replay, simulate
 from ._plugins_command import plugins
 from ._pull_command import pull
+from ._reload_commands import diff, reload
 from ._schema_command import schema
 from ._show_command import show
 from .shapes import CacheType
 
 if TYPE_CHECKING:
+    from proxyserver.reload import Load
     from proxyserver.settings import Settings
 
 PORTS = Number(gte=0, lte=65535)
@@ -51,13 +54,15 @@ app = App(
     version=_version,
     help_formatter="default" if is_rich(sys.stdout) else "plain",
 )
-config_app = App(name="config", help="Look at the configuration.")
+config_app = App(name="config", help="Look at the configuration, and have it read again.")
 app.command(config_app)
 app.command(keys_app)
 config_app.command(init)
 config_app.command(schema)
 config_app.command(show)
 config_app.command(import_compose)
+config_app.command(reload)
+config_app.command(diff)
 of_daemon = (status, top, ps, start, stop, sleep, restart, logs, explain, chat, bench)
 for command in (*of_daemon, pull, doctor, simulate, replay, plugins):
     app.command(command)
@@ -77,7 +82,8 @@ def run(arguments: Sequence[str]) -> int:
         print(f"aiproxy: {error}\nSee `aiproxy --help`.", file=sys.stderr)
         return USAGE
     except CommandFailed as failed:
-        print(failed, file=sys.stderr)
+        if str(failed):
+            print(failed, file=sys.stderr)
         return failed.code
     except KeyboardInterrupt:
         return 130
@@ -102,23 +108,30 @@ def serve(
     """Run the daemon in the foreground, until SIGTERM or Ctrl-C."""
     import attrs
 
-    from proxyserver.settings import NEEDS_KEYS, SettingsError
+    from proxyserver.settings import NEEDS_KEYS, Settings, SettingsError, load
 
-    settings = load_settings(config_path(config))
+    path = config_path(config)
+
+    def read(text: str | None = None) -> Settings:
+        """Read the file, at the start and at each reload: what is said here wins every time."""
+        settings = load(path, os.environ, text=text)
+        said = settings.server
+        server = attrs.evolve(
+            said,
+            host=said.host if host is None else host,
+            port=said.port if port is None else port,
+            log_format=log_format or said.log_format,
+        )
+        return attrs.evolve(settings, server=server)
+
     try:
+        settings = read()
         _check_images(settings)
     except SettingsError as error:
         raise CommandFailed(FAILED, str(error)) from None
-    said = settings.server
-    server = attrs.evolve(
-        said,
-        host=said.host if host is None else host,
-        port=said.port if port is None else port,
-        log_format=log_format or said.log_format,
-    )
-    if server.needs_keys:
+    if settings.server.needs_keys:
         fail(f"--host {host}: {NEEDS_KEYS}", USAGE)
-    _serve(attrs.evolve(settings, server=server))
+    _serve(settings, read)
 
 
 @app.command
@@ -231,7 +244,7 @@ def _check_images(settings: "Settings") -> str | None:
     return None
 
 
-def _serve(settings: "Settings") -> None:
+def _serve(settings: "Settings", read: "Load") -> None:
     from ._errors import run_plainly
     from .app import AlreadyRunning
     from .app import serve as serve_app
@@ -240,6 +253,6 @@ def _serve(settings: "Settings") -> None:
 
     configure_logs(settings.server.log_level, settings.server.log_format)
     try:
-        run_plainly(serve_app, settings)
+        run_plainly(serve_app, settings, read)
     except (AlreadyRunning, ListenError, OSError) as error:
         fail(str(error))

@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +13,8 @@ import httpx
 URL = "http://127.0.0.1:8787"
 CHAT = "/v1/chat/completions"
 CONNECT_S = 5.0
+CONFIG_S = 60.0
+"""For reading a configuration: the engine may be asked for its images."""
 LOOK_S = 10.0
 """For questions that the daemon answers from memory."""
 ACT_S = 3600.0
@@ -25,9 +28,13 @@ class DaemonUnreachable(Exception):
 class DaemonRefused(Exception):
     """The daemon answered with an error."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(
+        self, status: int, message: str, told: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.told = told
+        """All that the error says."""
 
 
 @attrs.frozen
@@ -96,6 +103,24 @@ class Client:
         query |= {"force": "true"} if force else {}
         return self._json("POST", _path(service, verb), ACT_S, query)
 
+    def reload(self) -> dict[str, Any]:
+        """Have the configuration read again; return what has changed.
+
+        Raises:
+            DaemonUnreachable: nobody answers.
+            DaemonRefused: it cannot be used, so nothing has.
+        """
+        return self._json("POST", "/api/v1/config/reload", CONFIG_S, {})
+
+    def diff(self, text: bytes) -> dict[str, Any]:
+        """Return what a reload would change, or would if the file said this; nothing does.
+
+        Raises:
+            DaemonUnreachable: nobody answers.
+            DaemonRefused: it cannot be used.
+        """
+        return self._json("POST", "/api/v1/config/diff", CONFIG_S, {}, text)
+
     def decisions(self, **wanted: str | int) -> list[dict[str, Any]]:
         """Return what the daemon decided of late, the newest last.
 
@@ -143,10 +168,14 @@ class Client:
                 raise refused(answer)
             yield from answer.iter_lines()
 
-    def _json(self, method: str, path: str, read_s: float, query: dict[str, str]) -> dict[str, Any]:
+    def _json(
+        self, method: str, path: str, read_s: float, query: dict[str, str], body: bytes = b""
+    ) -> dict[str, Any]:
         times = httpx.Timeout(CONNECT_S, read=read_s)
         with self._told():
-            answer = self._http.request(method, self._base + path, params=query, timeout=times)
+            answer = self._http.request(
+                method, self._base + path, params=query, content=body, timeout=times
+            )
         if not answer.is_success:
             raise refused(answer)
         try:
@@ -184,7 +213,10 @@ def _path(service: str, verb: str) -> str:
 def refused(answer: httpx.Response) -> DaemonRefused:
     """Return the error that an answer is."""
     try:
-        message = str(answer.json()["error"]["message"])
+        told = dict(answer.json()["error"])
+        message = str(told["message"])
     except (KeyError, TypeError, ValueError):
-        message = f"HTTP {answer.status_code} {answer.reason_phrase}"
-    return DaemonRefused(answer.status_code, message)
+        return DaemonRefused(
+            answer.status_code, f"HTTP {answer.status_code} {answer.reason_phrase}"
+        )
+    return DaemonRefused(answer.status_code, message, told)

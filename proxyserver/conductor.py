@@ -67,14 +67,7 @@ from .journal_file import JournalFile
 from .milestones import Milestones
 from .refused import Refused
 from .remedies import Remedies
-from .runtime import (
-    Endpoint,
-    ExitReport,
-    FoundProcess,
-    RunFacts,
-    Runtime,
-    RuntimeFault,
-)
+from .runtime import Endpoint, ExitReport, FoundProcess, RunFacts, Runtime, RuntimeFault
 from .settings import Service
 from .sleepers import Sleepers
 
@@ -119,7 +112,7 @@ class Conductor(Generic[C]):
         judge: Judge = readiness,
     ) -> None:
         self._core = Core(config, now=trio.current_time(), policy=policy)
-        self._remedies = Remedies(services, lambda: self._core.config.devices, self._core.at_most)
+        self._remedies = Remedies(services, lambda: self._core)
         self._decisions = decisions or Decisions(self._core.policy.name)
         self._present = Services(services)
         self._services = services
@@ -253,6 +246,14 @@ class Conductor(Generic[C]):
         self._present.replace(services)
         self._handle(ConfigReplaced(config))
         self._reach.tell_again()
+
+    def value_by(self, policy: EvictionPolicy) -> None:
+        """Have another policy value what could be stopped, from the next decision on."""
+        # It goes on from its books, as from a snapshot; the journal says so by a new head.
+        self._core = Core.resume(self._core.config, self._core.books, policy=policy)
+        self._decisions.policy = policy.name
+        if self._journal is not None:
+            self._journal.add(journal.head(self._core))
 
     def note(self, event: MemoryMeasured | MemoryUnknown | ExperienceFound) -> None:
         """Take note of what was measured, or cannot be any more, or was learnt in earlier lives."""

@@ -7,18 +7,16 @@ import attrs
 import trio
 from loguru import logger
 
-from proxycore import ConfigDiff, CoreConfig, DeviceId, DeviceSpec, ServiceId, Unit
+from proxycore import ConfigDiff, CoreConfig, DeviceId, EvictionPolicy, ServiceId, Unit
 
 from .conductor import Conductor
 from .experience import ExperienceStore
+from .policies import policy_named
+from .refused import Refused
 from .runtime import Runtime
-from .settings import ServerSettings, Service, Settings
+from .settings import Changes, ServerSettings, Service, Settings, kept
 
 V = TypeVar("V")
-
-
-class NeedsRestart(Exception):
-    """What is different cannot change while the daemon runs; the text says what it is."""
 
 
 @attrs.define(eq=False)
@@ -61,8 +59,10 @@ class Each(Mapping[ServiceId, V], Generic[V]):
 
 @attrs.define(eq=False)
 class Replacer:
-    """Puts other settings into force, one after the other."""
+    """Puts other settings into force, one after the other: the only way in which they change."""
 
+    settings: Settings
+    """Those in force.  What needs a restart of the daemon is in them as it runs."""
     _in_force: InForce
     _conductor: Conductor[Any]
     _experience: ExperienceStore
@@ -70,56 +70,65 @@ class Replacer:
     _make_runtime: Callable[[str], Runtime]
     _remember: Callable[[Iterable[str]], Awaitable[None]]
     """Is told which runtimes may hold something of ours from now on."""
+    _follow: Callable[[Settings], None]
+    """Is told what is in force now, in the moment in which it comes to be."""
+    _nursery: trio.Nursery
+    """Where pinned services start again."""
     _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
-    async def replace(self, settings: Settings) -> ConfigDiff:
-        """Put settings into force; return what is different.
-
-        Raises:
-            NeedsRestart: something is different that cannot change; nothing has.
-        """
+    async def replace(self, settings: Settings) -> Changes:
+        """Put settings into force, all that can change while the daemon runs; return what did."""
         async with self._turn:
-            check_replaceable(self._in_force.core, self._in_force.server, settings)
-            diff = ConfigDiff.of(self._in_force.core, settings.core)
-            used = dict.fromkeys(str(service.runtime) for service in settings.services.values())
+            changes = Changes.of(self.settings, settings)
+            wanted = attrs.evolve(settings, server=kept(self.settings.server, settings.server))
+            policy = self._policy(wanted.server.policy)
+            diff = ConfigDiff.of(self._in_force.core, wanted.core)
+            used = dict.fromkeys(str(service.runtime) for service in wanted.services.values())
             new = {name: self._make_runtime(name) for name in used if name not in self._runtimes}
             if new:
                 await self._remember((*self._runtimes, *new))
-            await self._conductor.replace(settings.core, settings.services, new)
+            again = self._pinned_that_run(diff.altered, wanted)
+            await self._conductor.replace(wanted.core, wanted.services, new)
             # From here to the end there is no checkpoint: nobody sees the half of it.
-            self._in_force.core = settings.core
-            self._in_force.counted[:] = _counted(settings.core)
+            if policy is not None:
+                self._conductor.value_by(policy)
+            self._in_force.core = wanted.core
+            self._in_force.server = wanted.server
+            self._in_force.counted[:] = _counted(wanted.core)
+            self.settings = wanted
+            self._follow(wanted)
             if diff.added:
                 self._conductor.note(self._experience.load(trio.current_time(), diff.added))
-            _log(diff)
-            return diff
+            for service in again:
+                self._nursery.start_soon(self._start_again, service)
+            _log(changes)
+            return changes
+
+    def _policy(self, name: str) -> EvictionPolicy | None:
+        return None if name == self.settings.server.policy else policy_named(name)
+
+    def _pinned_that_run(self, altered: Iterable[ServiceId], wanted: Settings) -> list[ServiceId]:
+        """Return who is to be there again without being asked for: it was, and nothing ends it."""
+        return [
+            service
+            for service in altered
+            if wanted.services[service].spec.pinned
+            and self._conductor.view().service(service).run is not None
+        ]
+
+    async def _start_again(self, service: ServiceId) -> None:
+        try:
+            await self._conductor.start(service)
+        except Refused as no:
+            logger.warning("{} does not start by its new configuration: {}", service, no.message)
 
 
-def check_replaceable(core: CoreConfig, server: ServerSettings, settings: Settings) -> None:
-    """Refuse settings that cannot take the place of others while the daemon runs.
-
-    Raises:
-        NeedsRestart: says which.
-    """
-    fields = [field.name for field in attrs.fields(ServerSettings)]
-    others = [one for one in fields if getattr(server, one) != getattr(settings.server, one)]
-    if _memory(core) != _memory(settings.core):
-        others.append("devices")
-    if others:
-        what = ", ".join(f"server.{one}" for one in others)
-        raise NeedsRestart(f"{what}: what is different there needs a restart of the daemon")
-
-
-def _memory(core: CoreConfig) -> list[DeviceSpec]:
-    return [device for device in core.devices if device.unit is Unit.BYTES]
-
-
-def _log(diff: ConfigDiff) -> None:
-    for what, services in (
-        ("new", diff.added),
-        ("started in another way", diff.altered),
-        ("with other limits", diff.adjusted),
-        ("taken out", diff.removed),
-    ):
-        if services:
-            logger.info("configuration: {}: {}", what, ", ".join(services))
+def _log(changes: Changes) -> None:
+    for what, keys in changes.as_json().items():
+        if keys and what != "needs_restart":
+            each = (
+                [f"{name} ({', '.join(of)})" for name, of in keys.items()]
+                if isinstance(keys, dict)
+                else keys
+            )
+            logger.info("configuration: {}: {}", what.replace("_", " "), ", ".join(each))

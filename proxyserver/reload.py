@@ -1,88 +1,190 @@
-"""Follows the model folders of a configuration: what comes and goes there does so in the proxy.
+"""Reads the configuration again while the daemon serves, and puts it into force if it is good.
 
-Folders are looked at every few seconds instead of waiting for the kernel to tell: that works on
-network file systems and in containers as well, and a file that still grows tells itself by that.
+One task does so, whoever asks: reloads never overlap, and those who ask while one is on its way
+share the next, so that a storm of them is two.  A configuration that cannot be used changes
+nothing but what is told here: the one in force stays, until a good one is read.
 """
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 import trio
 from loguru import logger
 
-from .gguf import gguf_files
-from .in_force import NeedsRestart, Replacer
-from .settings import Settings, SettingsError
+from .in_force import Replacer
+from .settings import NEEDS_KEYS, Changes, Problem, Settings, SettingsError, Sources, kept
 
-LOOK_S = 2.0
-"""A file that is the same at two looks is at rest: so long, at least, until it is offered."""
+PROBLEMS_LOGGED = 20
 
-_Look: TypeAlias = dict[Path, tuple[int, int]]
-"""The size and the time of change of each file."""
+Load: TypeAlias = Callable[[str | None], Settings]
+"""Reads the configuration, in a thread; given a text, as if the file said that.
+
+Raises:
+    SettingsError: it cannot be used.
+"""
+Check: TypeAlias = Callable[[Settings], Awaitable[None]]
+"""Looks at what is outside of it.
+
+Raises:
+    SettingsError: it cannot be used.
+"""
+
+
+@attrs.frozen
+class Outcome:
+    """What became of one reload."""
+
+    changes: Changes = attrs.field(factory=Changes)
+    problems: tuple[Problem, ...] = ()
+    """Why nothing was changed; (): it was good."""
+
+    @property
+    def word(self) -> str:
+        if self.problems:
+            return "refused"
+        return "changed" if self.changes.is_felt else "unchanged"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for programs."""
+        problems = [attrs.asdict(problem) for problem in self.problems]
+        return {"outcome": self.word, **self.changes.as_json(), "problems": problems}
+
+
+@attrs.define(eq=False)
+class _Asked:
+    """A reload that has not begun, for all who asked."""
+
+    why: str
+    done: trio.Event = attrs.field(factory=trio.Event)
+    outcome: Outcome = attrs.field(factory=Outcome)
 
 
 @attrs.define(eq=False)
 class Reloader:
-    """Reads the configuration again when a model folder has changed, and puts it into force.
+    """Owns the way from the files to the settings in force.
 
     Args:
-        settings: those in force.
         load: reads the configuration.
-        replacer: puts other settings into force.
+        check: looks at what is new in it.
+        replacer: puts settings into force.
     """
 
-    _settings: Settings
-    _load: Callable[[], Settings]
+    _load: Load
+    _check: Check
     _replacer: Replacer
+    problems: tuple[Problem, ...] = attrs.field(default=(), init=False)
+    """What is wrong with what the files say now, so that it is not in force."""
+    sources: Sources = attrs.field(factory=Sources, init=False)
+    """What was read last, good or not, and how it was then."""
+    needs_restart: tuple[str, ...] = attrs.field(default=(), init=False)
+    """Keys of the server that the files say otherwise than the daemon runs."""
+    _loaded_at: float = attrs.field(factory=time.time, init=False)
+    _next: _Asked | None = attrs.field(default=None, init=False)
+    _somebody: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.sources = self._replacer.settings.sources
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The model folders of the configuration in force."""
+        return self._replacer.settings.folders
 
     async def run(self) -> None:
-        """Follow the folders until cancelled."""
-        before, applied = await _look(self._settings.folders), _Look()
+        """Reload whenever somebody asks for it, until cancelled."""
         while True:
-            await trio.sleep(LOOK_S)
-            now = await _look(self._settings.folders)
-            moving = {file for file in now if file in before and before[file] != now[file]}
-            moving |= now.keys() - before.keys()
-            at_rest = {file: it for file, it in now.items() if file not in moving}
-            before = now
-            # Those that move were not there, as far as anybody else is concerned.
-            known = {file: it for file, it in applied.items() if file not in moving}
-            if at_rest != known:
-                applied = at_rest
-                await self._read_again()
+            await self._somebody.wait()
+            asked, self._next = self._next, None
+            self._somebody = trio.Event()
+            assert asked is not None, "somebody asked"
+            asked.outcome = await self._reload(asked.why)
+            asked.done.set()
 
-    async def _read_again(self) -> None:
-        """Put what is there now into force; where that cannot be, all stays as it was."""
-        try:
-            settings = await trio.to_thread.run_sync(self._load)
-        except SettingsError as error:
-            logger.error("a model folder has changed, yet all stays as it was: {}", error)
-            return
-        try:
-            await self._replacer.replace(settings)
-        except NeedsRestart as error:
-            logger.error("a model folder has changed, yet all stays as it was: {}", error)
-            return
-        told = {remark.message for remark in self._settings.remarks}
+    def reload_nowait(self, why: str) -> _Asked:
+        """Have it read again soon; the outcome is told in the log."""
+        if self._next is None:
+            self._next = _Asked(why)
+            self._somebody.set()
+        return self._next
+
+    async def reload(self, why: str) -> Outcome:
+        """Read it again, and return what became of that; it goes on when the caller is gone."""
+        asked = self.reload_nowait(why)
+        await asked.done.wait()
+        return asked.outcome
+
+    async def diff(self, text: str | None = None) -> Outcome:
+        """Tell what a reload would do now, or if the file said this; nothing changes."""
+        settings = await self._good(text)
+        if isinstance(settings, Outcome):
+            return settings
+        return Outcome(Changes.of(self._replacer.settings, settings))
+
+    def as_json(self) -> dict[str, Any]:
+        """Tell where the configuration in force came from, and what of the files is not in it."""
+        return {
+            "path": str(self._replacer.settings.path.absolute()),
+            "loaded_at": self._loaded_at,
+            "problems": [attrs.asdict(problem) for problem in self.problems],
+            "needs_restart": list(self.needs_restart),
+        }
+
+    async def _reload(self, why: str) -> Outcome:
+        remarks = {remark.message for remark in self._replacer.settings.remarks}
+        settings = await self._good(None, keep=True)
+        if isinstance(settings, Outcome):
+            self.problems = settings.problems
+            _log_refused(why, settings.problems)
+            return settings
+        changes = await self._replacer.replace(settings)
+        self.problems, self.needs_restart = (), changes.needs_restart
+        self._loaded_at = time.time()
+        outcome = Outcome(changes)
+        logger.info("configuration read again ({}): {}", why, outcome.word)
+        if changes.needs_restart:
+            keys = ", ".join(f"server.{key}" for key in changes.needs_restart)
+            logger.warning("configuration: {}: needs a restart of the daemon", keys)
         for remark in settings.remarks:
-            if remark.message not in told:
+            if remark.message not in remarks:
                 logger.info("{}", remark)
-        self._settings = settings
+        return outcome
+
+    async def _good(self, text: str | None, *, keep: bool = False) -> Settings | Outcome:
+        """Read the configuration; what is wrong with it is the outcome.
+
+        With `keep`, this is what was read last.
+        """
+        try:
+            settings = await trio.to_thread.run_sync(self._load, text)
+            if keep:
+                self.sources = settings.sources
+            running = self._replacer.settings
+            if kept(running.server, settings.server).needs_keys:
+                # The host stays as it is, so it does not help that another is written.
+                raise SettingsError([settings.problem(("server", "keys"), NEEDS_KEYS)])
+            changes = Changes.of(running, settings)
+            new = {*changes.added, *changes.restarts}
+            fresh = {name: one for name, one in settings.services.items() if name in new}
+            await self._check(attrs.evolve(settings, services=fresh))
+        except SettingsError as error:
+            if keep and error.sources.files:
+                self.sources = error.sources
+            return Outcome(problems=error.problems)
+        except Exception as bug:
+            # Whatever a file can do to us, those who are served live on.
+            logger.opt(exception=True).error("a bug of the proxy, met by the configuration")
+            if keep:
+                self.sources = self.sources.again()  # Once is enough.
+            path = str(self._replacer.settings.path)
+            return Outcome(problems=(Problem(path, 1, 1, "", f"a bug of the proxy: {bug!r}"),))
+        return settings
 
 
-async def _look(folders: Iterable[Path]) -> _Look:
-    return await trio.to_thread.run_sync(_look_now, tuple(folders))
-
-
-def _look_now(folders: Iterable[Path]) -> _Look:
-    seen: _Look = {}
-    for folder in folders:
-        for file in gguf_files(folder):
-            try:
-                found = file.stat()
-            except OSError:
-                continue  # It went just now.
-            seen[file] = (found.st_size, found.st_mtime_ns)
-    return seen
+def _log_refused(why: str, problems: tuple[Problem, ...]) -> None:
+    told = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+    logger.error("configuration refused ({}), the one in force stays: {}", why, told)
+    for problem in problems[:PROBLEMS_LOGGED]:
+        logger.error("{}", problem)

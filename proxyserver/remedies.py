@@ -1,12 +1,14 @@
 """What would help a service that lacks memory: the core's figures, and its template's words."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import attrs
 
 from proxycore import (
     RAM,
     Cause,
+    CoreConfig,
     DeviceId,
     DeviceSpec,
     Effect,
@@ -29,20 +31,31 @@ MEMORY_LIMIT = "ram_oom"
 """The kind of the cause that the kernel killed a container at its own limit."""
 
 
+class Figures(Protocol):
+    """What the core knows."""
+
+    @property
+    def config(self) -> CoreConfig: ...
+    def at_most(self, service: ServiceId) -> Want:
+        """Tell what a service claims, and what it could have if all left that ever may."""
+
+
 @attrs.frozen
 class Remedies:
     """Adds to what the core and the runtimes say of memory what would help."""
 
     _services: Mapping[ServiceId, Service]
-    _devices: Callable[[], Sequence[DeviceSpec]]
-    _at_most: Callable[[ServiceId], Want]
-    """Tells what a service claims, and what it could have if all left that ever may."""
+    _core: Callable[[], Figures]
+
+    @property
+    def _devices(self) -> Sequence[DeviceSpec]:
+        return self._core().config.devices
 
     def of_failure(self, service: ServiceId, cause: Cause) -> Cause:
         """Return the cause of a run's end, with what would help if it is one of memory."""
         if not cause.out_of_memory and cause.kind != MEMORY_LIMIT:
             return cause
-        most = self._at_most(service)
+        most = self._core().at_most(service)
         figures = "It claims no memory, so none was made free for it: declare `memory`"
         if most.placement.amounts:
             figures = self._figures(service, most, "claimed")
@@ -53,7 +66,7 @@ class Remedies:
         """Return an effect; a refusal for want of room that will not come, with what would help."""
         if not isinstance(effect, Refuse) or effect.reason not in OF_ROOM:
             return effect
-        most = self._at_most(effect.service)
+        most = self._core().at_most(effect.service)
         free = dict(most.free)
         lacks = any(amount > free[device] for device, amount in most.placement.amounts)
         if not lacks or (effect.reason is Reason.QUEUE_TIMEOUT and effect.want is None):
@@ -66,7 +79,7 @@ class Remedies:
         who = str(service)
         if (host := self._services[service].spec.host) is not None:
             who += f", with {host}, in which it lives,"
-        counted = [device.id for device in self._devices() if device.unit is not Unit.BYTES]
+        counted = [device.id for device in self._devices if device.unit is not Unit.BYTES]
         return needs(who, most, counted, verb=verb, at_most=" at most")
 
     def _advice(self, service: ServiceId, room: Room) -> str:
@@ -85,11 +98,11 @@ class Remedies:
 
     def _room(self, most: Want) -> Room:
         free, gpus = dict(most.free), self._gpus(most)
-        total = sum(device.capacity for device in self._devices() if device.id in gpus)
+        total = sum(device.capacity for device in self._devices if device.id in gpus)
         return Room(sum(free[gpu] for gpu in gpus), free.get(RAM, UNLIMITED), total)
 
     def _gpus(self, most: Want) -> list[DeviceId]:
-        every = [one.id for one in self._devices() if one.id != RAM and one.unit is Unit.BYTES]
+        every = [one.id for one in self._devices if one.id != RAM and one.unit is Unit.BYTES]
         return [device for device in most.placement.devices if device in every]
 
 

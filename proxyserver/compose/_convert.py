@@ -12,7 +12,7 @@ import cattrs
 from proxyserver.settings import Problem, SettingsError
 from proxyserver.settings._compose_keys import WHY_NOT
 from proxyserver.settings._errors import Problems, Steps
-from proxyserver.settings._load import read_text
+from proxyserver.settings._include import read_text
 from proxyserver.settings._model import ContainerEntry
 from proxyserver.settings._shapes import make_converter, structure
 from proxyserver.settings._yaml import parse

@@ -43,7 +43,7 @@ class Decisions:
     A request that is admitted at once leaves nothing here.
 
     Args:
-        policy: the name of who values candidates.
+        policy: the name of who values candidates; it may be replaced.
         counted: the devices that have no bytes, but places for models.
         decisions_max: how many are kept on services, and how many on requests.
         clock: the Unix time.
@@ -57,7 +57,7 @@ class Decisions:
         decisions_max: int = DECISIONS_MAX,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._policy = policy
+        self.policy = policy
         self._counted = counted
         self._clock = clock
         self._count = 0
@@ -237,7 +237,7 @@ class Decisions:
             foreign=dict(want.foreign),
             candidates=tuple(candidates),
             patient_until=want.patient_until + to_unix,
-            policy=self._policy,
+            policy=self.policy,
         )
 
     def _bytes(self, amounts: Iterable[tuple[DeviceId, int]]) -> dict[DeviceId, int]:

@@ -30,6 +30,13 @@ class Report:
         self._tell = tell
         self._told: dict[DeviceId, MemoryMeasured] = {}
 
+    def follow(self, headrooms: Mapping[DeviceId, int]) -> None:
+        """Tell of these devices from now on."""
+        self._headrooms = headrooms
+        for device in [*self._told]:
+            if device not in headrooms:
+                del self._told[device]  # The core forgot it: should it come back, it is new.
+
     def measured(self, measurement: Measurement, *, lively: bool) -> None:
         """Tell of a measurement, if it is worth it.
 

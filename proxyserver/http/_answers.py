@@ -110,6 +110,23 @@ NAMED: Mapping[str, Schema] = {
             )
         ),
     ),
+    "Problem": _object(file=_TEXT, line=_WHOLE, column=_WHOLE, path=_TEXT, message=_TEXT),
+    "Configuration": _object(
+        path=_TEXT,
+        loaded_at=_NUMBER,
+        problems=_list(_refer("Problem")),
+        needs_restart=_list(_TEXT),
+    ),
+    "Changes": _object(
+        outcome=_words(["changed", "unchanged"]),
+        added=_list(_TEXT),
+        removed=_list(_TEXT),
+        restarts=_map(_list(_TEXT)),
+        changes=_map(_list(_TEXT)),
+        next_start=_map(_list(_TEXT)),
+        server=_list(_TEXT),
+        needs_restart=_list(_TEXT),
+    ),
     "Candidate": _object(
         service=_TEXT,
         run=_maybe(_WHOLE),
@@ -150,7 +167,10 @@ ANSWERS: Mapping[str, Schema] = {
         data=_list(_object(id=_TEXT, object=_TEXT, created=_WHOLE, owned_by=_TEXT)),
     ),
     "/api/v1/services": _object(
-        services=_list(_refer("Service")), devices=_list(_refer("Device")), version=_TEXT
+        services=_list(_refer("Service")),
+        devices=_list(_refer("Device")),
+        configuration=_refer("Configuration"),
+        version=_TEXT,
     ),
     "/api/v1/container/{id}": _object(
         id=_TEXT,
@@ -178,6 +198,9 @@ ANSWERS: Mapping[str, Schema] = {
     "/api/v1/pull/cancel": _object(image=_TEXT, cancelled=_FLAG),
     "/api/v1/pulls": _object(pulls=_list(_refer("Pull"))),
     "/api/v1/decisions": _object(decisions=_list(_refer("Decision"))),
+    "/api/v1/config": _refer("Configuration"),
+    "/api/v1/config/reload": _refer("Changes"),
+    "/api/v1/config/diff": _refer("Changes"),
     "/api/v1/requests": _object(
         requests=_list(
             _object(
@@ -207,6 +230,7 @@ ANSWERS: Mapping[str, Schema] = {
             "gauges": _WORKING,
             "services": _list(_refer("Service")),
             "devices": _list(_refer("Device")),
+            "configuration": _refer("Configuration"),
         },
     },
 }

@@ -36,7 +36,7 @@ class Handling:
         access: Access,
         inference: Inference,
         requests: Requests,
-        patience: Patience,
+        patience: Callable[[], Patience],
         on_request: Callable[[RequestRecord], None] | None,
         begin_trace: Callable[[RequestHead], Trace] | None = None,
     ) -> None:
@@ -78,11 +78,11 @@ class Handling:
         """End for ever what takes too long; coarse, so that it costs a request nothing."""
         while True:
             await trio.sleep(SWEEP_S)
-            now = trio.current_time()
+            now, patience = trio.current_time(), self._patience()
             for exchange in self._live:
                 if exchange.upstream is not None:
-                    patience = self._patience.with_rules(exchange.rules)
-                    exchange.upstream.sweep(now, exchange.arrived_at, patience)
+                    limits = patience.with_rules(exchange.rules)
+                    exchange.upstream.sweep(now, exchange.arrived_at, limits)
 
     async def _answer(
         self, exchange: Exchange, other: Other | None

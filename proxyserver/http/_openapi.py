@@ -5,7 +5,7 @@ from typing import Any
 from proxyserver.surfaces import ANY, Shape, shape_of
 
 from ._answers import ANSWERS, NAMED
-from ._routes import GENERAL_ERRORS, TABLE, WAIT, Entry, Sent
+from ._routes import GENERAL_ERRORS, TABLE, WAIT, YAML, Entry, Sent
 from .errors import CODES
 
 _METHODS = ("get", "post", "put", "patch", "delete", "options", "head", "trace")
@@ -49,6 +49,8 @@ def openapi(version: str) -> dict[str, Any]:
             "type": {"type": "string"},
             "param": {"type": ["string", "null"]},
             "code": {"type": "string", "enum": list(CODES)},
+            # Of `configuration_refused` alone.
+            "problems": {"type": "array", "items": {"$ref": "#/components/schemas/Problem"}},
         },
     }
     wrapped = {"type": "object", "required": ["error"], "properties": {"error": error}}
@@ -66,6 +68,10 @@ def openapi(version: str) -> dict[str, Any]:
             "securitySchemes": _KEYS,
         },
     }
+
+
+_TEXT = {"type": "string"}
+_REQUEST = {"$ref": "#/components/schemas/Model"}
 
 
 def _operation(entry: Entry) -> dict[str, Any]:
@@ -119,6 +125,6 @@ def _error(entry: Entry) -> dict[str, Any]:
 def _body(sent: Sent) -> dict[str, Any]:
     return {
         "description": sent.meaning,
-        "required": True,
-        "content": {sent.media: {"schema": {"$ref": "#/components/schemas/Model"}}},
+        "required": sent.media != YAML,
+        "content": {sent.media: {"schema": _TEXT if sent.media == YAML else _REQUEST}},
     }

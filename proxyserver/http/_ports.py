@@ -1,6 +1,6 @@
 """What this package needs from the rest of the server, so that it can be tested without it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -146,6 +146,27 @@ class Metrics(Protocol):
 
     def exposed(self, accept: str) -> tuple[bytes, str]:
         """Return them as Prometheus reads them, by the Accept header, and the media type."""
+
+
+class Outcome(Protocol):
+    """What a reload did, or would do."""
+
+    @property
+    def problems(self) -> Sequence[object]:
+        """Why the configuration cannot be used; none: it can."""
+
+    def as_json(self) -> dict[str, Any]: ...
+
+
+class Configuration(Protocol):
+    """Who reads the configuration again."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Tell where the one in force came from, and what of the files is not in it."""
+
+    async def reload(self, why: str) -> Outcome: ...
+    async def diff(self, text: str | None = None) -> Outcome:
+        """Tell what a reload would do, or would if the file said this text."""
 
 
 class ServerSettings(Protocol):

@@ -96,6 +96,8 @@ WAIT = Query("wait", "boolean", "`false`: answer 202 at once and go on in the ba
 _DONE = '`{"id", "state", "run"}` when it is done, 202 with the same at once if not waiting.'
 _IMAGE = Query("image", "string", "Its name, such as `name:tag`.", {"minLength": 1}, required=True)
 _PULL = 'A line of JSON whenever it is farther, the last with its end: `{"image", "state", ...}`.'
+YAML = "application/yaml"
+_CHANGES = '"added", "removed", "restarts", "changes", "next_start", "server", "needs_restart"'
 _CANCELLED = '`{"image", "cancelled"}`; false: none was running.'
 
 
@@ -143,7 +145,7 @@ TABLE = (
         "GET",
         "/api/v1/services",
         "Show all services and devices.",
-        '`{"services": [...], "devices": [...], "version"}`.',
+        '`{"services": [...], "devices": [...], "configuration": {...}, "version"}`.',
     ),
     Entry(
         "GET",
@@ -261,6 +263,29 @@ TABLE = (
         "Cancel the request with this `X-Request-Id`, or all that have it.",
         '`{"id", "cancelled"}`, how many.',
         ("request_not_found",),
+    ),
+    Entry(
+        "GET",
+        "/api/v1/config",
+        "Tell which configuration is in force, and what of its files is not.",
+        '`{"path", "loaded_at", "problems", "needs_restart"}`.',
+    ),
+    Entry(
+        "POST",
+        "/api/v1/config/reload",
+        "Read the configuration again, and put it into force if it is good.",
+        f'`{{"outcome": "changed" | "unchanged", {_CHANGES}}}`.',
+        ("configuration_refused",),
+    ),
+    Entry(
+        "POST",
+        "/api/v1/config/diff",
+        "Tell what a reload would do, or would if the file said what the body says.",
+        f'`{{"outcome": "changed" | "unchanged", {_CHANGES}}}`.',
+        ("configuration_refused", "request_too_large", "invalid_request"),
+        sent=Sent(
+            YAML, "What the file would say; empty: what it says.", "--data-binary @aiproxy.yaml"
+        ),
     ),
     Entry(
         "GET",

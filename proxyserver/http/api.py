@@ -21,6 +21,7 @@ from proxyserver.runtime import ExitReport
 
 from . import _memory
 from ._access import Access
+from ._configuration import ConfigurationApi
 from ._docs_page import HEADERS, page
 from ._lines import Lines
 from ._openapi import openapi
@@ -64,6 +65,7 @@ class Api:
         requests: RequestApi,
         metrics: Metrics,
         access: Access,
+        configuration: ConfigurationApi,
         inference: Inference,
         *,
         nursery: trio.Nursery,
@@ -77,6 +79,7 @@ class Api:
         self._requests = requests
         self._numbers = metrics
         self._access = access
+        self._configuration = configuration
         self._inference = inference
         self._nursery = nursery
         self._started_at = started_at
@@ -111,6 +114,9 @@ class Api:
             "/api/v1/pull/cancel": self._pulls.cancel_named,
             "/api/v1/requests": self._requests.list,
             "/api/v1/requests/{id}": self._requests.cancel,
+            "/api/v1/config": self._configuration.tell,
+            "/api/v1/config/reload": self._configuration.reload,
+            "/api/v1/config/diff": self._configuration.diff,
             "/api/v1/decisions": self._decisions,
             "/health": self._health,
             "/metrics": self._all_metrics,
@@ -331,6 +337,7 @@ class Api:
         view = self._conductor.view()
         now = trio.current_time()
         return {
+            "configuration": self._configuration.standing(),
             "services": [self._status(service, now) for service in view.services],
             "devices": [
                 {

@@ -12,9 +12,10 @@ from proxyserver.wire import RequestHead
 
 from ._access import Access
 from ._asgi_exchange import AsgiExchange
+from ._configuration import ConfigurationApi
 from ._exchange import RequestRecord
 from ._handling import Handling, origin_form
-from ._ports import Conductor, Gate, Gauges, Metrics, Pulls, Settings
+from ._ports import Conductor, Configuration, Gate, Gauges, Metrics, Pulls, Settings
 from ._pulls import PullApi
 from ._requests import RequestApi, Requests
 from ._trace import Trace
@@ -31,10 +32,11 @@ def make_app(
     pulls: Pulls,
     gate: Gate,
     metrics: Metrics,
+    configuration: Configuration,
     *,
     on_request: Callable[[RequestRecord], None] | None,
     nursery: trio.Nursery,
-    patience: Patience | None = None,
+    patience: Callable[[], Patience] = Patience,
     begin_trace: Callable[[RequestHead], Trace] | None = None,
 ) -> "App":
     """Return the application.
@@ -47,8 +49,9 @@ def make_app(
         pulls: Who fetches images.
         gate: Who waits for them.
         metrics: Who has all numbers.
+        configuration: Who reads it again.
         on_request: Told about each request when it is over; None: nobody is.
-        patience: How long services may take; None: the defaults.
+        patience: Tells how long services may take, as of now.
         begin_trace: Gives each request its place in a trace; None: there are no traces.
         nursery: Where actions run that nobody waits for (`?wait=false`).
     """
@@ -64,13 +67,12 @@ def make_app(
         RequestApi(requests),
         metrics,
         access,
+        ConfigurationApi(configuration),
         inference,
         nursery=nursery,
         started_at=time.time(),
     )
-    handling = Handling(
-        access, inference, requests, patience or Patience(), on_request, begin_trace
-    )
+    handling = Handling(access, inference, requests, patience, on_request, begin_trace)
     return App(handling, api)
 
 

@@ -42,6 +42,7 @@ CODES = {
     "no_metrics": "The service tells no metrics (now); the message says why.",
     "request_too_large": "The body is larger than its service takes, or says its `model` too late.",
     "cannot_sleep": "The service cannot be put to sleep (now); the message says why.",
+    "configuration_refused": "The configuration cannot be used; `problems` has all of it.",
     "no_image": "The service runs in no container, so there is no image of it.",
     "queue_full": "Too many requests wait for the service already.",
     "internal_error": "A bug of the proxy; its log has the details under the request id.",

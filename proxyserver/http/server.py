@@ -1,7 +1,7 @@
 """The listening side: accepts clients, bounds what they may do, and ends in good order."""
 
 import resource
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from socket import socket
@@ -31,12 +31,12 @@ async def serve(
     places: Sequence[Place],
     *,
     stop: trio.Event,
-    drain_s: float,
+    drain_s: Callable[[], float],
     connections_max: int | None = None,
     fast: bool = True,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until `stop`, then let answers finish for up to `drain_s`; return when all is closed.
+    """Serve until `stop`, then let answers finish for up to `drain_s()`; return when all is closed.
 
     The task is started with the URLs that clients reach it by, in the order of places.  More than
     `connections_max` clients at once (None: as many as the limit of open files allows) are answered
@@ -57,7 +57,7 @@ async def _serve(
     app: App,
     places: Sequence[Listening],
     stop: trio.Event,
-    drain_s: float,
+    drain_s: Callable[[], float],
     connections_max: int | None,
     fast: bool,
     task_status: trio.TaskStatus[list[str]],
@@ -107,7 +107,7 @@ async def _serve(
                 place.close()
             lanes.end()
             await context.terminated.set()  # The same, on the lane of hypercorn.
-            clients.cancel_scope.deadline = trio.current_time() + drain_s
+            clients.cancel_scope.deadline = trio.current_time() + drain_s()
         watching.cancel_scope.cancel()
 
 

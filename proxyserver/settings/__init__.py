@@ -1,5 +1,7 @@
 """The configuration: one YAML file to specifications, with every error told by line and column."""
 
+from ._changes import Changes as Changes
+from ._changes import kept as kept
 from ._errors import Problem as Problem
 from ._errors import SettingsError as SettingsError
 from ._load import load as load
@@ -10,3 +12,5 @@ from ._settings import Settings as Settings
 from ._settings import Tls as Tls
 from ._settings import usual_state_dir as usual_state_dir
 from ._shapes import is_name as is_name
+from ._sources import Look as Look
+from ._sources import Sources as Sources

@@ -11,16 +11,19 @@ from proxyserver.access import ADMIN, Key, digest_of, hashed, is_loopback, weakn
 from ._errors import Problem, Problems, Steps, near
 from ._model import KeyEntry, ServerEntry
 from ._settings import NEEDS_KEYS
+from ._sources import Sources
 
 _FILE_MAX = 4096
 _HOW = ("hash", "key", "key_file")
 
 
-def keys_of(entry: ServerEntry, found: Problems) -> tuple[Key, ...]:
+def keys_of(entry: ServerEntry, found: Problems, sources: Sources) -> tuple[Key, ...]:
     """Return the keys that are as they should be; what is wrong with others is in `found`."""
     keys: dict[bytes, Key] = {}
     for name, written in (entry.keys or {}).items():
         at: Steps = ("server", "keys", name)
+        if written.key_file is not None:
+            sources.note(Path(written.key_file))
         digest = _digest(written, at, found)
         if digest is None:
             continue

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import attrs
-import cattrs
 
 from proxycore import RAM, DeviceId, ServiceId
 from proxycore.config import LOAD_S, WAKE_S, CoreConfig, DeviceSpec, Placement, ServiceSpec
@@ -29,10 +28,11 @@ from ._models import add_names, idle_s, models_of
 from ._names import check_default_model, check_names
 from ._own_templates import OwnTemplates
 from ._ports import check_ports
+from ._readers import Readers
 from ._requests import rules_of
 from ._runtimes import Runtimes, own_key, pull_of
 from ._settings import ServerSettings, Service, Settings, Tls, usual_state_dir
-from ._shapes import name, structure
+from ._shapes import name
 from ._tls import tls_of
 from ._units import shown
 
@@ -44,7 +44,7 @@ Raises:
     GaugeFault: none can be found, and why.
 """
 
-_TOP = ("server", "templates", "services")
+_TOP = ("include", "server", "templates", "services")
 _HOW = ("container", "process", "external")
 ELSEWHERE_START_S = 10.0
 """How long a server that nobody starts is waited for: it is there, or it is not."""
@@ -56,7 +56,7 @@ class Builder:
 
     path: Path
     environ: Mapping[str, str]
-    converter: cattrs.Converter
+    readers: Readers
     found: Problems
     find_gpus: FindGpus
     gpus_missing: str = attrs.field(default="`server.devices` names none", init=False)
@@ -73,7 +73,7 @@ class Builder:
         reserved = [field.name for field in attrs.fields(ServiceEntry)]
         self.templates = find_templates(reserved)
         self.offers = find_runtimes(reserved)
-        self.own = OwnTemplates(self.converter, self.found)
+        self.own = OwnTemplates(self.readers, self.found)
 
     def build(self, data: Any) -> Settings:
         """Build everything that can be built, then complain or return it.
@@ -95,7 +95,7 @@ class Builder:
             what = "expected a mapping of services" if "services" in data else "is missing"
             self.found.add(("services",), what)
             written = {}
-        folders = Folders(self.path.absolute().parent, self.found)
+        folders = Folders(self.readers.base, self.found)
         written = folders.expanded(written)
         self.remarks += folders.remarks
         services = {}
@@ -113,7 +113,7 @@ class Builder:
                 services |= {model.spec.id: model for model in inside}
                 counts += counted
         self.check_policy(server)
-        keys = keys_of(server, self.found)
+        keys = keys_of(server, self.found, self.readers.sources)
         check_reach(server, data.get("server"), self.found)
         check_names(self.entries, self.found)
         check_ports(server, services, self.found)
@@ -132,6 +132,7 @@ class Builder:
             MappingProxyType(services),
             self.found.marks,
             tuple(self.remarks),
+            self.readers.sources,
             tuple(folders.watched),
         )
 
@@ -143,7 +144,8 @@ class Builder:
         """
         given = {}
         for key, value in written.items():
-            alone = structure(self.converter, {key: value}, to, at, self.found)
+            # What a template says may stand in another file than the service.
+            alone = self.readers.read({key: value}, to, at, where=(*at, key))
             if alone is not None:
                 given[key] = getattr(alone, key)
         return to(**given), written.keys() - given.keys()
@@ -270,10 +272,10 @@ class Builder:
         if draft is None or not written.keys() & {"type", *_HOW} or wrong & {"runtime", *_HOW}:
             return None
         runtimes = Runtimes(
-            self.offers, self.docker_host(server), server.runtime, self.converter, self.found
+            self.offers, self.docker_host(server), server.runtime, self.readers, self.found
         )
         chosen = runtimes.chosen(entry, written, at)
-        place = Place(at, self.path.absolute().parent, self.environ, self.found, wrong)
+        place = Place(at, self.readers.base(at), self.environ, self.found, wrong)
         launch = launch_spec(service_id, entry, draft, chosen, place)
         for option, said in draft.warnings:
             self.remarks.append(self.found.marks.problem((*at, option), said))
@@ -422,7 +424,7 @@ class Builder:
 
     def draft(self, template: Template, written: Mapping[str, Any], at: Steps) -> Draft | None:
         try:
-            options = structure(self.converter, written, template.options, at, self.found)
+            options = self.readers.read(written, template.options, at)
         except Exception as error:
             if not isinstance(template, WatchedTemplate):
                 raise  # our own mistake

@@ -11,6 +11,7 @@ from proxyserver.runtime._protocol import Mount, PortBinding, Ulimit
 
 from ._errors import near
 from ._plain import a_list, flag, host_path, mapping, one_of, text_of, whole, word
+from ._sources import Sources
 from ._units import shown
 
 FILE_MAX = 1 << 20
@@ -161,8 +162,8 @@ def probing(value: Any) -> tuple[str, ...]:
     return words
 
 
-def environment_files(value: Any, base: Path) -> Mapping[str, str]:
-    """Read files of NAME=value lines, the later ones winning.
+def environment_files(value: Any, base: Path, sources: Sources) -> Mapping[str, str]:
+    """Read files of NAME=value lines, the later ones winning; `sources` takes note of them.
 
     Raises:
         ValueError: one that is required cannot be read, or has another kind of line; no message
@@ -174,7 +175,7 @@ def environment_files(value: Any, base: Path) -> Mapping[str, str]:
         if isinstance(one, dict):
             required = flag(one.get("required", True))
             one = one.get("path")
-        path = host_path(text_of(one), base)
+        path = sources.note(host_path(text_of(one), base))
         try:
             content = path.read_bytes()[:FILE_MAX].decode()
         except FileNotFoundError:

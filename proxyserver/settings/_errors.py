@@ -1,10 +1,12 @@
 """What can be wrong with a configuration: problems and their places, gathered and told at once."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 import attrs
+
+from ._sources import Sources
 
 Steps: TypeAlias = tuple[str | int, ...]
 """The way from the document's root to a value: keys of mappings, positions in lists."""
@@ -16,10 +18,12 @@ SECRET_MIN = 4
 
 @attrs.frozen
 class Mark:
-    """A place in the file; both count from 1."""
+    """A place in a file; both count from 1."""
 
     line: int = 1
     column: int = 1
+    file: str = ""
+    """Empty: the first file."""
 
 
 @attrs.frozen
@@ -43,14 +47,17 @@ class SettingsError(Exception):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
+        self.sources = Sources()
+        """What was read until then."""
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 @attrs.frozen
 class Marks:
-    """Where every value of one file stands, and where its key does."""
+    """Where every value of the files stands, and where its key does."""
 
     file: str
+    """The first file."""
     values: dict[Steps, Mark] = attrs.field(factory=dict, repr=False)
     keys: dict[Steps, Mark] = attrs.field(factory=dict, repr=False)
     filled: dict[Steps, dict[str, str]] = attrs.field(factory=dict, repr=False)
@@ -88,7 +95,7 @@ class Marks:
             if place[: len(steps)] == steps or steps[: len(place)] == place:
                 for value, reference in filled.items():
                     message = _hidden(message, value, reference)
-        return Problem(self.file, mark.line, mark.column, dotted(steps), message)
+        return Problem(mark.file or self.file, mark.line, mark.column, dotted(steps), message)
 
 
 @attrs.define
@@ -96,7 +103,9 @@ class Problems:
     """The problems found so far: at most one for each path, since one mistake has many echoes."""
 
     marks: Marks
-    _found: dict[str, Problem] = attrs.field(factory=dict, init=False)
+    _found: dict[tuple[str, str], Problem] = attrs.field(factory=dict, init=False)
+    _files: list[str] = attrs.field(factory=list, init=False)
+    """Those after the first, in the order in which they were read."""
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -106,16 +115,36 @@ class Problems:
 
     def add(self, steps: Steps, message: str, *, at_key: bool = False) -> None:
         problem = self.marks.problem(steps, message, at_key=at_key)
-        self._found.setdefault(problem.path, problem)
+        self._found.setdefault((problem.file, problem.path), problem)
+
+    def take(self, other: "Problems", which: Callable[[Steps], bool]) -> None:
+        """Have the problems of another file, and know where those of its values are which we take.
+
+        Args:
+            other: those found in it.
+            which: tells which values are taken.
+        """
+        marks, file = other.marks, other.marks.file
+        self._found = {**other._found, **self._found}
+        self._files += [file, *other._files]
+        for into, those in ((self.marks.values, marks.values), (self.marks.keys, marks.keys)):
+            for steps, mark in those.items():
+                if which(steps):
+                    into[steps] = attrs.evolve(mark, file=mark.file or file)
+        for steps, filled in marks.filled.items():
+            if which(steps):
+                self.marks.hide(steps, filled)
 
     def check(self) -> None:
         """Do nothing when nothing was found.
 
         Raises:
-            SettingsError: all that was found, in the order of the file.
+            SettingsError: all that was found, in the order of the files.
         """
         if self._found:
-            raise SettingsError(sorted(self._found.values(), key=lambda p: (p.line, p.column)))
+            order = {file: number for number, file in enumerate((self.marks.file, *self._files))}
+            found = self._found.values()
+            raise SettingsError(sorted(found, key=lambda p: (order[p.file], p.line, p.column)))
 
 
 def dotted(steps: Steps) -> str:

@@ -1,7 +1,7 @@
 """From `models_dir:` of a service to services, one for each model that is in the folder."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ _OF_ONE = ("model", "mmproj", "draft_model", "aliases")
 class Folders:
     """Reads the folders that a configuration names."""
 
-    _base: Path
-    """Where relative paths start."""
+    _base: Callable[[Steps], Path]
+    """Tells where relative paths start."""
     _found: Problems
     watched: list[Path] = attrs.field(factory=list, init=False)
     remarks: list[Problem] = attrs.field(factory=list, init=False)
@@ -62,7 +62,7 @@ class Folders:
                 what = f"is for one model, and `models_dir` brings many: leave out `{other}`"
                 self._found.add(("services", key, other), what, at_key=True)
         try:
-            folder = host_path(word(value["models_dir"]), self._base)
+            folder = host_path(word(value["models_dir"]), self._base(at))
         except ValueError as error:
             self._found.add(at, str(error))
             return ()
@@ -91,7 +91,8 @@ def _names(written: Mapping[str, Any]) -> Iterator[str]:
         if not _has_folder(value):
             yield key
             aliases = value.get("aliases") if isinstance(value, dict) else None
-            yield from (one for one in aliases or () if isinstance(one, str))
+            listed = aliases if isinstance(aliases, list) else ()
+            yield from (one for one in listed if isinstance(one, str))
 
 
 def _written(value: Mapping[str, Any], model: FolderModel, aliases: list[str]) -> dict[str, Any]:

@@ -11,15 +11,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import attrs
-import cattrs
 
 from proxyserver import shapes
 from proxyserver.runtime._protocol import FailurePattern
 
 from ._errors import Marks, Problems, Steps, near
 from ._model import ServiceEntry
+from ._readers import Readers
 from ._shapes import name as good_name
-from ._shapes import structure
 from ._units import shown
 
 MACRO = re.compile(r"\$\{([^}]*)\}")
@@ -73,7 +72,7 @@ class OwnTemplate:
 class OwnTemplates:
     """All templates of a configuration."""
 
-    converter: cattrs.Converter
+    readers: Readers
     found: Problems
     there: dict[str, OwnTemplate] = attrs.field(factory=dict, init=False)
     broken: set[str] = attrs.field(factory=set, init=False)
@@ -168,12 +167,10 @@ class OwnTemplates:
         if "default" in entry:
             defaults[option] = entry["default"]
             if entry["default"] is not None:
-                structure(
-                    self.converter, entry["default"], kinds[option], (*at, "default"), self.found
-                )
+                self.readers.read(entry["default"], kinds[option], (*at, "default"))
 
     def failures(self, written: Any, at: Steps) -> tuple[FailurePattern, ...]:
-        entries = structure(self.converter, written, tuple[FailureEntry, ...], at, self.found)
+        entries = self.readers.read(written, tuple[FailureEntry, ...], at)
         return tuple(FailurePattern(**attrs.asdict(entry)) for entry in entries or ())
 
     def expanded(
@@ -196,9 +193,7 @@ class OwnTemplates:
                 continue
             given = written.get(option, template.defaults.get(option))
             here: Steps = (*at, option)
-            values[option] = (
-                None if given is None else structure(self.converter, given, kind, here, self.found)
-            )
+            values[option] = None if given is None else self.readers.read(given, kind, here)
             secrets = [said for place, said in marks.filled.items() if place[:3] == here]
             if secrets:
                 filled[option] = {value: name for said in secrets for value, name in said.items()}

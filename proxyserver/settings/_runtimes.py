@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import attrs
-import cattrs
 
 from proxyserver.runtime._plugins import SHIPPED, Offers
 
 from ._errors import Problems, Steps, near
 from ._model import PullPolicy, ServerEntry, ServiceEntry
+from ._readers import Readers
 from ._settings import RuntimeName
-from ._shapes import structure
 
 _DOCKER_SOCKET = "unix:///var/run/docker.sock"
 What: TypeAlias = Literal["container", "process", "external"]
@@ -34,7 +33,7 @@ class Runtimes:
     offers: Offers
     docker_host: str | None
     default: Literal["auto", "docker", "process"]
-    converter: cattrs.Converter
+    readers: Readers
     found: Problems
 
     def chosen(self, entry: ServiceEntry, written: Mapping[str, Any], at: Steps) -> Chosen:
@@ -74,9 +73,7 @@ class Runtimes:
         if said is not None and said != offer.takes:
             self.found.add((*at, said), f"{name} runs what is under `{offer.takes}`", at_key=True)
         try:
-            options = structure(
-                self.converter, written.get(name) or {}, offer.options, (*at, name), self.found
-            )
+            options = self.readers.read(written.get(name) or {}, offer.options, (*at, name))
         except Exception as error:  # The classes are anybody's.
             what = f"the options of this runtime cannot be read: {error!r}"
             self.found.add((*at, "runtime"), what)

@@ -16,6 +16,7 @@ from proxyserver.runtime._protocol import ExternalSpec, LaunchSpec
 from proxyserver.templates import ModelServer, Room
 
 from ._errors import Marks, Problem, Steps
+from ._sources import Sources
 
 NEEDS_KEYS = (
     "other machines can reach it there, and there are no keys: add one (`aiproxy keys new NAME`"
@@ -159,6 +160,8 @@ class Settings:
     marks: Marks = attrs.field(repr=False, eq=False)
     remarks: tuple[Problem, ...] = ()
     """What is good enough to run, but should be known: claims by estimate, claims too small."""
+    sources: Sources = attrs.field(factory=Sources, repr=False, eq=False)
+    """The files that it was read from."""
     folders: tuple[Path, ...] = ()
     """Where models come and go, so that there are others in the same configuration."""
 

@@ -41,6 +41,7 @@ from ._plain import (
     word,
 )
 from ._request_shapes import header_name, headers, json_values
+from ._sources import Sources
 from ._units import shown
 
 ALIAS = re.compile(r"[!-~]{1,128}")
@@ -83,8 +84,14 @@ def _note(error: BaseException, at: Steps, found: Problems) -> None:
             raise error  # our own mistake
 
 
-def make_converter(base: Path, environ: Mapping[str, str]) -> cattrs.Converter:
-    """Make the reader of one file, whose relative paths start at `base`."""
+def make_converter(
+    base: Path, environ: Mapping[str, str], sources: Sources | None = None
+) -> cattrs.Converter:
+    """Make the reader of one file, whose relative paths start at `base`.
+
+    `sources` takes note of further files that are read.
+    """
+    noted = sources or Sources()
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
 
     def read(to: Any, reader: Callable[[Any], Any]) -> None:
@@ -186,7 +193,7 @@ def make_converter(base: Path, environ: Mapping[str, str]) -> cattrs.Converter:
     read(shapes.Headers, headers)
     read(shapes.Command, command)
     read(shapes.Environment, lambda value: _compose.environment(value, environ))
-    read(shapes.EnvironmentFiles, lambda value: _compose.environment_files(value, base))
+    read(shapes.EnvironmentFiles, lambda value: _compose.environment_files(value, base, noted))
     read(shapes.ExtraHosts, _compose.hosts)
     read(shapes.Gpus, _compose.gpus)
     read(shapes.Processors, _compose.processors)

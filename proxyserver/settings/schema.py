@@ -19,7 +19,7 @@ from proxyserver.templates import find_templates
 
 from . import _folders as folders
 from ._errors import Problems
-from ._load import read_text
+from ._include import read_document
 from ._meanings import meanings
 from ._model import (
     DeviceEntry,
@@ -30,7 +30,9 @@ from ._model import (
     VramClaim,
 )
 from ._own_templates import KINDS, FailureEntry, OwnTemplate, OwnTemplates
-from ._shapes import ALIAS, NAME, make_converter
+from ._readers import Readers
+from ._shapes import ALIAS, NAME
+from ._sources import Sources
 from ._yaml import parse
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -269,10 +271,10 @@ def schema_of(file: Path | None) -> Schema:
     """
     if file is None:
         return schema()
-    document = parse(read_text(file), str(file), {})
+    document = read_document(file, {})
     templates = document.data.get("templates") if isinstance(document.data, dict) else None
     found = Problems(document.problems.marks)
-    own = OwnTemplates(make_converter(file.absolute().parent, {}), found)
+    own = OwnTemplates(Readers(found, {}, Sources()), found)
     if templates is not None:
         own.read(templates, find_templates(_reserved()).usable)
     found.check()
@@ -313,6 +315,8 @@ def schema(own: Mapping[str, OwnTemplate] | None = None) -> Schema:
         "title": "The configuration of aiproxy",
         "type": "object",
         "properties": {
+            "include": _one_or_more({"type": "string"})
+            | {"description": "Further files, by name, folder or pattern, from this one's folder."},
             "server": writer.reference(ServerEntry) | {"description": "The machine, and defaults."},
             "templates": {
                 "type": ["object", "null"],

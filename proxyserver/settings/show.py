@@ -29,9 +29,9 @@ from proxyserver.runtime._protocol import (
 from proxyserver.wire import Change
 
 from ._errors import SECRET_MIN, Steps, dotted
-from ._load import read_text
+from ._include import read_document
 from ._settings import Service, Settings
-from ._yaml import Fraction, Whole, parse
+from ._yaml import Fraction, Whole
 
 MASK = "***"
 _SECRET = re.compile(
@@ -54,7 +54,7 @@ def as_written(path: Path) -> dict[str, Any]:
     Raises:
         SettingsError: it cannot be read.
     """
-    data = parse(read_text(path), str(path), None).data
+    data = read_document(path, None).data
     shown: dict[str, Any] = _masked(data)
     return {key: value for key, value in shown.items() if not key.startswith("x-")}
 
@@ -81,7 +81,7 @@ def resolved(settings: Settings) -> dict[str, Any]:
         for device in settings.core.devices
         if device.unit.value == "bytes"
     }
-    written = parse(read_text(settings.path), str(settings.path), None).data
+    written = read_document(settings.path, None).data
     hidden = _Hidden(settings, _literal_variables(written))
     services = {}
     for key, service in settings.services.items():

@@ -38,7 +38,7 @@ _LEVELS: Mapping[Often, int] = {"DEBUG": 10, "INFO": 20, "WARNING": 30}
 
 
 def configure_logs(level: str, form: LogFormat, stream: TextIO | None = None) -> None:
-    """Send all log lines of this process to one stream, standard error by default.
+    """Send all log lines of this process to one stream, standard error by default; also again.
 
     Args:
         level: The least level that is shown, in loguru's names.
@@ -54,8 +54,13 @@ def configure_logs(level: str, form: LogFormat, stream: TextIO | None = None) ->
             stream.flush()
 
     batch = Batch(write)
-    logger.remove()
-    logger.add(
+    # Those of others stay, once they are there.
+    if _Ours.handler is None:
+        logger.remove()
+    else:
+        with suppress(ValueError):
+            logger.remove(_Ours.handler)
+    _Ours.handler = logger.add(
         lambda message: batch.add(message, now=True),
         level=level,
         format=_text if form == "text" else _json,
@@ -63,7 +68,8 @@ def configure_logs(level: str, form: LogFormat, stream: TextIO | None = None) ->
         backtrace=False,
         diagnose=False,
     )
-    _Plain.present = None if colours else _Plain(batch, logger.level(level).no, form)
+    _Ours.plain = None if colours else _Plain(batch, logger.level(level).no, form)
+    _Plain.present = None if _Ours.listeners else _Ours.plain
     logging.basicConfig(handlers=[_ToLoguru()], level=logging.INFO, force=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -72,13 +78,15 @@ def configure_logs(level: str, form: LogFormat, stream: TextIO | None = None) ->
 @contextmanager
 def every_line(take: Callable[["Message"], None], level: str) -> Iterator[None]:
     """Give lines of a level and above to somebody else as well, inside the block."""
-    plain, _Plain.present = _Plain.present, None
+    _Ours.listeners += 1
+    _Plain.present = None
     handler = logger.add(take, level=level, format="{message}", backtrace=False, diagnose=False)
     try:
         yield
     finally:
         logger.remove(handler)
-        _Plain.present = plain
+        _Ours.listeners -= 1
+        _Plain.present = None if _Ours.listeners else _Ours.plain
 
 
 def log_often(
@@ -102,6 +110,15 @@ def log_often(
         logger.bind(**subject, **details()).log(level, message)
     elif _LEVELS[level] >= plain.least:
         plain.batch.add(plain.line(level, subject, message, details))
+
+
+class _Ours:
+    """What was configured, so that it can be replaced without what others have added."""
+
+    handler: ClassVar[int | None] = None
+    plain: ClassVar["_Plain | None"] = None
+    listeners: ClassVar[int] = 0
+    """Those of `every_line`."""
 
 
 @attrs.define

@@ -108,7 +108,8 @@ class Telemetry:
         return exposed(meter.counters, meter.histograms, self._readings(), accept)
 
     def _cause_of(self, service: ServiceId) -> Cause | None:
-        return self._view().service(service).cause
+        # One that was taken out of the configuration is not in the picture any more.
+        return next((one.cause for one in self._view().services if one.id == service), None)
 
     def _readings(self) -> Iterator[Reading]:
         yield cat.BUILD_INFO, (self._version,), 1.0

@@ -93,6 +93,7 @@ HEALTH = {
         "gpu": {"ok": True, "message": "NVML: gpu0"},
         "ram": {"ok": False, "message": "no answer"},
     },
+    "configuration": {"path": "/c.yaml", "loaded_at": 1.0, "problems": [], "needs_restart": []},
     "services": [CODER, CHAT, FETCHED, UNFETCHED],
     "devices": [
         {

@@ -7,7 +7,18 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from proxycore import RAM, Cause, DeviceSpec, Placement, Reason, Refuse, ServiceId, TicketId, Want
+from proxycore import (
+    RAM,
+    Cause,
+    CoreConfig,
+    DeviceSpec,
+    Placement,
+    Reason,
+    Refuse,
+    ServiceId,
+    TicketId,
+    Want,
+)
 from proxycore.config import GIB
 from proxyserver.refused import Refused
 from proxyserver.remedies import Remedies
@@ -123,9 +134,18 @@ RAM_DEVICES = (*DEVICES, DeviceSpec(RAM, 8 * GIB, headroom=0))
 KILLED = Cause("ram_oom", "the kernel killed it.")
 
 
+@attrs.frozen
+class FakeFigures:
+    most: Want
+    config: CoreConfig = attrs.field(factory=lambda: CoreConfig(RAM_DEVICES))
+
+    def at_most(self, service: ServiceId) -> Want:
+        return self.most
+
+
 def remedies(one: Service, claimed: Placement, free: int) -> Remedies:
     most = Want(claimed, tuple((device, free) for device in claimed.devices), (), 0.0)
-    return Remedies({one.spec.id: one}, lambda: RAM_DEVICES, lambda _: most)
+    return Remedies({one.spec.id: one}, lambda: FakeFigures(most))
 
 
 def test_a_memory_limit_is_the_room() -> None:

@@ -86,6 +86,7 @@ async def test_who_is_taken_out_is_gone_without_a_trace(autojump_clock: MockCloc
         await rig.conductor.stop(CHAT)
         assert [one.id for one in rig.conductor.view().services] == [NEW]
         assert rig.conductor.report(CHAT) is None
+        assert await rig.conductor.facts(CHAT) is None, "the gauges may still ask for it"
 
 
 async def test_a_service_may_go_to_a_runtime_that_nobody_used_before(

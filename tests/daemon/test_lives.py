@@ -102,17 +102,6 @@ def test_a_third_signal_ends_at_once_and_leaves_the_rest_to_the_next_life(
     assert Path(f"/proc/{pid}").exists()
 
 
-def test_a_closed_terminal_ends_it_as_a_signal_does(
-    mock_binary: Path, new_daemon: NewDaemon
-) -> None:
-    daemon = new_daemon({"a": process_flavour(mock_binary).mock({})})
-    assert daemon.chat("a").status_code == 200
-    pid = daemon.get("/api/v1/container/a").json()["pid"]
-    daemon.ask_to_stop(signal.SIGHUP)
-    assert daemon.wait() == 0
-    assert not Path(f"/proc/{pid}").exists()
-
-
 def test_services_may_be_left_to_the_next_life(flavour: Flavour, new_daemon: NewDaemon) -> None:
     daemon = new_daemon({"a": flavour.mock({})}, on_shutdown="leave", **flavour.server)
     daemon.chat("a")

@@ -47,6 +47,7 @@ from proxyserver.wire import RequestHead
 from tests.rig.fake_images import FakeImages
 
 from .described import check
+from .fake_configuration import FakeConfiguration as FakeConfiguration
 from .sockets import PATIENCE_S as PATIENCE_S
 from .sockets import PROMPT_S as PROMPT_S
 from .sockets import Wire as Wire
@@ -274,6 +275,7 @@ class Rig:
     pulls: Pulls
     images: FakeImages
     gate: FakeGate
+    configuration: FakeConfiguration
     records: list[RequestRecord]
     app: App
     settings: Settings
@@ -344,6 +346,7 @@ async def running(
     gauges = FakeGauges()
     decisions = Decisions("cost_rate")
     images, gate = FakeImages(second_s=0.01), FakeGate()
+    configuration = FakeConfiguration()
     pulls = Pulls(images)
     place = place_for_clients()
     kinds = {spec.id: Kind(spec, rules=(rules or {}).get(spec.id)) for spec in CONFIG.services}
@@ -364,7 +367,7 @@ async def running(
             app,
             [place],
             stop=stop,
-            drain_s=drain_s,
+            drain_s=lambda: drain_s,
             connections_max=connections_max,
             fast=LANE.get() != "hypercorn",
             task_status=task_status,
@@ -386,16 +389,17 @@ async def running(
             pulls,
             gate,
             Telemetry(conductor.view, gauges, lambda service: None, lambda run: Milestones(), "0"),
+            configuration,
             on_request=records.append,
             nursery=background,
-            patience=patience,
+            patience=lambda: patience or Patience(),
             begin_trace=begin_trace,
         )
         urls: list[str] = await nursery.start(listen)
         port = int(urls[0].rsplit(":", 1)[1]) if isinstance(place, TcpPlace) else 0
         await background.start(pulls.run)
         rig = Rig(
-            *(port, conductor, gauges, decisions, pulls, images, gate),
+            *(port, conductor, gauges, decisions, pulls, images, gate, configuration),
             *(records, app, settings, stop, ended, upstreams, nursery),
             socket=place.path if isinstance(place, UnixPlace) else None,
         )

@@ -16,10 +16,15 @@ from .rig import Rig, Wire, running
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
+def soon() -> float:
+    """Tell how long answers may take to end."""
+    return 1.0
+
+
 async def refused(rig: Rig, place: Place) -> str:
     """Return why one cannot listen there."""
     with pytest.raises(ListenError) as error:
-        await serve(rig.app, [place], stop=trio.Event(), drain_s=1)
+        await serve(rig.app, [place], stop=trio.Event(), drain_s=soon)
     return str(error.value)
 
 
@@ -33,7 +38,7 @@ async def test_several_places_are_served_at_once(tmp_path: Path) -> None:
     ]
     async with running() as rig, trio.open_nursery() as nursery:
         stop = trio.Event()
-        urls = await nursery.start(partial(serve, rig.app, places, stop=stop, drain_s=1))
+        urls = await nursery.start(partial(serve, rig.app, places, stop=stop, drain_s=soon))
         assert [url.partition(":")[0] for url in urls] == ["http", "https", "unix"]
         ports = [int(url.rpartition(":")[2]) for url in urls[:2]]
         secure = trio.SSLStream(
@@ -63,7 +68,7 @@ async def test_a_socket_has_its_mode(tmp_path: Path, mode: int) -> None:
     async with running() as rig, trio.open_nursery() as nursery:
         stop = trio.Event()
         place = UnixPlace(path, mode)
-        await nursery.start(partial(serve, rig.app, [place], stop=stop, drain_s=1))
+        await nursery.start(partial(serve, rig.app, [place], stop=stop, drain_s=soon))
         assert path.lstat().st_mode & 0o777 == mode
         stop.set()
 
@@ -75,7 +80,7 @@ async def test_the_socket_of_a_dead_daemon_is_replaced(tmp_path: Path) -> None:
         dead.bind(str(path))
     async with running() as rig, trio.open_nursery() as nursery:
         stop = trio.Event()
-        await nursery.start(partial(serve, rig.app, [UnixPlace(path)], stop=stop, drain_s=1))
+        await nursery.start(partial(serve, rig.app, [UnixPlace(path)], stop=stop, drain_s=soon))
         wire = Wire(await trio.open_unix_socket(path))
         await wire.send(HEALTH)
         await wire.until(b"HTTP/1.1 200 ")
@@ -104,7 +109,7 @@ async def test_a_socket_of_another_is_not_removed(tmp_path: Path) -> None:
     path = tmp_path / "it.sock"
     async with running() as rig, trio.open_nursery() as nursery:
         stop = trio.Event()
-        await nursery.start(partial(serve, rig.app, [UnixPlace(path)], stop=stop, drain_s=1))
+        await nursery.start(partial(serve, rig.app, [UnixPlace(path)], stop=stop, drain_s=soon))
         path.rename(tmp_path / "moved")
         path.write_text("mine")
         stop.set()
@@ -117,5 +122,5 @@ async def test_no_place_is_kept_when_one_cannot_be_had(tmp_path: Path) -> None:
     async with running() as rig:
         places: list[Place] = [UnixPlace(path), TcpPlace("127.0.0.1", rig.port)]
         with pytest.raises(ListenError):
-            await serve(rig.app, places, stop=trio.Event(), drain_s=1)
+            await serve(rig.app, places, stop=trio.Event(), drain_s=soon)
     assert not path.exists()

@@ -26,7 +26,7 @@ async def test_a_taken_port_is_told() -> None:
             ListenError,
             match=rf"port {rig.port} .* is taken by \S+ \(pid {os.getpid()}\); .* server.port",
         ):
-            await serve(rig.app, [place], stop=trio.Event(), drain_s=1)
+            await serve(rig.app, [place], stop=trio.Event(), drain_s=lambda: 1)
 
 
 async def test_stopping_lets_answers_finish() -> None:
