@@ -255,7 +255,7 @@ class Exchange(abc.ABC):
                 self.tail = Tail()
 
     def note(self, piece: memoryview) -> None:
-        """Take note of a piece of an answer whose ends are kept; called for each token."""
+        """Take note of a piece of an answer whose ends are kept."""
         tail = self.tail
         assert tail is not None, "it is asked before"
         if not tail.first and piece:

@@ -8,6 +8,7 @@ import trio
 from proxyserver.surfaces import error_event, shape_of
 from proxyserver.wire import (
     CHUNKED,
+    TAIL_MAX,
     BadBody,
     BadWire,
     Body,
@@ -186,8 +187,12 @@ class RawExchange(Exchange):
         out: Bytes = piece
         body = self.answer
         assert body is not None
-        if self.tail is not None:
-            self.note(piece)
+        tail = self.tail
+        if tail is not None:
+            if tail.first and end - start <= TAIL_MAX:
+                tail.append(piece.tobytes())
+            else:
+                self.note(piece)
         if isinstance(body, EndlessBody) and end > start:
             out = b"%x\r\n%s\r\n" % (end - start, out)
         if self._head_out:

@@ -40,5 +40,6 @@ from ._rewrite import without_fields as without_fields
 from ._rewrite import without_subprotocols as without_subprotocols
 from ._traceparent import TraceParent as TraceParent
 from ._traceparent import parse_traceparent as parse_traceparent
+from ._usage import TAIL_MAX as TAIL_MAX
 from ._usage import Tail as Tail
 from ._usage import Usage as Usage

@@ -48,15 +48,15 @@ class Tail:
         self.first = b""
         """How it began; empty: it has not."""
         self._last: deque[bytes] = deque(maxlen=PIECES_MAX)
+        self.append = self._last.append
+        """What `add` does with a piece of up to `TAIL_MAX` bytes that is not the first: without a
+        function of ours, because each token of each stream needs it."""
 
     def add(self, piece: memoryview) -> None:
         """Take note of the next piece, framed or not."""
         if not self.first:
             self.first = piece[:FIRST_MAX].tobytes()
-        # One slice less is a third of the work, and each token of each stream does it.
-        self._last.append(
-            piece.tobytes() if len(piece) <= TAIL_MAX else piece[-TAIL_MAX:].tobytes()
-        )
+        self.append(piece[-TAIL_MAX:].tobytes())
 
     def ending(self) -> bytes:
         """Return the last bytes."""
