@@ -101,6 +101,8 @@ class Http2:
                 with trio.move_on_after(LINGER_S):
                     while self._out or self._is_sending:
                         await self.wait_change()
+                # What still runs does so for a client that has left, or was told to.
+                self._side.gone.set()
                 nursery.cancel_scope.cancel()
         finally:
             self._side.ends = None
@@ -168,12 +170,12 @@ class Http2:
         number = event.stream_id
         whole = event.stream_ended is not None
         if self._side.closing:
-            self._http.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+            self._reset(number, ErrorCodes.REFUSED_STREAM)
             return
         try:
             head = head_of(event.headers, whole=whole)
         except BadWire:
-            self._http.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
+            self._reset(number, ErrorCodes.PROTOCOL_ERROR)
             return
         stream = self._streams[number] = Http2Stream(number, head, self._side, self, whole=whole)
         self._side.idle, self._side.waits = False, None
@@ -190,13 +192,16 @@ class Http2:
         finally:
             stream.forget()
             del self._streams[stream.number]
-            with suppress(ProtocolError):  # The client may have done so itself.
-                if not stream.ended:
-                    self._http.reset_stream(stream.number, ErrorCodes.INTERNAL_ERROR)
-                elif not stream.whole:
-                    self._http.reset_stream(stream.number, ErrorCodes.NO_ERROR)
+            if not stream.ended:
+                self._reset(stream.number, ErrorCodes.INTERNAL_ERROR)
+            elif not stream.whole:
+                self._reset(stream.number, ErrorCodes.NO_ERROR)
             self._flush()
             self._rest()
+
+    def _reset(self, number: int, code: int) -> None:
+        with suppress(ProtocolError):  # The client may have done so itself.
+            self._http.reset_stream(number, code)
 
     # The end
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from .rig import EVENTS, PATIENCE_S, PROMPT_S, Rig, Wire, chunk, raw, running
+from .rig import EVENTS, LANE, PATIENCE_S, PROMPT_S, Rig, Wire, chunk, raw, running
 
 ABORTS = int(os.environ.get("AIPROXY_TEST_ABORTS", "480"))
 """How many requests are aborted in all; ten thousand take some minutes."""
@@ -100,9 +100,17 @@ async def forget_deadlines() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", STAGES)
-async def test_aborted_requests_leave_nothing(stage: str) -> None:
+@pytest.mark.parametrize(
+    ("stage", "way"),
+    [
+        *((stage, "fast") for stage in STAGES),
+        ("streaming", "tls"),
+        ("at any time", "h2"),
+    ],
+)
+async def test_aborted_requests_leave_nothing(stage: str, way: str) -> None:
     """However many hang up, and wherever: what is held afterwards is what was held before."""
+    LANE.set(way)
     chance = random.Random(stage)
     rounds = ABORTS // AT_ONCE // len(STAGES) // PARTS
     async with running(upstream) as rig:
