@@ -5,6 +5,7 @@ at once and for nothing, and the end of a request is told to nobody.
 """
 
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from types import TracebackType
@@ -59,7 +60,12 @@ class _Admitting(FakeConductor):
     place: _Place | None = None
 
     def slot(  # type: ignore[override]  # as the protocol says; the fake's own is narrower
-        self, service: ServiceId, *, wait_s: float | None = None, request: str | None = None
+        self,
+        service: ServiceId,
+        *,
+        wait_s: float | None = None,
+        request: str | None = None,
+        meanwhile: Callable[[], Awaitable[None]] | None = None,
     ) -> AbstractAsyncContextManager[Slot]:
         assert self.place is not None
         return self.place

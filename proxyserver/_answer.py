@@ -1,13 +1,18 @@
 """What somebody who holds a ticket waits for: what the core will say about it."""
 
-from typing import Generic
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeAlias
 
 import attrs
 import trio
 
+from ._beside import beside
 from ._model_run import ModelRun
 from ._run import C, Run
 from .refused import Refused
+
+Meanwhile: TypeAlias = Callable[[], Awaitable[None]]
+"""What is done while somebody waits."""
 
 
 @attrs.define(eq=False)
@@ -31,10 +36,10 @@ class Answer(Generic[C]):
         if self._heard is not None:
             self._heard.set()
 
-    async def wait(self) -> Run[C] | ModelRun[C]:
+    async def wait(self, meanwhile: Meanwhile | None = None) -> Run[C] | ModelRun[C]:
         if not self._said:
             self._heard = trio.Event()
-            await self._heard.wait()
+            await beside(meanwhile, self._heard.wait)
         if self.refused is not None:
             raise self.refused
         assert self.run is not None

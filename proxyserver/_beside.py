@@ -9,12 +9,14 @@ T = TypeVar("T")
 
 
 async def beside(
-    background: Callable[[], Awaitable[object]], work: Callable[[], Awaitable[T]]
+    background: Callable[[], Awaitable[object]] | None, work: Callable[[], Awaitable[T]]
 ) -> T:
     """Return what the work returns, or raise what it raises; what goes on beside it ends with it.
 
     Out of a nursery that would come as a group of exceptions, which nobody expects.
     """
+    if background is None:
+        return await work()
     fault: Exception | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(background)

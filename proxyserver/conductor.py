@@ -52,7 +52,8 @@ from proxycore import (
 
 from . import readiness
 from ._adoption import worth_keeping
-from ._answer import Answer
+from ._answer import Answer, Meanwhile
+from ._beside import beside
 from ._model_run import ModelRun
 from ._reach import Reach
 from ._run import C, Judge, Run
@@ -61,6 +62,7 @@ from ._services import Services
 from ._slot import Place
 from ._slot import RuntimeState as RuntimeState
 from ._slot import Slot as Slot
+from ._ticker import Ticker
 from .decisions import Decisions
 from .image_gate import ImageGate
 from .journal_file import JournalFile
@@ -129,8 +131,7 @@ class Conductor(Generic[C]):
         self._reach = Reach(runtimes, services, self._handle, self._is_known)
         self._ticket = TicketId(0)
         self._moved = trio.lowlevel.ParkingLot()
-        self._tick_at = 0.0
-        self._tick_sooner = trio.Event()
+        self._ticker = Ticker(self._core.deadline, partial(self._handle, Tick()))
         self._nursery: trio.Nursery | None = None
 
     # What callers see
@@ -145,32 +146,39 @@ class Conductor(Generic[C]):
                 self._journal.begin(journal.head(self._core))
             await self._adopt(self._nursery)
             self._nursery.start_soon(self._reach.watch, tuple(self._runtimes))
-            self._nursery.start_soon(self._keep_time)
+            self._nursery.start_soon(self._ticker.run)
             task_status.started()
 
     def slot(
-        self, service: ServiceId, *, wait_s: float | None = None, request: str | None = None
+        self,
+        service: ServiceId,
+        *,
+        wait_s: float | None = None,
+        request: str | None = None,
+        meanwhile: Meanwhile | None = None,
     ) -> Place[C]:
         """Wait for a place at a run of the service, and hold it inside the block.
 
         Leaving the block, or being cancelled in or before it, finishes the request `request`.
+        What is to be done `meanwhile` is begun if there is a wait, and cancelled when it is over.
 
         Raises:
             Refused: there is no place, and why.
         """
-        return Place(partial(self._take, service, wait_s, request), self._leave)
 
-    async def _take(self, service: ServiceId, wait_s: float | None, request: str | None) -> Slot[C]:
-        ticket, deadline_at = await self._numbered(service, wait_s)
-        answer = self._answers[ticket] = Answer(request=request)
-        self._handle(RequestArrived(ticket, service, deadline_at))
-        try:  # Most have a place at once.
-            run = answer.run or await answer.wait()
-        except BaseException:
-            self._leave(ticket)
-            raise
-        assert run.connections is not None
-        return Slot(service, run.id, run.connections, ticket)
+        async def take() -> Slot[C]:
+            ticket, deadline_at = await self._numbered(service, wait_s, meanwhile, by_hand=False)
+            answer = self._answers[ticket] = Answer(request=request)
+            self._handle(RequestArrived(ticket, service, deadline_at))
+            try:  # Most have a place at once.
+                run = answer.run or await answer.wait(meanwhile)
+            except BaseException:
+                self._leave(ticket)
+                raise
+            assert run.connections is not None
+            return Slot(service, run.id, run.connections, ticket)
+
+        return Place(take, self._leave)
 
     def _leave(self, ticket: TicketId) -> None:
         answer = self._answers.pop(ticket)
@@ -187,7 +195,7 @@ class Conductor(Generic[C]):
         Raises:
             Refused: it cannot start, and why.
         """
-        ticket, deadline_at = await self._numbered(service, None, by_hand=True)
+        ticket, deadline_at = await self._numbered(service, None, None, by_hand=True)
         answer = self._answers[ticket] = Answer()
         request = RestartRequested if restart else StartRequested
         self._handle(request(ticket, service, deadline_at))
@@ -307,9 +315,7 @@ class Conductor(Generic[C]):
         if self._present.leaving:
             for service in self._present.forget_gone(one.id for one in self.view().services):
                 self._runs.forget(service)
-        deadline = self._core.deadline()
-        if deadline is not None and deadline < self._tick_at:
-            self._tick_sooner.set()
+        self._ticker.note()
 
     def _follow(self, effects: Sequence[Effect], now: float) -> None:
         if self._journal is not None and (line := journal.ordered(effects)) is not None:
@@ -354,20 +360,8 @@ class Conductor(Generic[C]):
     def _request_of(self, ticket: TicketId) -> str | None:
         return self._answers[ticket].request if ticket in self._answers else None
 
-    async def _keep_time(self) -> None:
-        """Tick when the core's deadline has come."""
-        while True:
-            deadline = self._core.deadline()
-            self._tick_at = inf if deadline is None else deadline
-            self._tick_sooner = trio.Event()
-            with trio.move_on_at(self._tick_at):
-                await self._tick_sooner.wait()
-            deadline = self._core.deadline()
-            if deadline is not None and deadline <= trio.current_time():
-                self._handle(Tick())
-
     async def _numbered(
-        self, service: ServiceId, wait_s: float | None, *, by_hand: bool = False
+        self, service: ServiceId, wait_s: float | None, meanwhile: Meanwhile | None, by_hand: bool
     ) -> tuple[TicketId, float]:
         """Return a ticket and its deadline, once the image of the service is here.
 
@@ -378,7 +372,8 @@ class Conductor(Generic[C]):
         limit_s = self._services[service].wait_s if wait_s is None else wait_s
         until_at = trio.current_time() + limit_s
         if self._gate is not None and not self._runs.lives(service):
-            await self._gate.wait(service, inf if by_hand else until_at, by_hand=by_hand)
+            at = inf if by_hand else until_at
+            await beside(meanwhile, partial(self._gate.wait, service, at, by_hand=by_hand))
             self._present.check(service)
         self._ticket = TicketId(self._ticket + 1)
         return self._ticket, trio.current_time() + limit_s if by_hand else until_at

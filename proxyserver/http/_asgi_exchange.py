@@ -6,7 +6,7 @@ from typing import Any
 import trio
 from starlette.types import Message, Receive, Scope, Send
 
-from proxyserver.surfaces import error_event, shape_of
+from proxyserver.surfaces import error_event, shape_of, stream_end
 from proxyserver.wire import (
     CHUNKED,
     BadBody,
@@ -22,6 +22,7 @@ from proxyserver.wire import (
 from ._exchange import (
     BODY_GAP_S,
     LINGER_S,
+    SAY_S,
     ClientGone,
     Exchange,
     bad_body,
@@ -130,6 +131,16 @@ class AsgiExchange(Exchange):
             headers = headers_to_client(head)
             await self._send({"type": INFORMATIONAL, "status": head.status, "headers": headers})
 
+    async def say(self, events: bytes) -> None:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + SAY_S) as scope:
+            if not self.told:
+                self.told = True
+                headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
+                await self.send({"type": "http.response.start", "status": 200, "headers": headers})
+            await self.send({"type": "http.response.body", "body": events, "more_body": True})
+        if scope.cancelled_caught:
+            raise ClientGone
+
     def begin(self, head: ResponseHead, body: Body) -> list[Piece]:
         self.keep_tail(head, body)
         if self.origin is not None:
@@ -220,6 +231,10 @@ class AsgiExchange(Exchange):
     async def fail(self, error: ApiError) -> None:
         shape = shape_of(self.head.target)
         body = error.encoded(shape)
+        if self.told and self.answer is None:
+            last = error_event(shape, body) + stream_end(shape)
+            await self.send({"type": "http.response.body", "body": last})
+            return
         if self.status is not None:
             ending = b"" if self.tail is None else self.tail.ending()
             if self._is_events and ending.endswith((b"\n\n", b"\r\n\r\n")):

@@ -99,6 +99,8 @@ class RequestRecord:
     """From the arrival to the first byte that went to the service."""
     trace: Trace | None = None
     """None: traces are not kept."""
+    retries: int = 0
+    """How often it was sent to another run, since one had ended without a word."""
 
 
 _STREAMS = (b"text/event-stream", b"application/x-ndjson")
@@ -138,6 +140,11 @@ class Exchange(abc.ABC):
     """The ends of the answer's body, where a service tells there what it took."""
     streamed = False
     answer: Body | None = None
+    """Of the service; None: it has not begun."""
+    told = False
+    """A stream was begun before the service answered, to say that there is a wait."""
+    retries = 0
+    """How often it was sent to another run, since one had ended without a word."""
     bytes_in = 0
     """Of the request's body."""
     bytes_out = 0
@@ -225,6 +232,10 @@ class Exchange(abc.ABC):
             ClientGone: as `read`.
         """
 
+    def peek(self) -> bytes | None:
+        """Return the body if all of it has come, and leave it to be read; None: who knows."""
+        return None
+
     def framed_at_hand(self) -> Bytes:
         """Return what has come of the body already, framed as its head says.
 
@@ -238,6 +249,16 @@ class Exchange(abc.ABC):
     @abc.abstractmethod
     async def inform(self, head: ResponseHead) -> None:
         """Pass on an informational answer (1xx), if that is possible."""
+
+    @abc.abstractmethod
+    async def say(self, events: bytes) -> None:
+        """Send events of our own before the service answers, the first time with a head.
+
+        Being cancelled waits until they are sent, so that no half of them is.
+
+        Raises:
+            ClientGone: nobody takes them.
+        """
 
     @abc.abstractmethod
     def begin(self, head: ResponseHead, body: Body) -> list[Piece] | None:
@@ -317,6 +338,7 @@ class Exchange(abc.ABC):
             None if asked_at is None else asked_at - from_at,
             None if sent_at is None else sent_at - from_at,
             self.trace,
+            self.retries,
         )
 
 
@@ -332,6 +354,10 @@ def is_event_stream(head: ResponseHead) -> bool:
     kinds = head.known.get(b"content-type", ())
     fixed = b"content-length" in head.known or b"content-encoding" in head.known
     return not fixed and any(kind.startswith(b"text/event-stream") for kind in kinds)
+
+
+SAY_S = 30.0
+"""A client that takes no comment for so long does not read."""
 
 
 def date() -> bytes:

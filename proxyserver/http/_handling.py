@@ -105,7 +105,8 @@ class Handling:
                 f"a bug of the proxy; its log has more under request id {exchange.request_id}",
             )
             return await self._fail(exchange, error, Outcome.BUG, bug)
-        outcome = Outcome.REJECTED if exchange.status is None else Outcome.BROKEN
+        rejected = exchange.status is None or (exchange.told and exchange.answer is None)
+        outcome = Outcome.REJECTED if rejected else Outcome.BROKEN
         return await self._fail(exchange, error, outcome, error)
 
     async def _tell_cancelled(self, exchange: Exchange) -> tuple[Outcome, BaseException | None]:

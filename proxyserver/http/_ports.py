@@ -1,9 +1,9 @@
 """What this package needs from the rest of the server, so that it can be tested without it."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from proxycore import CoreConfig, CoreView, DeviceId, RunId, ServiceId, ServiceSpec
 from proxyserver.access import Key
@@ -43,8 +43,9 @@ class Conductor(Protocol):
         *,
         wait_s: float | None = None,
         request: str | None = None,
+        meanwhile: Callable[[], Awaitable[None]] | None = None,
     ) -> AbstractAsyncContextManager[Slot]:
-        """Wait for a place, for the request with this id.
+        """Wait for a place, for the request with this id; if there is a wait, do that meanwhile.
 
         Raises:
             Refused: there will be none.
@@ -169,7 +170,19 @@ class Configuration(Protocol):
         """Tell what a reload would do, or would if the file said this text."""
 
 
+Progress: TypeAlias = Literal["none", "comments", "reasoning"]
+"""How clients of streams are told what they wait for."""
+
+
 class ServerSettings(Protocol):
+    @property
+    def stream_after_s(self) -> float:
+        """How long the client of a stream waits without a word."""
+
+    @property
+    def stream_every_s(self) -> float:
+        """How often it is told something from then on."""
+
     @property
     def body_max(self) -> int: ...
     @property
@@ -205,6 +218,8 @@ class ServerSettings(Protocol):
 
 
 class Service(Protocol):
+    @property
+    def stream_progress(self) -> Progress: ...
     @property
     def spec(self) -> ServiceSpec: ...
     @property

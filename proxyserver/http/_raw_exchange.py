@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 import trio
 
-from proxyserver.surfaces import error_event, shape_of
+from proxyserver.surfaces import error_event, shape_of, stream_end
 from proxyserver.wire import (
     CHUNKED,
     TAIL_MAX,
@@ -26,6 +26,7 @@ from ._client_side import ClientSide
 from ._exchange import (
     BODY_GAP_S,
     LINGER_S,
+    SAY_S,
     ClientGone,
     Exchange,
     bad_body,
@@ -40,6 +41,7 @@ from .upstream import UpstreamConnection, UpstreamFault
 
 REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
 _EVENT_ENDS = (b"\n\n\r\n", b"\n\r\n\r\n")
 """How a chunk ends whose last event is whole."""
 
@@ -52,6 +54,8 @@ class RawExchange(Exchange):
     """The head of the answer, until it is sent: its status counts from then on."""
     _status_out = 0
     _is_events = False
+    _frames = False
+    """What comes has no chunks, and the client gets some."""
     _expects = False
     """The client waits for a word before it sends its body."""
 
@@ -90,6 +94,11 @@ class RawExchange(Exchange):
             return None
         self._take(unread, len(unread), None)
         return unread[:length]
+
+    def peek(self) -> bytes | None:
+        length = self.head.length
+        unread = self.side.unread
+        return unread[:length] if 0 < length <= len(unread) and not self.bytes_in else None
 
     async def read(self) -> bytes:
         while not self.body_read:
@@ -161,23 +170,43 @@ class RawExchange(Exchange):
     # The answer
 
     async def inform(self, head: ResponseHead) -> None:
-        await self._send(to_client(head, b""))
+        if not self.told:
+            await self._send(to_client(head, b""))
+
+    async def say(self, events: bytes) -> None:
+        head = b""
+        if not self.told:
+            self.told, self.status, self._is_events = True, 200, True
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n%s%s\r\n" % (
+                b"Cache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n",
+                self._own_lines(dated=False),
+            )
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + SAY_S) as scope:
+            await self._send(head + _chunk(events))
+        if scope.cancelled_caught:
+            self.side.gone.set()
+            raise ClientGone
 
     def begin(self, head: ResponseHead, body: Body) -> None:
-        self._status_out = head.status
         self.keep_tail(head, body)
+        self._frames = isinstance(body, EndlessBody)
+        if self.told:
+            self._frames = not isinstance(body, ChunkedBody)
+            return
+        self._status_out = head.status
         if head.length < 0:
             self._is_events = is_event_stream(head)
-        added = b"X-Request-Id: %s\r\n" % self.request_id.encode()
-        if b"date" not in head.known:
-            added += b"Date: %s\r\n" % date()
-        if self.side.closing:
-            added += b"Connection: close\r\n"
-        if self.added:
-            added += self._lines_added()
         if self.origin is not None:
             head = without_cors(head)
-        self._head_out = to_client(head, added)
+        self._head_out = to_client(head, self._own_lines(dated=b"date" in head.known))
+
+    def _own_lines(self, *, dated: bool) -> bytes:
+        lines = b"X-Request-Id: %s\r\n" % self.request_id.encode()
+        if not dated:
+            lines += b"Date: %s\r\n" % date()
+        if self.side.closing:
+            lines += b"Connection: close\r\n"
+        return lines + self._lines_added() if self.added else lines
 
     def _lines_added(self) -> bytes:
         return b"".join(b"%s: %s\r\n" % header for header in self.added)
@@ -193,12 +222,14 @@ class RawExchange(Exchange):
                 tail.append(piece.tobytes())
             else:
                 self.note(piece)
-        if isinstance(body, EndlessBody) and end > start:
-            out = b"%x\r\n%s\r\n" % (end - start, out)
+        if self._frames and end > start:
+            out = _chunk(out)
         if self._head_out:
             out = self._head_out + out
             self._head_out = b""
             self.status = self._status_out
+            self.first_byte_at = trio.current_time()
+        elif self.first_byte_at is None:
             self.first_byte_at = trio.current_time()
         self.bytes_out = body.payload
         await self._send(out)
@@ -248,8 +279,8 @@ class RawExchange(Exchange):
         splice_scope.cancel()
 
     async def end(self) -> None:
-        if isinstance(self.answer, EndlessBody):
-            await self._send(b"0\r\n\r\n")
+        if self._frames:
+            await self._send(LAST_CHUNK)
         self.finished = True
         if not self.body_read:
             await self._linger()
@@ -267,11 +298,15 @@ class RawExchange(Exchange):
     async def fail(self, error: ApiError) -> None:
         shape = shape_of(self.head.target)
         body = error.encoded(shape)
+        if self.told and self.answer is None:
+            # Nothing of an answer is missing: the stream has said all that there is.
+            await self._send(_chunk(error_event(shape, body) + stream_end(shape)) + LAST_CHUNK)
+            self.finished = True
+            return
         if self.status is not None:
             self.side.closing = True
             if self._is_events and self._is_between_events():
-                event = error_event(shape, body)
-                await self._send(b"%x\r\n%s\r\n" % (len(event), event))
+                await self._send(_chunk(error_event(shape, body)))
             return
         self.status = error.status
         self.first_byte_at = trio.current_time()
@@ -304,7 +339,7 @@ class RawExchange(Exchange):
         if body is None or tail is None or not body.between:
             return False
         # What came without chunks was put into some.
-        framed = b"\r\n" * isinstance(body, EndlessBody)
+        framed = b"\r\n" * self._frames
         return (tail.ending() + framed).endswith(_EVENT_ENDS)
 
     async def _send(self, data: Bytes) -> None:
@@ -313,3 +348,7 @@ class RawExchange(Exchange):
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self.side.gone.set()
             raise ClientGone from error
+
+
+def _chunk(data: Bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)

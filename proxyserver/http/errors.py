@@ -123,3 +123,17 @@ def upstream_failed(service: ServiceId, message: str, *, late: bool = False) -> 
     return (
         ApiError(504, "upstream_timeout", text) if late else ApiError(502, "upstream_error", text)
     )
+
+
+def late_answer(status: int, said: bytes) -> ApiError:
+    """Return what a service answered, for a client whose stream had begun before that."""
+    text = said.decode("utf-8", "replace").strip()
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        told = None
+    if isinstance(told, dict):
+        inner = told.get("error", told)
+        message = inner.get("message") if isinstance(inner, dict) else inner
+        text = message if isinstance(message, str) else text
+    return ApiError(status if status >= 400 else 502, "upstream_error", f"{status}: {text[:2000]}")

@@ -8,15 +8,17 @@ send it, so that an early answer (a 413) is seen at once.
 import attrs
 import trio
 
-from proxyserver.wire import BadWire, EndlessBody, body_of
+from proxyserver.wire import BadWire, Body, EndlessBody, Piece, ResponseHead, body_of
 
 from ._exchange import ClientGone, Exchange
 from ._held import Held
 from ._peer import BUFFER
 from ._rewriting import check_size
-from .errors import ApiError
+from .errors import ApiError, late_answer
 from .upstream import UpstreamConnection, UpstreamConnections, UpstreamFault
 
+INSTEAD_MAX = 16 * 1024
+"""So much is read of an answer that is no stream, where one was begun."""
 AT_ONCE_MAX = 64 * 1024
 """So much the kernel takes from us in one go, whatever the upstream does."""
 
@@ -149,6 +151,7 @@ async def _download(exchange: Exchange, connection: UpstreamConnection, outgoing
     Raises:
         UpstreamFault: it broke off, or is none.
         ClientGone: nobody takes it.
+        ApiError: it is no stream, and one was begun.
     """
     method = exchange.head.method
     head, data = await connection.receive_head(method)
@@ -165,6 +168,8 @@ async def _download(exchange: Exchange, connection: UpstreamConnection, outgoing
     if connection.has_sent:
         outgoing.let_go()
     body = body_of(head.length)
+    if exchange.told and not _goes_on(head):
+        raise await _instead(connection, head, body, data)
     pieces = exchange.begin(head, body)
     buffer: bytes | bytearray = data
     start, size = head.size, len(data)
@@ -184,3 +189,37 @@ async def _download(exchange: Exchange, connection: UpstreamConnection, outgoing
             raise connection.broken_off()
     # Bytes that nobody asked for must not answer the next request.
     connection.finish(reusable=head.keeps and end == size)
+
+
+def _goes_on(head: ResponseHead) -> bool:
+    """Tell whether an answer can go on with the stream that was begun while it was awaited."""
+    kinds = head.known.get(b"content-type", ())
+    return (
+        head.status == 200
+        and b"content-encoding" not in head.known
+        and any(kind.startswith(b"text/event-stream") for kind in kinds)
+    )
+
+
+async def _instead(
+    connection: UpstreamConnection, head: ResponseHead, body: Body, data: bytes
+) -> ApiError:
+    """Return what an answer says that comes too late to have a status of its own."""
+    said = bytearray()
+    buffer: bytes | bytearray = data
+    start, size = head.size, len(data)
+    while len(said) < INSTEAD_MAX:
+        pieces: list[Piece] = []
+        try:
+            end = body.take(buffer, start, size, pieces)
+        except BadWire as bad:
+            raise UpstreamFault(f"sent {bad}") from bad
+        said += b"".join(bytes(buffer[piece_start:piece_end]) for piece_start, piece_end in pieces)
+        if body.done:
+            connection.finish(reusable=head.keeps and end == size)
+            break
+        start, size = 0, await connection.receive()
+        buffer = BUFFER
+        if size == 0:
+            break
+    return late_answer(head.status, bytes(said[:INSTEAD_MAX]))

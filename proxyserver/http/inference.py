@@ -27,6 +27,7 @@ from ._held import Bodies, Held
 from ._peer import Kept
 from ._ports import Conductor, Settings
 from ._rewriting import check_size, rewrite
+from ._waiting import Waiting
 from .errors import ApiError, admin_closed, unknown, upstream_failed
 from .forward import AT_ONCE_MAX, Outgoing, forward
 from .upstream import UpstreamConnections, UpstreamFault
@@ -49,6 +50,7 @@ class Inference:
         self._routed = settings.core
         self._router = Router.of(settings.core)
         self._conductor = conductor
+        self._waiting = Waiting(conductor, settings)
         self._services = settings.services
         self.bodies = Bodies(settings)
 
@@ -167,22 +169,53 @@ class Inference:
     async def _serve(
         self, exchange: Exchange, route: Route, path: bytes, prefix: bytes, held: Held | None
     ) -> None:
+        """Answer by a run of the service; by a fresh one if the first ends without a word.
+
+        That is done once, and only with what is still here and does no harm: whatever killed the
+        run may have been this very request.
+        """
         assert exchange.key is None or exchange.key.may_use(route.service), "it was routed"
         exchange.service = route.service
         rules = self._services[route.service].rules
         if rules is not None:
             exchange.rules = rules
             check_size(exchange)
+        try:
+            await self._try(exchange, route.service, path, prefix, held, last=False)
+        except _RunEnded:
+            exchange.retries = 1
+            await self._try(exchange, route.service, path, prefix, held, last=True)
+
+    async def _try(
+        self,
+        exchange: Exchange,
+        service: ServiceId,
+        path: bytes,
+        prefix: bytes,
+        held: Held | None,
+        *,
+        last: bool,
+    ) -> None:
+        """Wait for a place, and forward.
+
+        Raises:
+            _RunEnded: the run has ended without a word, and it may be tried again.
+        """
         exchange.asked_at = asked_at = trio.current_time()
+        exchange.run = None
         kept = exchange.unread
         Kept.total += kept
         try:
-            async with self._conductor.slot(route.service, request=exchange.request_id) as slot:
+            async with self._conductor.slot(
+                service,
+                request=exchange.request_id,
+                meanwhile=self._waiting.teller(exchange, service, path, held),
+            ) as slot:
                 Kept.total -= kept
                 kept = 0
                 exchange.waited_s = trio.current_time() - asked_at
                 exchange.run = slot.run
-                earlier = self._conductor.report(route.service)
+                earlier = self._conductor.report(service)
                 connections = slot.connections
                 hop = self._hop(exchange, connections, prefix)
                 outgoing = _outgoing(exchange, hop, connections.prefix + path, held)
@@ -191,8 +224,12 @@ class Inference:
                 except UpstreamFault as fault:
                     message = str(fault)
                     if not fault.late:
-                        message = await self._why(route.service, earlier, message)
-                    raise upstream_failed(route.service, message, late=fault.late) from fault
+                        report = await self._next_report(service, earlier)
+                        if report is not None and fault.silent and outgoing.replayable and not last:
+                            raise _RunEnded from fault
+                        if report is not None:
+                            message = f"{fault}: {report.cause.message}"
+                    raise upstream_failed(service, message, late=fault.late) from fault
         finally:
             Kept.total -= kept
             if exchange.run is None:
@@ -212,18 +249,24 @@ class Inference:
         )
         if self._settings.server.via:
             hop.via = b"%s aiproxy" % exchange.head.version
-            exchange.added += ((b"Via", b"1.1 aiproxy"),)
+            if not exchange.retries:
+                exchange.added += ((b"Via", b"1.1 aiproxy"),)
         return hop
 
-    async def _why(self, service: ServiceId, earlier: ExitReport | None, fault: str) -> str:
-        """Return the fault with the end of the run that explains it, where there is one."""
+    async def _next_report(
+        self, service: ServiceId, earlier: ExitReport | None
+    ) -> ExitReport | None:
+        """Return how the run ended that broke off; None: it lives, for all we know."""
         with trio.move_on_after(EXIT_S):
             # It is asked for, because it comes seldom, and at most 25 times.
             while (report := self._conductor.report(service)) is earlier:  # noqa: ASYNC110
                 await trio.sleep(EXIT_S / 25)
-            if report is not None:
-                return f"{fault}: {report.cause.message}"
-        return fault
+            return report
+        return None
+
+
+class _RunEnded(Exception):
+    """A run has ended before it answered, and the request is all here."""
 
 
 def _wanted(

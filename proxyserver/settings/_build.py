@@ -180,6 +180,8 @@ class Builder:
             first_byte_s=entry.first_byte_s,
             stall_s=entry.stall_s,
             total_s=entry.total_s,
+            stream_after_s=entry.stream_after_s,
+            stream_every_s=entry.stream_every_s,
             journal=entry.journal,
             policy=entry.policy,
         )
@@ -336,6 +338,7 @@ class Builder:
             closed=self.closed(entry, draft, at),
             remedy=draft.remedy,
             pull=pull_of(entry, server, at, self.found),
+            stream_progress=entry.stream_progress or server.stream_progress,
         )
 
     def closed(self, entry: ServiceEntry, draft: Draft, at: Steps) -> tuple[str, ...]:

@@ -50,6 +50,7 @@ Live: TypeAlias = LiveProbe | Literal[False]
 """A probe, or false: a living process is enough."""
 RuntimeChoice: TypeAlias = Literal["auto", "docker", "process"]
 PullPolicy: TypeAlias = Literal["never", "missing"]
+Progress: TypeAlias = Literal["none", "comments", "reasoning"]
 """Not `always`, as compose has it: a start must not hang on a registry, nor become another server
 behind the back of whoever did not ask for one."""
 
@@ -135,6 +136,9 @@ class ServerEntry:
     first_byte_s: Seconds = 3600.0
     stall_s: Seconds = 600.0
     total_s: Seconds = 86400.0
+    stream_after_s: Seconds = 5.0
+    stream_every_s: Seconds = 10.0
+    stream_progress: Progress = "none"
     journal: bool = True
     policy: Word = "cost_rate"
 
@@ -315,6 +319,7 @@ class ServiceEntry:
     process: ProcessEntry | None = None
     external: ExternalEntry | None = None
     pull: PullPolicy | None = None
+    stream_progress: Progress | None = None
     memory: MemoryEntry = MemoryEntry()
     load_s: Seconds | None = None
     aliases: tuple[Alias, ...] = ()

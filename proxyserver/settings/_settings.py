@@ -96,6 +96,10 @@ class ServerSettings:
     """How long it may pause within its answer."""
     total_s: float = 86400.0
     """How long a request may take in all."""
+    stream_after_s: float = 5.0
+    """How long the client of a stream waits without a word."""
+    stream_every_s: float = 10.0
+    """How often it is told something from then on."""
     journal: bool = True
     policy: str = "cost_rate"
     """Who values what could be stopped; see `proxyserver.policies`."""
@@ -131,6 +135,8 @@ class Service:
     """Whether its image is fetched when it is missing."""
     rules: RequestRules | None = None
     """What is changed about requests for it."""
+    stream_progress: Literal["none", "comments", "reasoning"] = "none"
+    """How clients of streams are told what they wait for."""
     closed: tuple[str, ...] = ()
     """Patterns of what administers it, and is closed to clients; see `admin_paths`."""
 

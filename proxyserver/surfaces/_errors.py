@@ -35,6 +35,11 @@ def error_event(shape: Shape, body: bytes) -> bytes:
     return b"%sdata: %s\n\n" % (name, body)
 
 
+def stream_end(shape: Shape) -> bytes:
+    """Return the last event of a stream that is over, if the API has one."""
+    return b"data: [DONE]\n\n" if shape is Shape.OPENAI else b""
+
+
 def _kind(status: int, ours: str) -> str:
     return "invalid_request_error" if status < 500 else ours
 

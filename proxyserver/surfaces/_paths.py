@@ -152,3 +152,27 @@ def shape_of(target: bytes) -> Shape:
         path = b"/" + path.removeprefix(_SERVICE).partition(b"/")[2]
     row = PATHS.get(path)
     return Shape.OPENAI if row is None else row.errors
+
+
+_STREAMED = frozenset(
+    (
+        b"/v1/chat/completions",
+        b"/v1/completions",
+        b"/v1/responses",
+        b"/v1/messages",
+        b"/chat/completions",
+        b"/completions",
+        b"/completion",
+        b"/responses",
+        b"/infill",
+    )
+)
+
+
+def is_streamed(target: bytes) -> bool:
+    """Tell whether `stream: true` in the body means server-sent events for this target.
+
+    >>> is_streamed(b"/v1/messages?beta=true"), is_streamed(b"/api/chat")
+    (True, False)
+    """
+    return target.partition(b"?")[0] in _STREAMED

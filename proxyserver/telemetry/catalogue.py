@@ -163,6 +163,13 @@ QUEUE_REJECTED = Metric(
     "Requests that were refused a place.",
     (names.SERVICE, names.REASON),
 )
+RETRIES = Metric(
+    "aiproxy.retries",
+    "{request}",
+    Kind.COUNTER,
+    "Requests that were sent to a second run, since the first had ended without a word.",
+    (names.SERVICE, names.OUTCOME),
+)
 SERVICE_STATE = Metric(
     "aiproxy.service.state",
     "{state}",

@@ -56,6 +56,7 @@ def _details(record: RequestRecord) -> dict[str, object]:
     usage, trace = record.usage or _UNSAID, record.trace
     return {
         "key": record.key,
+        "retries": record.retries,
         **({} if trace is None else {TRACE: f"{trace.id:032x}", SPAN: f"{trace.span:016x}"}),
         "status": record.status,
         "outcome": record.outcome.value,
@@ -82,6 +83,8 @@ def _told(record: RequestRecord) -> str:
         text += f", waited {record.waited_s:.3f} s"
     if record.first_byte_s is not None:
         text += f", first byte after {record.first_byte_s:.3f} s"
+    if record.retries:
+        text += ", sent once more, for its run had ended"
     text += f", {record.bytes_in} bytes in, {record.bytes_out} out"
     usage = record.usage or _UNSAID
     if usage.input is not None:

@@ -118,6 +118,8 @@ class Meter:
         series.http.add(duration_s, exemplar)
         if series.service is not None:
             series.service.add(record, exemplar)
+            if record.retries:
+                self.count(cat.RETRIES, series.service.asked[0], record.outcome.value)
             if record.usage is not None:
                 self._tokens(series.service, record, record.usage, exemplar)
 

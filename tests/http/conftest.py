@@ -18,6 +18,7 @@ WAYS = {
             "records",
             "requests",
             "timeouts",
+            "waiting",
         ),
         ("fast", "hypercorn"),
     ),

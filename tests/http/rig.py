@@ -22,6 +22,7 @@ from proxycore import (
     State,
 )
 from proxyserver._ask import NoAnswer
+from proxyserver._beside import beside
 from proxyserver.access import Key
 from proxyserver.admin_paths import closed_by
 from proxyserver.decisions import Decisions
@@ -36,6 +37,7 @@ from proxyserver.http import (
     make_app,
     serve,
 )
+from proxyserver.http._ports import Progress
 from proxyserver.http._trace import Trace
 from proxyserver.milestones import Milestones
 from proxyserver.pulls import Pulls
@@ -65,6 +67,7 @@ class Kind:
     closed: tuple[str, ...] = ("/sleep", "?autoload")
     metrics: str | None = "/metrics"
     rules: RequestRules | None = None
+    stream_progress: Progress = "none"
 
     def closed_by(self, method: str, target: bytes) -> str | None:
         return closed_by(self.closed, method, target)
@@ -80,6 +83,8 @@ class Server:
     spill_max: int = 0
     spill_total: int = 0
     spill_dir: Path = Path("/nowhere")
+    stream_after_s: float = 5.0
+    stream_every_s: float = 10.0
     forwarded: bool = False
     via: bool = False
     default_model: str | None = None
@@ -119,8 +124,7 @@ class FakeConductor:
     """Nobody gets a place before it is set."""
     asked: list[ServiceId] = attrs.field(factory=list)
     acts: list[tuple[str, str]] = attrs.field(factory=list)
-    silent: bool = False
-    """No server answers a question of ours."""
+    silent: bool = False  # No server answers a question of ours.
     waiting: int = 0
     in_flight: int = 0
     runtime: RuntimeState = RuntimeState(True, "plain processes")
@@ -163,12 +167,13 @@ class FakeConductor:
         *,
         wait_s: float | None = None,
         request: str | None = None,
+        meanwhile: Callable[[], Awaitable[None]] | None = None,
     ) -> AsyncIterator[Slot]:
         self.asked.append(service)
         self.waiting += 1
         try:
             if self.hold is not None:
-                await self.hold.wait()
+                await beside(meanwhile, self.hold.wait)
             await trio.lowlevel.checkpoint()
             if service in self.refusals:
                 raise self.refusals[service]
@@ -281,8 +286,7 @@ class Rig:
     settings: Settings
     stop: trio.Event
     ended: trio.Event
-    upstreams: list[Wire]
-    """Every connection that the service `coder` ever got."""
+    upstreams: list[Wire]  # Every connection that the service `coder` ever got.
     nursery: trio.Nursery
     """Ends with the rig."""
     clients: list[Wire] = attrs.field(factory=list)

@@ -75,6 +75,8 @@ class RequestSpans:
         _judge(whole, record)
         if record.first_byte_s is not None:
             _tell(whole, names.FIRST_BYTE, began_ns + round(record.first_byte_s * _S))
+        if record.retries and record.asked_s is not None:
+            _tell(whole, names.RETRY, began_ns + round(record.asked_s * _S))
         if record.outcome is Outcome.CLIENT_GONE:
             _tell(whole, names.CANCEL, ended_ns)
         encoded = _item(whole, kind.whole)
