@@ -135,6 +135,7 @@ class Measured:
             self._verbs.fail(book, book.cause)
         else:
             self._verbs.move(book, Step.GONE, why)
+            self._verbs.refuse_lost(book)  # What ran it may have gone away meanwhile.
 
     def _end_waits(self) -> None:
         for book in self._books.services.values():

@@ -60,6 +60,9 @@ class Rest:
                 broken(8, f"run {run.id} of {run.service} is idle, and no deadline ends that")
             if run.stuck and run.stop_at is None:
                 broken(9, f"run {run.id} of {run.service} is stuck, and nobody ends it")
+            drains = run.draining and run.stop_at is None
+            if drains and run.drains_for not in (None, *books.reserved):
+                broken(15, f"{run.service} drains for {run.drains_for}, which needs no room")
         for service in books.seekers():
             patient_until = books.patient_until(service)
             if books.now < patient_until < deadline and not books.verifying(service):
@@ -87,8 +90,10 @@ class Rest:
             leaving = any(run.leaves for run in books.current.values())
             if not leaving and not books.verifying():
                 broken(9, f"{service} was promised room, yet waits for nobody to leave")
-        elif service not in books.current and (service in books.lost or books.verifying(service)):
+        elif service not in books.current and books.verifying(service):
             return
+        elif service not in books.current and service in books.lost:
+            broken(9, f"{service} is waited for, though what would run it is away")
         elif books.first_impatient() == service:
             if books.feasible(service):
                 broken(13, f"{service} has waited long enough, and could have room")
