@@ -58,7 +58,8 @@ class Settler:
             if wanting:
                 now_free, promisable = verbs.rooms()
                 self._take_promised(now_free)
-                self._make_room(now_free, promisable)
+                if not verbs.touched:  # Who launches may leave others to serve again.
+                    self._make_room(now_free, promisable)
 
     def _serve(self, book: ServiceBook) -> None:
         if book.state is State.READY:

@@ -57,12 +57,18 @@ class Verbs(Claims):
     def release(self, book: ServiceBook, why: str) -> None:
         """Take a promise back; who drains for its sake alone goes on serving."""
         self.move(book, Step.RELEASE, why)
+        self._need_no_room(book)
+
+    def _need_no_room(self, book: ServiceBook) -> None:
         for other in self.books.services.values():
             if other.drains_for == book.id and other.state is State.DRAINING:
                 self.undrain(other, f"{book.id} does not need its room any more")
 
     def take_promised(self, book: ServiceBook) -> None:
-        """Begin what room was promised for, and has come: a start, or a wake."""
+        """Begin what room was promised for, and has come: a start, or a wake.
+
+        It may have come from elsewhere: who still drains for it goes on serving.
+        """
         if book.state is State.ROUSING:
             self.wake(book)
         else:
@@ -70,6 +76,7 @@ class Verbs(Claims):
         book.kept = any(one.starts_waiting for one in self.hosts.with_models(book))
         book.start_max_at = self.books.now + self.specs[book.id].start_max_s
         self.extend_start(book)
+        self._need_no_room(book)
 
     def launch(self, book: ServiceBook) -> None:
         self.books.run_max = RunId(self.books.run_max + 1)
