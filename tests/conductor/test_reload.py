@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 from proxycore import CoreConfig, State, journal
 from proxyserver._watched import watch_files
+from proxyserver.access import ADMIN, Key
 from proxyserver.experience import ExperienceStore
 from proxyserver.in_force import InForce, Replacer
 from proxyserver.journal_file import JournalFile
@@ -174,6 +175,18 @@ async def test_what_needs_a_restart_waits_for_it(tmp_path: Path) -> None:
         files.says = settings(small(CHAT), stall_s=5.0)
         await reloader.reload("asked for")
         assert reloader.as_json()["needs_restart"] == []
+
+
+async def test_nobody_is_let_in_without_a_key_by_a_reload(tmp_path: Path) -> None:
+    """Keys go at once, while the host stays until a restart: so they may not go."""
+    key = Key("me", b"digest", frozenset({ADMIN}))
+    first = settings(small(CHAT), host="0.0.0.0", keys=(key,))
+    async with reloading(tmp_path, first) as (_, files, reloader):
+        files.says = settings(small(CHAT))
+        [problem] = (await reloader.reload("asked for")).problems
+        assert (problem.path, files.followed) == ("server.keys", [])
+        files.says = settings(small(CHAT), allow_without_keys=True)
+        assert (await reloader.reload("asked for")).word == "changed"
 
 
 async def test_pinned_ones_are_there_again_at_once(

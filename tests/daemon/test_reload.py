@@ -132,6 +132,7 @@ def test_what_a_reload_would_do_is_told_before(mock_binary: Path, new_daemon: Ne
         "e": mock({}),
     }
     server = configuration["server"] | {"log": {"level": "DEBUG"}, "state_dir": "/elsewhere"}
+    server["ram"] = "3GiB"
     file = daemon.folder / "next.yaml"
     file.write_text(yaml.safe_dump({"server": server, "services": services}))
     told = daemon.command("config", "diff", str(file))
@@ -142,7 +143,7 @@ def test_what_a_reload_would_do_is_told_before(mock_binary: Path, new_daemon: Ne
         "b: restarts: process.environment",
         "a: changes at once: idle_s",
         "c: changes at its next start: ready",
-        "server: changes at once: log.level",
+        "server: changes at once: log.level, ram",
         "server: needs a restart of the daemon: state_dir",
     ]
     as_json = json.loads(daemon.command("config", "diff", "--json", str(file)).stdout)
@@ -156,6 +157,8 @@ def test_what_a_reload_would_do_is_told_before(mock_binary: Path, new_daemon: Ne
     assert needs in daemon.command("status").stdout
     daemon.request("GET", "/health")
     assert "DEBUG" in daemon.log, "the level of the log has changed"
+    (ram,) = daemon.get("/api/v1/services").json()["devices"]
+    assert (ram["capacity"], ram["measured"]["stale"]) == (3 << 30, False)
     bad = daemon.folder / "bad.yaml"
     bad.write_text("services: {a: 1}")
     refused = daemon.command("config", "diff", str(bad))

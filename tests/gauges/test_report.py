@@ -87,3 +87,21 @@ def test_devices_that_are_not_configured_are_nothing_to_the_core(
     report.measured(Measurement(DeviceId("gpu9"), 2, 1, {}, at=0.0), lively=True)
     report.unknown(DeviceId("gpu9"))
     assert heard == []
+
+
+def test_devices_come_and_go(report: Report, heard: list[object]) -> None:
+    """Who is out of the configuration is not told of; when it is back, all of it is new."""
+    report.follow({})
+    report.measured(measurement(4 * GIB), lively=True)
+    report.unknown(GPU)
+    assert heard == []
+    report.follow({GPU: GIB})
+    report.measured(measurement(20 * GIB, r7=3 * GIB), lively=False)
+    assert heard == [told(20 * GIB, r7=3 * GIB)]
+
+
+def test_another_headroom_counts_at_once(report: Report, heard: list[object]) -> None:
+    """A change that crosses it is told, however small."""
+    report.follow({GPU: 20 * GIB - 10 * MIB})
+    report.measured(measurement(20 * GIB - 20 * MIB, r7=3 * GIB), lively=False)
+    assert heard == [told(20 * GIB - 20 * MIB, r7=3 * GIB)]
