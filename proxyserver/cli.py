@@ -26,6 +26,7 @@ from ._doctor_command import doctor
 from ._init_command import init
 from ._keys_command import keys_app
 from ._lab_commands import replay, simulate
+from ._live_commands import events, requests
 from ._plugins_command import plugins
 from ._pull_command import pull
 from ._reload_commands import diff, reload
@@ -63,8 +64,8 @@ config_app.command(show)
 config_app.command(import_compose)
 config_app.command(reload)
 config_app.command(diff)
-of_daemon = (status, top, ps, start, stop, sleep, restart, logs, explain, chat, bench)
-for command in (*of_daemon, pull, doctor, simulate, replay, plugins):
+of_daemon = (status, top, ps, start, stop, sleep, restart, logs, explain, events, requests)
+for command in (*of_daemon, chat, bench, pull, doctor, simulate, replay, plugins):
     app.command(command)
 app.command(completion_of(app))
 

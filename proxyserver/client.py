@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from json import loads
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +16,8 @@ CHAT = "/v1/chat/completions"
 CONNECT_S = 5.0
 CONFIG_S = 60.0
 """For reading a configuration: the engine may be asked for its images."""
+QUIET_S = 60.0
+"""A stream of events has a comment every 15 s at least."""
 LOOK_S = 10.0
 """For questions that the daemon answers from memory."""
 ACT_S = 3600.0
@@ -135,6 +138,43 @@ class Client:
         answer = self._json("GET", "/api/v1/decisions", LOOK_S, query)
         found: list[dict[str, Any]] = answer["decisions"]
         return found
+
+    def events(self, service: str | None, after: int | None = None) -> Iterator[dict[str, Any]]:
+        """Yield decisions as they are made.
+
+        Args:
+            service: those about this one; None: about any.
+            after: those after this number; None: those to come.
+
+        Raises:
+            DaemonUnreachable: nobody answers, or not any more.
+            DaemonRefused: the daemon answered with an error.
+        """
+        query = {} if service is None else {"service": service}
+        query |= {} if after is None else {"after": str(after)}
+        for line in self._lines("GET", "/api/v1/events", QUIET_S, params=query):
+            if line.startswith("data: "):
+                yield loads(line.removeprefix("data: "))
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Return the requests in flight, the oldest first.
+
+        Raises:
+            DaemonUnreachable: nobody answers.
+            DaemonRefused: the daemon answered with an error.
+        """
+        found: list[dict[str, Any]] = self._json("GET", "/api/v1/requests", LOOK_S, {})["requests"]
+        return found
+
+    def cancel(self, request: str) -> int:
+        """Cancel the requests in flight with this id; return how many there were.
+
+        Raises:
+            DaemonUnreachable: nobody answers.
+            DaemonRefused: there is none.
+        """
+        path = f"/api/v1/requests/{quote(request, safe='')}"
+        return int(self._json("DELETE", path, LOOK_S, {})["cancelled"])
 
     def log_lines(self, service: str, *, tail: int, follow: bool) -> Iterator[str]:
         """Yield the last lines of a service's log, then, if asked, those that come.

@@ -2,10 +2,11 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from heapq import merge
 
 import attrs
+import trio
 
 from proxycore import (
     Admit,
@@ -65,6 +66,8 @@ class Decisions:
         self._on_services: deque[Decision] = deque(maxlen=decisions_max)
         self._on_requests: deque[Decision] = deque(maxlen=decisions_max)
         self._waiters: dict[TicketId, _Waiter] = {}
+        self._news: trio.Event | None = None
+        """Set at the next decision; None: nobody follows."""
 
     def note(
         self, effects: Iterable[Effect], now: float, request_of: Callable[[TicketId], str | None]
@@ -134,6 +137,32 @@ class Decisions:
             maxlen=limit,
         )
         return list(found)
+
+    @property
+    def last(self) -> int:
+        """Return the number of the last decision."""
+        return self._count
+
+    async def follow(self, after: int, quiet_s: float) -> AsyncGenerator[Decision | None, None]:
+        """Yield the decisions after this number, and those that come, for ever.
+
+        Who reads so slowly that some are gone sees a gap in the numbers.
+
+        Args:
+            after: the number.
+            quiet_s: when nothing has come for so long, None is yielded.
+        """
+        while True:
+            kept = merge(self._on_services, self._on_requests, key=lambda one: one.number)
+            for one in [one for one in kept if one.number > after]:
+                after = one.number
+                yield one
+            if self._count <= after:
+                news = self._news = trio.Event() if self._news is None else self._news
+                with trio.move_on_after(quiet_s) as scope:
+                    await news.wait()
+                if scope.cancelled_caught:
+                    yield None
 
     def _waits(self, effect: Waiting, now: float, request: str | None) -> None:
         service = effect.service
@@ -245,6 +274,9 @@ class Decisions:
 
     def _stamp(self, now: float) -> tuple[int, float]:
         self._count += 1
+        if self._news is not None:  # What it is the number of is there before they look.
+            self._news.set()
+            self._news = None
         return self._count, self._unix(now)
 
     def _unix(self, now: float) -> float:

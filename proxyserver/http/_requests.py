@@ -59,7 +59,7 @@ class RequestApi:
 
 def phase_of(exchange: Exchange) -> Phase:
     """Return how far a request has come."""
-    if exchange.status is not None:
+    if exchange.status is not None and not (exchange.told and exchange.answer is None):
         return "streaming"
     if exchange.run is None:
         return "reading" if exchange.service is None else "waiting"

@@ -253,6 +253,18 @@ TABLE = (
     ),
     Entry(
         "GET",
+        "/api/v1/events",
+        "Tell of decisions as they are made, as server-sent events.",
+        "Events of a kind, with the number of a decision and all that `/api/v1/decisions` tells.",
+        ("service_not_found", "invalid_request"),
+        (
+            Query("service", "string", "Those about this service, or that make it leave."),
+            Query("after", "integer", "Those after this number; the last one if not given."),
+        ),
+        media="text/event-stream",
+    ),
+    Entry(
+        "GET",
         "/api/v1/requests",
         "Show all requests in flight.",
         '`{"requests": [{"id", "service", "model", "state", "for_s", ...}]}`, the oldest first.',

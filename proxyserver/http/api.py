@@ -23,6 +23,7 @@ from . import _memory
 from ._access import Access
 from ._configuration import ConfigurationApi
 from ._docs_page import HEADERS, page
+from ._events import EventApi
 from ._lines import Lines
 from ._openapi import openapi
 from ._ports import Conductor, Gauges, Health, Metrics, RuntimeState, Settings
@@ -118,6 +119,7 @@ class Api:
             "/api/v1/config/reload": self._configuration.reload,
             "/api/v1/config/diff": self._configuration.diff,
             "/api/v1/decisions": self._decisions,
+            "/api/v1/events": EventApi(self._why, self._inference).stream,
             "/health": self._health,
             "/metrics": self._all_metrics,
             "/openapi.json": self._openapi,
