@@ -46,8 +46,9 @@ STREAMS_MAX = 100
 """At once; as nginx has 128, Go 250."""
 WINDOW = 64 * 1024 - 1
 """Of a stream: how much of a body is here and not read; the default of HTTP/2."""
-WINDOWS = 1024 * 1024
-"""Of all streams of a connection together."""
+WINDOWS = 256 * 1024
+"""Of all streams of a connection together.  Bodies by `model` are read at once, and kept within
+limits of their own: what stands here waits for a place by the id of its service."""
 READ_MAX = 16 * 1024
 """So much is read at a time: h2 takes tens of microseconds for a frame, and 13 bytes are one."""
 AHEAD_MAX = 128 * 1024
