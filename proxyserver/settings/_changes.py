@@ -21,7 +21,7 @@ _SPEC_KEYS = {"placements": "memory", "concurrent_max": "concurrency"}
 _NOT_WRITTEN = frozenset({"id", "host", "fingerprint"})
 _LAUNCH_KEYS = ("ready", "ready_line", "live", "sleep", "wake")
 _WHAT_KEYS = {"mounts": "volumes", "memory_limit": "mem_limit"}
-_ENDPOINT_KEYS = {"ca": "ca", "authorization": "authorization"}
+_ENDPOINT_KEYS = {"ca": "ca", "authorization": "authorization", "socket": "socket"}
 
 
 @attrs.frozen

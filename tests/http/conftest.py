@@ -8,20 +8,9 @@ from .rig import LANE
 
 WAYS = {
     **dict.fromkeys(
-        (
-            "access",
-            "cors",
-            "errors",
-            "held",
-            "identity",
-            "malformed",
-            "records",
-            "requests",
-            "timeouts",
-            "waiting",
-        ),
-        ("fast", "hypercorn"),
+        ("access", "cors", "held", "identity", "malformed", "timeouts"), ("fast", "hypercorn")
     ),
+    **dict.fromkeys(("errors", "records", "requests", "waiting"), ("fast", "hypercorn", "h2")),
     **dict.fromkeys(
         ("ends", "forward", "inference", "lanes", "server"),
         ("fast", "tls", "unix", "hypercorn", "h2"),
