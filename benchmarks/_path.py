@@ -89,6 +89,7 @@ async def _serve(upstream: int) -> None:
             ),
             FakeConfiguration(),
             on_request=None,
+            schema=dict,
             nursery=nursery,
         )
         place = TcpPlace("127.0.0.1", 0)

@@ -46,6 +46,7 @@ from .runtime import (
     offer_named,
 )
 from .settings import ServerSettings, Settings, load
+from .settings.schema import schema
 from .sleepers import Sleepers
 from .telemetry import Telemetry, configure_logs, log_fact, log_request
 
@@ -187,6 +188,7 @@ async def serve(
                 reloader,
                 on_request=on_request,
                 begin_trace=telemetry.begin_trace,
+                schema=schema,
                 nursery=nursery,
                 patience=lambda: _patience(in_force),
             )

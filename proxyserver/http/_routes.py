@@ -337,6 +337,14 @@ TABLE = (
     ),
     Entry(
         "GET",
+        "/api/v1/config/schema",
+        "Show the JSON Schema of the configuration, for editors.",
+        "A JSON Schema (draft 2020-12), with the templates and runtimes that are installed.",
+        media="application/schema+json",
+        who="anyone",
+    ),
+    Entry(
+        "GET",
         "/openapi.json",
         "Describe this API for programs.",
         "An OpenAPI 3.1 document.",

@@ -1,5 +1,6 @@
 """The management API: what people and programs ask and tell the proxy itself."""
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 from typing import Any
@@ -69,6 +70,7 @@ class Api:
         configuration: ConfigurationApi,
         inference: Inference,
         *,
+        schema: Callable[[], Mapping[str, Any]],
         nursery: trio.Nursery,
         started_at: float,
     ) -> None:
@@ -82,6 +84,8 @@ class Api:
         self._access = access
         self._configuration = configuration
         self._inference = inference
+        self._make_schema = schema
+        self._schema: bytes | None = None
         self._nursery = nursery
         self._started_at = started_at
         # What runs unwatched is bounded: one of a kind for each service.
@@ -122,6 +126,7 @@ class Api:
             "/api/v1/events": EventApi(self._why, self._inference).stream,
             "/health": self._health,
             "/metrics": self._all_metrics,
+            "/api/v1/config/schema": self._config_schema,
             "/openapi.json": self._openapi,
             "/docs": self._docs,
         }
@@ -188,6 +193,15 @@ class Api:
     async def _all_metrics(self, request: Request) -> Response:
         numbers, media_type = self._numbers.exposed(request.headers.get("accept", ""))
         return Response(numbers, headers={"content-type": media_type})
+
+    async def _config_schema(self, request: Request) -> Response:
+        if self._schema is None:
+
+            def make() -> bytes:
+                return json.dumps(self._make_schema()).encode()
+
+            self._schema = await trio.to_thread.run_sync(make)  # 50 ms.
+        return Response(self._schema, media_type="application/schema+json")
 
     async def _openapi(self, request: Request) -> Response:
         return JSONResponse(openapi(VERSION))

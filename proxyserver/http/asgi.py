@@ -1,7 +1,8 @@
 """The application: how what answers requests is put together, and its face for hypercorn."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import unquote
 
 import trio
@@ -35,6 +36,7 @@ def make_app(
     configuration: Configuration,
     *,
     on_request: Callable[[RequestRecord], None] | None,
+    schema: Callable[[], Mapping[str, Any]],
     nursery: trio.Nursery,
     patience: Callable[[], Patience] = Patience,
     begin_trace: Callable[[RequestHead], Trace] | None = None,
@@ -52,6 +54,7 @@ def make_app(
         configuration: Who reads it again.
         on_request: Told about each request when it is over; None: nobody is.
         patience: Tells how long services may take, as of now.
+        schema: Makes the JSON Schema of the configuration, when somebody asks for it.
         begin_trace: Gives each request its place in a trace; None: there are no traces.
         nursery: Where actions run that nobody waits for (`?wait=false`).
     """
@@ -69,6 +72,7 @@ def make_app(
         access,
         ConfigurationApi(configuration),
         inference,
+        schema=schema,
         nursery=nursery,
         started_at=time.time(),
     )

@@ -314,10 +314,7 @@ class Rig:
         return wire
 
     async def get(self, path: str, *headers: str, method: str = "GET") -> tuple[int, bytes, bytes]:
-        """Return status, head and body of an answer on a connection of its own.
-
-        Whatever the proxy says of itself has to be as its document says.
-        """
+        """Return status, head and body of an answer, which has to be as the document says."""
         lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
         wire = await self.ask(("\r\n".join(lines) + "\r\n\r\n").encode())
         head, body = await wire.head(), await wire.rest()
@@ -395,6 +392,7 @@ async def running(
             Telemetry(conductor.view, gauges, lambda service: None, lambda run: Milestones(), "0"),
             configuration,
             on_request=records.append,
+            schema=lambda: {"title": "of the configuration"},
             nursery=background,
             patience=lambda: patience or Patience(),
             begin_trace=begin_trace,

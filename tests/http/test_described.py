@@ -22,6 +22,7 @@ from proxyserver.refused import Refused
 from proxyserver.surfaces import SURFACES
 
 from .described import check
+from .keys import WITH_KEYS
 from .rig import Rig, running
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/http-api.md").read_text()
@@ -167,3 +168,13 @@ async def test_an_answer_of_another_form_is_seen() -> None:
     for wrong in (less, {**container, "more": 1}, {**container, "pid": "12"}):
         with pytest.raises(jsonschema.ValidationError):
             check("GET", "/api/v1/container/coder", 200, wrong)
+
+
+async def test_the_schema_of_the_configuration_is_served() -> None:
+    """To editors, which have no key to show; it is made once."""
+    async with running() as rig:
+        rig.settings.server = WITH_KEYS
+        for _ in range(2):
+            status, head, said = await rig.get("/api/v1/config/schema")
+            assert (status, json.loads(said)) == (200, {"title": "of the configuration"})
+            assert b"\r\ncontent-type: application/schema+json\r\n" in head
