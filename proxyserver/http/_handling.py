@@ -169,7 +169,7 @@ def _check_plain(exchange: Exchange) -> None:
     Raises:
         ApiError: 501, a WebSocket by a way that has none.
     """
-    if exchange.head.wants_websocket and not exchange.can_splice:
+    if not exchange.can_splice and exchange.head.wants_websocket:
         raise ApiError(
             501,
             "websocket_unsupported",

@@ -117,10 +117,11 @@ class Held:
     def add_nowait(self, piece: bytes) -> bool:
         """Hold more in memory; False: there is no room for it."""
         bodies, size = self.bodies, len(piece)
+        most = bodies.memory_max
         if (
             self._file is not None
-            or (self.size + size > bodies.memory_max and not self._is_routed)
-            or bodies.memory + size > bodies.memory_total
+            or (self.size + size > most and not self._is_routed)
+            or bodies.memory + size > HELD_BODIES * most
         ):
             return False
         self._take(piece)

@@ -151,7 +151,8 @@ class Inference:
             and form is None
             and len(piece) <= min(READ_WHOLE, self.bodies.memory_max)
         ):
-            await held.add(piece)
+            if not held.add_nowait(piece):
+                await held.add(piece)
             return model_in(piece)
         enough = min(HELD_WHOLE, self.bodies.memory_max)
         scan = held.scan = JsonModel() if form is None else FormModel(form)
