@@ -100,6 +100,10 @@ YAML = "application/yaml"
 _CHANGES = '"added", "removed", "restarts", "changes", "next_start", "server", "needs_restart"'
 _CANCELLED = '`{"image", "cancelled"}`; false: none was running.'
 
+_ASKED = Query(
+    "model", "string", "Who is meant, where the body does not name a `model`.", {"minLength": 1}
+)
+
 
 def _sent(row: Surface) -> Sent:
     media = "multipart/form-data" if row.is_form else "application/json"
@@ -128,7 +132,7 @@ TABLE = (
             row.summary,
             "What the service answers, streamed where it streams.",
             (*_MODEL, "admin_path") if row.is_open else _MODEL,
-            (Query("model", "string", "Who is meant, where the body does not name a `model`."),),
+            (_ASKED,),
             who="inference",
             sent=_sent(row) if row.sent else None,
         )
