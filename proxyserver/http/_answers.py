@@ -161,10 +161,72 @@ NAMED: Mapping[str, Schema] = {
 }
 """Those that several answers have."""
 
+_MODEL = _object(
+    id=_TEXT,
+    object=_TEXT,
+    created=_WHOLE,
+    owned_by=_TEXT,
+    status={
+        "type": "object",
+        "required": ["value"],
+        "properties": {
+            "value": _words(["unloaded", "loading", "loaded", "sleeping"]),
+            "failed": _FLAG,
+        },
+    },
+    max_model_len=_maybe(_COUNT),
+    meta=_maybe(_object(n_ctx=_COUNT, n_ctx_train=_COUNT, n_params=_COUNT, size=_COUNT)),
+)
+_MODELS = _object(object=_TEXT, data=_list(_MODEL))
+_TAG: dict[str, Schema] = {
+    "name": _TEXT,
+    "model": _TEXT,
+    "size": _COUNT,
+    "digest": _TEXT,
+    "details": _object(
+        parent_model=_TEXT,
+        format=_TEXT,
+        family=_TEXT,
+        families=_list(_TEXT),
+        parameter_size=_TEXT,
+        quantization_level=_TEXT,
+    ),
+}
 ANSWERS: Mapping[str, Schema] = {
-    "/v1/models": _object(
+    "/v1/models": _MODELS,
+    "/models": _MODELS,
+    "/v1/models/{id}": _MODEL,
+    "/models/load": _object(success=_FLAG),
+    "/models/unload": _object(success=_FLAG),
+    "/api/v0/models": _object(
         object=_TEXT,
-        data=_list(_object(id=_TEXT, object=_TEXT, created=_WHOLE, owned_by=_TEXT)),
+        data=_list(
+            _object(
+                id=_TEXT,
+                object=_TEXT,
+                type=_TEXT,
+                publisher=_TEXT,
+                arch=_maybe(_TEXT),
+                compatibility_type=_maybe(_TEXT),
+                quantization=_maybe(_TEXT),
+                state=_words(["loaded", "not-loaded"]),
+                max_context_length=_maybe(_COUNT),
+            )
+        ),
+    ),
+    "/api/version": _object(version=_TEXT),
+    "/api/tags": _object(models=_list(_object(**_TAG, modified_at=_TEXT))),
+    "/api/ps": _object(
+        models=_list(_object(**_TAG, expires_at=_TEXT, size_vram=_COUNT, context_length=_COUNT))
+    ),
+    "/api/show": _object(
+        modelfile=_TEXT,
+        parameters=_TEXT,
+        template=_TEXT,
+        details=_TAG["details"],
+        model_info={"type": "object"},
+        capabilities=_list(_TEXT),
+        modified_at=_TEXT,
     ),
     "/api/v1/services": _object(
         services=_list(_refer("Service")),

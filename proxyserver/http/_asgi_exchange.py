@@ -237,7 +237,9 @@ class AsgiExchange(Exchange):
             return
         if self.status is not None:
             ending = b"" if self.tail is None else self.tail.ending()
-            if self._is_events and ending.endswith((b"\n\n", b"\r\n\r\n")):
+            if self.translation is not None:
+                await self.translation.complain(body)
+            elif self._is_events and ending.endswith((b"\n\n", b"\r\n\r\n")):
                 event = error_event(shape, body)
                 await self.send({"type": "http.response.body", "body": event, "more_body": True})
             return

@@ -6,7 +6,7 @@ import random
 import string
 import time
 from email.utils import formatdate
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import attrs
 import trio
@@ -113,6 +113,32 @@ class ClientGone(Exception):
     """The client has left; there is nobody to answer."""
 
 
+class Answering(Protocol):
+    """What takes the answer of a server; an exchange does, too."""
+
+    @property
+    def only_loads(self) -> bool:
+        """Whether there is nothing to ask."""
+
+    def head(self, head: RequestHead) -> RequestHead:
+        """Return the head for the server."""
+
+    def begin(self, head: ResponseHead, body: Body) -> list[Piece] | None:
+        """As `Exchange.begin`."""
+
+    async def pass_on(self, data: bytes | bytearray, start: int, end: int) -> None:
+        """As `Exchange.pass_on`."""
+
+    async def end(self) -> None:
+        """As `Exchange.end`."""
+
+    async def loaded(self) -> None:
+        """Tell that there was nothing to ask."""
+
+    async def complain(self, error: bytes) -> None:
+        """Tell an error, after an answer has begun."""
+
+
 class Exchange(abc.ABC):
     """One request, whichever lane it came by; a lane says how it is read and answered.
 
@@ -157,6 +183,8 @@ class Exchange(abc.ABC):
     """All that the client waits for is on its way: leaving now is no loss."""
     scan: Scan | None = None
     """Who reads along with `read_framed`."""
+    translation: "Answering | None" = None
+    """Who takes the answer instead, and gives the client its own."""
     rules: RequestRules | None = None
     """What its service changes about it."""
     key: Key | None = None

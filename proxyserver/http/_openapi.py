@@ -19,7 +19,16 @@ _MODEL_SCHEMA = {
     "required": ["model"],
     "properties": {"model": {"type": "string", "minLength": 1}},
 }
-_ERRORS = ("Error", "AnthropicError")
+_ERRORS = {
+    Shape.OPENAI: "Error",
+    Shape.ANTHROPIC: "AnthropicError",
+    Shape.OLLAMA: "OllamaError",
+}
+_OLLAMA_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {"error": {"type": "string"}},
+}
 _ANTHROPIC_ERROR = {
     "type": "object",
     "required": ["type", "error"],
@@ -62,6 +71,7 @@ def openapi(version: str) -> dict[str, Any]:
             "schemas": {
                 "Error": wrapped,
                 "AnthropicError": _ANTHROPIC_ERROR,
+                "OllamaError": _OLLAMA_ERROR,
                 "Model": _MODEL_SCHEMA,
                 **NAMED,
             },
@@ -116,10 +126,10 @@ def _operation(entry: Entry) -> dict[str, Any]:
 
 
 def _error(entry: Entry) -> dict[str, Any]:
-    openai, anthropic = ({"$ref": f"#/components/schemas/{name}"} for name in _ERRORS)
+    shapes = {shape: {"$ref": f"#/components/schemas/{name}"} for shape, name in _ERRORS.items()}
     if entry.method == ANY:  # The rest of the path decides.
-        return {"anyOf": [openai, anthropic]}
-    return anthropic if shape_of(entry.path.encode()) is Shape.ANTHROPIC else openai
+        return {"anyOf": [*shapes.values()]}
+    return shapes[shape_of(entry.path.encode())]
 
 
 def _body(sent: Sent) -> dict[str, Any]:

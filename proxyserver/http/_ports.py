@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 from proxycore import CoreConfig, CoreView, DeviceId, RunId, ServiceId, ServiceSpec
+from proxyserver.about import About
 from proxyserver.access import Key
 from proxyserver.gauges import Measurement
 from proxyserver.request_rules import RequestRules
@@ -226,6 +227,10 @@ class Service(Protocol):
     def type(self) -> str: ...
     @property
     def runtime(self) -> str: ...
+
+    @property
+    def about(self) -> About | None:
+        """What its model is; None: nobody knows."""
 
     @property
     def rules(self) -> RequestRules | None:

@@ -305,7 +305,9 @@ class RawExchange(Exchange):
             return
         if self.status is not None:
             self.side.closing = True
-            if self._is_events and self._is_between_events():
+            if self.translation is not None:
+                await self.translation.complain(body)
+            elif self._is_events and self._is_between_events():
                 await self._send(_chunk(error_event(shape, body)))
             return
         self.status = error.status

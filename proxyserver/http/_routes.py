@@ -1,70 +1,17 @@
 """The table of all routes: what the server answers, in words; two documents are made of it."""
 
-from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
-
-import attrs
-
-from proxyserver.access import ADMIN, INFERENCE, METRICS, Role
 from proxyserver.decisions import DECISIONS_MAX, Kind
 from proxyserver.surfaces import ANY, SURFACES, Surface
 
+from ._entries import ROLES_OF as ROLES_OF
+from ._entries import Entry as Entry
+from ._entries import Query as Query
+from ._entries import Sent as Sent
+from ._entries import Who as Who
+from ._model_routes import MODELS
+
 TAIL_MAX = 10_000
 KINDS = [kind.value for kind in Kind]
-
-
-Who: TypeAlias = Literal["anyone", "key", "inference", "metrics", "admin"]
-"""Whoever comes, any key, or keys with a role."""
-ROLES_OF: Mapping[Who, tuple[Role, ...]] = {
-    "key": (INFERENCE, ADMIN, METRICS),
-    "inference": (INFERENCE,),
-    "metrics": (METRICS, ADMIN),
-    "admin": (ADMIN,),
-}
-"""Each of which will do."""
-
-
-@attrs.frozen
-class Query:
-    name: str
-    kind: str
-    """A type of JSON Schema."""
-    meaning: str
-    limits: Mapping[str, Any] = attrs.field(factory=dict)
-    """What the schema says beside the type."""
-    required: bool = False
-
-
-@attrs.frozen
-class Sent:
-    """What a request sends."""
-
-    media: str
-    meaning: str
-    example: str
-    """As curl's options."""
-
-
-@attrs.frozen
-class Entry:
-    """One route."""
-
-    method: str
-    path: str
-    summary: str
-    answer: str
-    """What a success looks like, for people."""
-    errors: tuple[str, ...] = ()
-    """Codes (see `errors.CODES`) that this route adds to the general ones."""
-    query: tuple[Query, ...] = ()
-    media: str = "application/json"
-    who: Who = "admin"
-    """Who may ask, where there are keys."""
-    sent: Sent | None = None
-
-    @property
-    def is_for_services(self) -> bool:
-        return self.who in ("inference", "key")
 
 
 _PLACE = (
@@ -138,13 +85,7 @@ TABLE = (
         )
         for row in SURFACES
     ),
-    Entry(
-        "GET",
-        "/v1/models",
-        "List every name that `model` may have, from the configuration; starts nothing.",
-        '`{"object": "list", "data": [{"id", "object", "created", "owned_by"}]}`.',
-        who="key",
-    ),
+    *MODELS,
     Entry(
         "GET",
         "/api/v1/services",

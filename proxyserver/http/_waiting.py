@@ -47,7 +47,7 @@ class Waiting:
             path: what it is asked for, by the service's own name.
             held: the body, if it was read.
         """
-        if not is_streamed(path):
+        if exchange.translation is not None or not is_streamed(path):
             return None
 
         async def tell() -> None:

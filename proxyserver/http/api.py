@@ -26,6 +26,7 @@ from ._configuration import ConfigurationApi
 from ._docs_page import HEADERS, page
 from ._events import EventApi
 from ._lines import Lines
+from ._models import ModelApi
 from ._openapi import openapi
 from ._ports import Conductor, Gauges, Health, Metrics, RuntimeState, Settings
 from ._pulls import PullApi
@@ -87,7 +88,7 @@ class Api:
         self._make_schema = schema
         self._schema: bytes | None = None
         self._nursery = nursery
-        self._started_at = started_at
+        self._models = ModelApi(conductor, settings, inference, self._begin, started_at)
         # What runs unwatched is bounded: one of a kind for each service.
         self._unwatched: set[tuple[str, ServiceId]] = set()
         self._router = StarletteRouter(self._routes(), redirect_slashes=False)
@@ -103,7 +104,17 @@ class Api:
 
     def _routes(self) -> list[StarletteRoute]:
         handlers: Mapping[str, Handler] = {
-            "/v1/models": self._models,
+            "/v1/models": self._models.list,
+            "/v1/models/{id}": self._models.show,
+            "/models": self._models.list,
+            "/models/load": self._models.load,
+            "/models/unload": self._models.unload,
+            "/models/sse": self._models.changes,
+            "/api/v0/models": self._models.list_as_lm_studio,
+            "/api/version": self._models.version,
+            "/api/tags": self._models.tags,
+            "/api/ps": self._models.running,
+            "/api/show": self._models.tell,
             "/api/v1/services": self._services,
             "/api/v1/container/{id}": self._container,
             "/api/v1/service/{id}/start": self._start,
@@ -155,24 +166,6 @@ class Api:
             return await handler(request)
 
         return guarded
-
-    async def _models(self, request: Request) -> Response:
-        key = request.scope[EXCHANGE].key
-        return JSONResponse(
-            {
-                "object": "list",
-                "data": [
-                    {
-                        "id": name,
-                        "object": "model",
-                        "created": int(self._started_at),
-                        "owned_by": route.service,
-                    }
-                    for name, route in self._inference.router.routes.items()
-                    if key is None or key.may_use(route.service)
-                ],
-            }
-        )
 
     async def _services(self, request: Request) -> Response:
         return JSONResponse({**self._overview(), "version": VERSION})
@@ -281,6 +274,11 @@ class Api:
             except Refused as no:
                 raise refused(no.reason, no.message, no.retry_after_s) from no
             return self._state(id, 200)
+        await self._begin(what, id, act)
+        return self._state(id, 202)
+
+    async def _begin(self, what: str, id: ServiceId, act: Callable[[], Awaitable[None]]) -> None:
+        """Do something that nobody waits for."""
         if (what, id) not in self._unwatched:
             self._unwatched.add((what, id))
             self._nursery.start_soon(self._act_unwatched, what, id, act)
@@ -288,7 +286,6 @@ class Api:
             # in the same batch then, and Trio runs a batch in any order.
             await trio.lowlevel.checkpoint()
             await trio.lowlevel.checkpoint()
-        return self._state(id, 202)
 
     async def _act_unwatched(
         self, what: str, id: ServiceId, act: Callable[[], Awaitable[None]]

@@ -81,7 +81,7 @@ async def forward(exchange: Exchange, connections: UpstreamConnections, outgoing
             raise
         connection = await connections.acquire()
         await _exchange(exchange, connections, connection, outgoing)
-    await exchange.end()
+    await (exchange.translation or exchange).end()
 
 
 async def _exchange(
@@ -120,7 +120,7 @@ async def _both(exchange: Exchange, connection: UpstreamConnection, outgoing: Ou
         nursery.start_soon(upload)
         try:
             await _download(exchange, connection, outgoing)
-        except (UpstreamFault, ClientGone) as failure:
+        except (UpstreamFault, ClientGone, ApiError) as failure:
             failures.append(failure)
         # The answer is whole, or broken: nobody needs what is left of the request.
         nursery.cancel_scope.cancel()
@@ -170,7 +170,8 @@ async def _download(exchange: Exchange, connection: UpstreamConnection, outgoing
     body = body_of(head.length)
     if exchange.told and not _goes_on(head):
         raise await _instead(connection, head, body, data)
-    pieces = exchange.begin(head, body)
+    sink = exchange.translation or exchange
+    pieces = sink.begin(head, body)
     buffer: bytes | bytearray = data
     start, size = head.size, len(data)
     while True:
@@ -178,7 +179,7 @@ async def _download(exchange: Exchange, connection: UpstreamConnection, outgoing
             end = body.take(buffer, start, size, pieces)
         except BadWire as bad:
             raise UpstreamFault(f"sent {bad}") from bad
-        await exchange.pass_on(buffer, start, end)
+        await sink.pass_on(buffer, start, end)
         if body.done:
             break
         start, size = 0, await connection.receive()

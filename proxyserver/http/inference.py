@@ -8,7 +8,7 @@ from proxycore import Route, Router, ServiceId, Unknown
 from proxyserver.access import Key
 from proxyserver.request_rules import BodyRules, RequestRules
 from proxyserver.runtime import ExitReport
-from proxyserver.surfaces import Surface, model_parameter
+from proxyserver.surfaces import Shape, Surface, model_parameter
 from proxyserver.wire import (
     BadBody,
     FormModel,
@@ -27,6 +27,7 @@ from ._held import Bodies, Held
 from ._peer import Kept
 from ._ports import Conductor, Settings
 from ._rewriting import check_size, rewrite
+from ._translation import ADDED, translate
 from ._waiting import Waiting
 from .errors import ApiError, admin_closed, unknown, upstream_failed
 from .forward import AT_ONCE_MAX, Outgoing, forward
@@ -112,13 +113,18 @@ class Inference:
             model = named or other
             if model is None:
                 raise bad_body(missing_model())
+            if surface.errors is Shape.OLLAMA and model not in self.router.routes:
+                model = model.removesuffix(":latest")  # Which Ollama's clients may add.
             exchange.model = model
             route = self.route("model", model, exchange.key)
             if surface.is_open or b"?" in target:  # Other paths are ours, and administer nothing.
                 self._check_open(exchange, route, target)
             service = self._services[route.service]
             host, rules = service.spec.host, service.rules
-            if host is not None or rules is not None:
+            if surface.errors is Shape.OLLAMA and service.type != "ollama":
+                wanted, path = _wanted(route, host, rules, model), surface.path.encode()
+                held, target = await translate(exchange, held, path, model, wanted)
+            elif host is not None or rules is not None:
                 wanted = _wanted(route, host, rules, model)
                 target = await rewrite(exchange, held, wanted, target, asked)
             await self._serve(exchange, route, target, b"", held)
@@ -218,6 +224,9 @@ class Inference:
                 exchange.run = slot.run
                 earlier = self._conductor.report(service)
                 connections = slot.connections
+                if exchange.translation is not None and exchange.translation.only_loads:
+                    await exchange.translation.loaded()
+                    return
                 hop = self._hop(exchange, connections, prefix)
                 outgoing = _outgoing(exchange, hop, connections.prefix + path, held)
                 try:
@@ -285,6 +294,9 @@ def _outgoing(exchange: Exchange, hop: Hop, target: bytes, held: Held | None) ->
     head = exchange.head
     if exchange.rules is not None:
         head, hop.added = exchange.rules.filtered(head), exchange.rules.added
+    if exchange.translation is not None:
+        head = exchange.translation.head(head)
+        hop.added += ADDED
     if exchange.key is not None and head.wants_websocket:
         head = without_subprotocols(head, SUBPROTOCOL)
     if held is not None:
@@ -311,6 +323,7 @@ def _outgoing(exchange: Exchange, hop: Hop, target: bytes, held: Held | None) ->
     data = to_upstream(head, hop, target, websocket=head.wants_websocket)
     if head.length:
         data += exchange.framed_at_hand()
+        check_size(exchange)
         return Outgoing(data, whole=exchange.body_read, repeatable=False)
     return Outgoing(
         data,

@@ -328,6 +328,7 @@ class Builder:
             chosen.runtime,
             own_or_default("wait_s"),
             draft.models,
+            about=draft.about,
             rules=rules_of(
                 entry.requests,
                 (service_id, *entry.aliases, *draft.names),

@@ -85,7 +85,9 @@ def _model(service: Service, entry: ModelEntry, where: tuple[Placement, ...]) ->
         fingerprint="",  # With its host it is loaded anew in any case.
     )
     wait_s = entry.wait_s or service.wait_s
-    return attrs.evolve(service, spec=spec, wait_s=wait_s, model=entry.name, remedy=None)
+    return attrs.evolve(
+        service, spec=spec, wait_s=wait_s, model=entry.name, remedy=None, about=None
+    )
 
 
 def idle_s(idle: float | str, load_s: float) -> float | None:

@@ -9,6 +9,7 @@ import attrs
 
 from proxycore import ServiceId
 from proxycore.config import MIB, CoreConfig, ServiceSpec
+from proxyserver.about import About
 from proxyserver.access import Key, is_loopback
 from proxyserver.admin_paths import closed_by
 from proxyserver.request_rules import RequestRules
@@ -133,6 +134,8 @@ class Service:
     """Tells which of its options would make it fit into so much memory; None: nobody knows."""
     pull: Literal["never", "missing"] = "never"
     """Whether its image is fetched when it is missing."""
+    about: About | None = None
+    """What its model is; None: nobody knows."""
     rules: RequestRules | None = None
     """What is changed about requests for it."""
     stream_progress: Literal["none", "comments", "reasoning"] = "none"

@@ -10,6 +10,7 @@ class Shape(enum.Enum):
 
     OPENAI = "openai"
     ANTHROPIC = "anthropic"
+    OLLAMA = "ollama"
 
 
 def error_body(shape: Shape, status: int, code: str, message: str, param: str | None) -> bytes:
@@ -26,6 +27,8 @@ def error_body(shape: Shape, status: int, code: str, message: str, param: str | 
         case Shape.ANTHROPIC:
             kind = _ANTHROPIC.get(status) or _kind(status, "api_error")
             body = {"type": "error", "error": {"type": kind, "message": message}}
+        case Shape.OLLAMA:
+            body = {"error": message}
     return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 

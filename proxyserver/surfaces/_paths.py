@@ -116,6 +116,13 @@ def _rows() -> Iterator[Surface]:
         ("/lora-adapters", "Show the adapters of a server, by llama.cpp's API."),
     ):
         yield Surface(path, summary, "", "GET")
+    for path, summary, sent in (
+        ("/api/chat", "Answer a conversation, by Ollama's API.", _CHAT),
+        ("/api/generate", "Answer a prompt, by Ollama's API.", '"prompt": "Hello"'),
+        ("/api/embed", "Turn texts into vectors, by Ollama's API.", _WORDS),
+        ("/api/embeddings", "Turn a text into a vector, by Ollama's old API.", '"prompt": "Hello"'),
+    ):
+        yield Surface(path, summary, sent, errors=Shape.OLLAMA)
     summary = "Draw images, by the API of stable-diffusion-webui."
     yield Surface("/sdapi/v1/{path}", summary, _DRAWN, ANY)
 
@@ -123,6 +130,8 @@ def _rows() -> Iterator[Surface]:
 SURFACES = tuple(_rows())
 PATHS = {row.path.encode(): row for row in SURFACES if not row.is_open}
 _BELOW = tuple((row.path.removesuffix("{path}").encode(), row) for row in SURFACES if row.is_open)
+_OLLAMA = frozenset({b"/api/version", b"/api/tags", b"/api/ps", b"/api/show"})
+"""What the proxy itself answers to Ollama's clients."""
 _SERVICE = b"/service/"
 
 
@@ -151,7 +160,9 @@ def shape_of(target: bytes) -> Shape:
     if path.startswith(_SERVICE):
         path = b"/" + path.removeprefix(_SERVICE).partition(b"/")[2]
     row = PATHS.get(path)
-    return Shape.OPENAI if row is None else row.errors
+    if row is None:
+        return Shape.OLLAMA if path in _OLLAMA else Shape.OPENAI
+    return row.errors
 
 
 _STREAMED = frozenset(

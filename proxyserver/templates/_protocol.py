@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 import attrs
 
 from proxycore import Cause
+from proxyserver.about import About
 from proxyserver.runtime._protocol import (
     Call,
     ContainerSpec,
@@ -151,6 +152,8 @@ class Draft:
     names: tuple[str, ...] = ()
     """What it calls the models that it has loaded from its start: names for it, unless others have
     them."""
+    about: About | None = None
+    """What its model is, where it has one that can be read."""
     doubts: tuple[str, ...] = ()
     """What the needs leave out, or why there are none."""
     warnings: tuple[tuple[str, str], ...] = ()

@@ -7,9 +7,11 @@ from typing import Literal
 
 import attrs
 
+from proxyserver.about import About
 from proxyserver.gguf import (
     Estimate,
     GgufError,
+    Model,
     NotModelled,
     Setting,
     estimate,
@@ -175,6 +177,7 @@ class LlamaCpp:
             load_s=LOAD_LEAST_S + sum(part.stat().st_size for part in parts) / LOAD_RATE,
             need=memory.with_gpu,
             need_without_gpu=memory.without_gpu,
+            about=memory.about,
             doubts=memory.doubts,
             warnings=tuple(faults(files)),
             examine=partial(examine, files),
@@ -198,6 +201,7 @@ class _Memory:
     """What a service takes, what that leaves out, and what would make it take less."""
 
     doubts: tuple[str, ...]
+    about: About | None = None
     with_gpu: Need | None = None
     without_gpu: Need | None = None
     remedy: Callable[[Room], str] = lambda room: SMALLER
@@ -207,12 +211,14 @@ def _memory(options: LlamaCppOptions) -> _Memory:
     hidden = next((word for word in options.args if word.split("=")[0] in _MEMORY_FLAGS), None)
     if hidden is not None:
         return _Memory((f"its memory is not estimated, since `args` has {hidden}",))
+    about = None
     try:
         model = read_model(Path(options.model))
+        about = _about(model, options)
         with_gpu = estimate(model, _setting(options, _gpu_layers(options)))
         without_gpu = estimate(model, _setting(options, 0))
     except NotModelled as error:
-        return _Memory((str(error),))
+        return _Memory((str(error),), about)
     except (GgufError, OSError) as error:
         return _Memory((f"its memory cannot be estimated: {error}",))
     doubts = [*with_gpu.at_most, *with_gpu.approximate]
@@ -227,7 +233,21 @@ def _memory(options: LlamaCppOptions) -> _Memory:
         need_of = partial(_need, options)
         return remedy(model, setting, need_of, room, cache_ram=options.cache_ram or 0)
 
-    return _Memory(tuple(doubts), _need(options, with_gpu), _need(options, without_gpu), smaller)
+    return _Memory(
+        tuple(doubts), about, _need(options, with_gpu), _need(options, without_gpu), smaller
+    )
+
+
+def _about(model: Model, options: LlamaCppOptions) -> About:
+    total = options.ctx or model.context_length
+    return About(
+        architecture=model.architecture,
+        parameters=model.parameters,
+        quantisation=model.quantisation,
+        size=model.size,
+        trained_context=model.context_length,
+        context=total // (options.parallel or 1),
+    )
 
 
 def _gpu_layers(options: LlamaCppOptions) -> int | None:

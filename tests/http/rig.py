@@ -23,6 +23,7 @@ from proxycore import (
 )
 from proxyserver._ask import NoAnswer
 from proxyserver._beside import beside
+from proxyserver.about import About
 from proxyserver.access import Key
 from proxyserver.admin_paths import closed_by
 from proxyserver.decisions import Decisions
@@ -68,6 +69,7 @@ class Kind:
     metrics: str | None = "/metrics"
     rules: RequestRules | None = None
     stream_progress: Progress = "none"
+    about: About | None = None
 
     def closed_by(self, method: str, target: bytes) -> str | None:
         return closed_by(self.closed, method, target)

@@ -119,6 +119,13 @@ async def test_each_route_is_for_those_that_the_table_says() -> None:
             for name in ("", "user", "boss", "eye"):
                 shown = (bearer(name),) if name else ()
                 body = BODY % b"coder" if path.startswith("/v1/") and method == "POST" else b""
+                if entry.media == "text/event-stream":  # It has no end.
+                    lines = "".join(f"{line}\r\n" for line in ("Host: localhost", *shown))
+                    wire = await rig.ask(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
+                    if (await wire.head()).split()[1] not in (b"401", b"403"):
+                        passed.add(name)
+                    wire.close()
+                    continue
                 with trio.move_on_after(0.5 if "pull" in path else 5):
                     status, _, said = await ask(rig, path, *shown, method=method, body=body)
                     if status not in (401, 403):

@@ -46,7 +46,7 @@ async def test_models_are_listed_without_starting_anything() -> None:
         status, models = await ask(rig, "/v1/models")
         assert rig.conductor.asked == []
     assert (status, models["object"]) == (200, "list")
-    assert [set(model) for model in models["data"]] == [{"id", "object", "created", "owned_by"}] * 6
+    assert {model["object"] for model in models["data"]} == {"model"}
     assert {model["id"]: model["owned_by"] for model in models["data"]} == {
         "coder": "coder",
         "gpt-4o": "coder",
