@@ -173,7 +173,7 @@ def _check_plain(exchange: Exchange) -> None:
         raise ApiError(
             501,
             "websocket_unsupported",
-            "a WebSocket needs plain HTTP/1.1 to /service/{id}/...",
+            "a WebSocket needs HTTP/1.1 to /service/{id}/...",
             headers=(("connection", "close"),),
         )
 
