@@ -124,11 +124,8 @@ class Replacer:
 
 
 def _log(changes: Changes) -> None:
-    for what, keys in changes.as_json().items():
-        if keys and what != "needs_restart":
-            each = (
-                [f"{name} ({', '.join(of)})" for name, of in keys.items()]
-                if isinstance(keys, dict)
-                else keys
-            )
-            logger.info("configuration: {}: {}", what.replace("_", " "), ", ".join(each))
+    for what, told in changes.as_json().items():
+        if isinstance(told, dict):
+            told = [f"{service} ({', '.join(keys)})" for service, keys in told.items()]
+        if told and what != "needs_restart":  # That is told each time, changed or not.
+            logger.info("configuration: {}: {}", what.replace("_", " "), ", ".join(told))

@@ -79,10 +79,9 @@ class _Reading:
 
     def include(self, document: Document, path: Path, chain: tuple[Path, ...]) -> None:
         """Put into a document all that it includes, and what those do."""
-        data, whole = document.data, document
-        if not isinstance(data, dict) or KEY not in data:
+        if not isinstance(document.data, dict) or KEY not in document.data:
             return
-        written, found = data.pop(KEY), document.problems
+        written, found = document.data.pop(KEY), document.problems
         for at, other, by_name in self.named(written, path, found):
             name = other.resolve()
             if name in chain:
@@ -99,7 +98,7 @@ class _Reading:
                 found.add(at, f"{other} is not read: {limit}")
                 return
             else:
-                self.one(whole, other, at, chain)
+                self.one(document, other, at, chain)
 
     def one(self, whole: Document, other: Path, at: Steps, chain: tuple[Path, ...]) -> None:
         try:
