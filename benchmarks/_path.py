@@ -88,6 +88,7 @@ async def _serve(upstream: int) -> None:
                 conductor.view, FakeGauges(), lambda service: None, lambda run: Milestones(), "0"
             ),
             FakeConfiguration(),
+            FakeConfiguration().profiles,
             on_request=None,
             schema=dict,
             nursery=nursery,

@@ -30,6 +30,7 @@ from .images import check_images
 from .in_force import Each, InForce, Replacer
 from .journal_file import JournalFile
 from .policies import policy_named
+from .profiles import Profile
 from .pulls import Pulls
 from .reload import Load, Reloader
 from .runtime import (
@@ -92,7 +93,9 @@ async def serve(
         logger.info("{}", remark)
     with _owned(server.state_dir):
         journal_file = JournalFile(server.state_dir / "journal") if server.journal else None
-        in_force = InForce.of(settings)
+        profile = Profile.remembered(server.state_dir)
+        begun_with = profile.applied(settings)
+        in_force = InForce.of(begun_with)
         runtimes = _runtimes(in_force)
 
         def tell(fact: Fact) -> None:
@@ -113,7 +116,7 @@ async def serve(
 
         gate = ImageGate(in_force.services, pulls, pulled=pulled)
         conductor: Conductor[UpstreamConnections] = Conductor(
-            settings.core,
+            begun_with.core,
             in_force.services,
             runtimes,
             connect=UpstreamConnections,
@@ -160,6 +163,7 @@ async def serve(
                 lambda name: _runtime(name, in_force),
                 remember,
                 _follower(server, follow_devices),
+                profile,
                 nursery,
             )
             reloader = Reloader(load_again or _loader(settings.path), _check_images, replacer)
@@ -186,6 +190,7 @@ async def serve(
                 gate,
                 telemetry,
                 reloader,
+                replacer,
                 on_request=on_request,
                 begin_trace=telemetry.begin_trace,
                 schema=schema,
@@ -204,6 +209,7 @@ async def serve(
                     urls = await serving.start(listen)
                     logger.info("listening on {}", ", ".join(urls))
                     task_status.started(urls[0])
+                    replacer.begin()
                     await ending.wait()
                     reloading.cancel()  # Who leaves changes nothing any more.
                     pulls.close()

@@ -28,6 +28,7 @@ from ._keys_command import keys_app
 from ._lab_commands import replay, simulate
 from ._live_commands import events, requests
 from ._plugins_command import plugins
+from ._profile_command import profile
 from ._pull_command import pull
 from ._reload_commands import diff, reload
 from ._schema_command import schema
@@ -65,7 +66,7 @@ config_app.command(import_compose)
 config_app.command(reload)
 config_app.command(diff)
 of_daemon = (status, top, ps, start, stop, sleep, restart, logs, explain, events, requests)
-for command in (*of_daemon, chat, bench, pull, doctor, simulate, replay, plugins):
+for command in (*of_daemon, profile, chat, bench, pull, doctor, simulate, replay, plugins):
     app.command(command)
 app.command(completion_of(app))
 

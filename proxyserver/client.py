@@ -115,6 +115,20 @@ class Client:
         """
         return self._json("POST", "/api/v1/config/reload", CONFIG_S, {})
 
+    def profile(self, name: str | None = None) -> dict[str, Any]:
+        """Switch to a profile, or to `none`; return which is in force, and which there are.
+
+        Args:
+            name: of the profile; None: only tell.
+
+        Raises:
+            DaemonUnreachable: nobody answers.
+            DaemonRefused: there is none of this name.
+        """
+        if name is None:
+            return self._json("GET", "/api/v1/profile", CONFIG_S, {})
+        return self._json("POST", f"/api/v1/profile/{quote(name, safe='')}", CONFIG_S, {})
+
     def diff(self, text: bytes) -> dict[str, Any]:
         """Return what a reload would change, or would if the file said this; nothing does.
 

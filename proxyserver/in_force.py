@@ -12,6 +12,7 @@ from proxycore import ConfigDiff, CoreConfig, DeviceId, EvictionPolicy, ServiceI
 from .conductor import Conductor
 from .experience import ExperienceStore
 from .policies import policy_named
+from .profiles import Profile
 from .refused import Refused
 from .runtime import Runtime
 from .settings import Changes, ServerSettings, Service, Settings, kept
@@ -72,37 +73,71 @@ class Replacer:
     """Is told which runtimes may hold something of ours from now on."""
     _follow: Callable[[Settings], None]
     """Is told what is in force now, in the moment in which it comes to be."""
+    _profile: Profile
     _nursery: trio.Nursery
-    """Where pinned services start again."""
+    """Where services start that are to be there without being asked for."""
     _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+
+    def begin(self) -> None:
+        """Start who is to be there from the beginning."""
+        self._start_soon(_kept_running(self.settings, self._profile))
 
     async def replace(self, settings: Settings) -> Changes:
         """Put settings into force, all that can change while the daemon runs; return what did."""
         async with self._turn:
-            changes = Changes.of(self.settings, settings)
-            wanted = attrs.evolve(settings, server=kept(self.settings.server, settings.server))
-            policy = self._policy(wanted.server.policy)
-            diff = ConfigDiff.of(self._in_force.core, wanted.core)
-            used = dict.fromkeys(str(service.runtime) for service in wanted.services.values())
-            new = {name: self._make_runtime(name) for name in used if name not in self._runtimes}
-            if new:
-                await self._remember((*self._runtimes, *new))
-            again = self._pinned_that_run(diff.altered, wanted)
-            await self._conductor.replace(wanted.core, wanted.services, new)
-            # From here to the end there is no checkpoint: nobody sees the half of it.
-            if policy is not None:
-                self._conductor.value_by(policy)
-            self._in_force.core = wanted.core
-            self._in_force.server = wanted.server
-            self._in_force.counted[:] = _counted(wanted.core)
-            self.settings = wanted
-            self._follow(wanted)
-            if diff.added:
-                self._conductor.note(self._experience.load(trio.current_time(), diff.added))
-            for service in again:
-                self._nursery.start_soon(self._start_again, service)
-            _log(changes)
-            return changes
+            return await self._replace(settings)
+
+    @property
+    def profile(self) -> str | None:
+        """The name of the profile in force; None: none is."""
+        return self._profile.name
+
+    @property
+    def profiles(self) -> Mapping[str, tuple[ServiceId, ...]]:
+        """All that the configuration has, with their services."""
+        return self.settings.server.profiles
+
+    async def switch(self, profile: str | None) -> None:
+        """Let another profile be in force, or none.
+
+        Raises:
+            KeyError: there is none of this name.
+        """
+        async with self._turn:
+            if profile is not None and profile not in self.settings.server.profiles:
+                raise KeyError(profile)
+            self._profile.switch(profile)
+            await self._replace(self.settings)
+            self._start_soon(self.profiles[profile] if profile is not None else ())
+            logger.info("the profile in force is now {}", profile or "none")
+
+    async def _replace(self, settings: Settings) -> Changes:
+        kept_before = _kept_running(self.settings, self._profile)
+        changes = Changes.of(self.settings, settings)
+        wanted = attrs.evolve(settings, server=kept(self.settings.server, settings.server))
+        policy = self._policy(wanted.server.policy)
+        actual = self._profile.applied(wanted)
+        diff = ConfigDiff.of(self._in_force.core, actual.core)
+        used = dict.fromkeys(str(service.runtime) for service in wanted.services.values())
+        new = {name: self._make_runtime(name) for name in used if name not in self._runtimes}
+        if new:
+            await self._remember((*self._runtimes, *new))
+        again = self._pinned_that_run(diff.altered, actual)
+        await self._conductor.replace(actual.core, actual.services, new)
+        # From here to the end there is no checkpoint: nobody sees the half of it.
+        if policy is not None:
+            self._conductor.value_by(policy)
+        self._in_force.core = actual.core
+        self._in_force.server = wanted.server
+        self._in_force.counted[:] = _counted(wanted.core)
+        self.settings = wanted
+        self._follow(actual)
+        if diff.added:
+            self._conductor.note(self._experience.load(trio.current_time(), diff.added))
+        kept_now = _kept_running(wanted, self._profile)
+        self._start_soon([*again, *(one for one in kept_now if one not in kept_before)])
+        _log(changes)
+        return changes
 
     def _policy(self, name: str) -> EvictionPolicy | None:
         return None if name == self.settings.server.policy else policy_named(name)
@@ -116,11 +151,21 @@ class Replacer:
             and self._conductor.view().service(service).run is not None
         ]
 
-    async def _start_again(self, service: ServiceId) -> None:
+    def _start_soon(self, services: Iterable[ServiceId]) -> None:
+        for service in dict.fromkeys(services):
+            self._nursery.start_soon(self._start, service)
+
+    async def _start(self, service: ServiceId) -> None:
         try:
             await self._conductor.start(service)
         except Refused as no:
-            logger.warning("{} does not start by its new configuration: {}", service, no.message)
+            logger.warning("{} does not start, though it is to run: {}", service, no.message)
+
+
+def _kept_running(settings: Settings, profile: Profile) -> tuple[ServiceId, ...]:
+    """Return who is to run without being asked for, in the order in which they start."""
+    server = settings.server
+    return (*server.preload, *server.profiles.get(profile.name or "", ()))
 
 
 def _log(changes: Changes) -> None:

@@ -263,6 +263,13 @@ ANSWERS: Mapping[str, Schema] = {
     "/api/v1/config": _refer("Configuration"),
     "/api/v1/config/reload": _refer("Changes"),
     "/api/v1/config/diff": _refer("Changes"),
+    **dict.fromkeys(
+        ("/api/v1/profile", "/api/v1/profile/{id}"),
+        _object(
+            profile=_maybe(_TEXT),
+            profiles={"type": "object", "additionalProperties": _list(_TEXT)},
+        ),
+    ),
     "/api/v1/requests": _object(
         requests=_list(
             _object(

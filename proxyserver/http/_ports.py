@@ -171,6 +171,25 @@ class Configuration(Protocol):
         """Tell what a reload would do, or would if the file said this text."""
 
 
+class Profiles(Protocol):
+    """Who switches between profiles."""
+
+    @property
+    def profile(self) -> str | None:
+        """The name of the one in force; None: none is."""
+
+    @property
+    def profiles(self) -> Mapping[str, Sequence[str]]:
+        """All that there are, with their services."""
+
+    async def switch(self, profile: str | None) -> None:
+        """Let another be in force, or none.
+
+        Raises:
+            KeyError: there is none of this name.
+        """
+
+
 Progress: TypeAlias = Literal["none", "comments", "reasoning"]
 """How clients of streams are told what they wait for."""
 

@@ -246,6 +246,19 @@ TABLE = (
     ),
     Entry(
         "GET",
+        "/api/v1/profile",
+        "Tell which profile is in force, and which there are.",
+        '`{"profile", "profiles": {name: [services]}}`; `null`: none is.',
+    ),
+    Entry(
+        "POST",
+        "/api/v1/profile/{id}",
+        "Switch to a profile: its services are pinned and started; `none`: to none.",
+        '`{"profile", "profiles"}` as it is now.',
+        ("profile_not_found",),
+    ),
+    Entry(
+        "GET",
         "/api/v1/decisions",
         "Tell why the proxy did what it did of late: evictions, waits, refusals, starts, stops.",
         '`{"decisions": [{"number", "at", "kind", "service", "why", ...}]}`, the newest last.',

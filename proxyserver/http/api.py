@@ -29,6 +29,7 @@ from ._lines import Lines
 from ._models import ModelApi
 from ._openapi import openapi
 from ._ports import Conductor, Gauges, Health, Metrics, RuntimeState, Settings
+from ._profiles import ProfileApi
 from ._pulls import PullApi
 from ._query import flag, parsed
 from ._requests import RequestApi
@@ -69,6 +70,7 @@ class Api:
         metrics: Metrics,
         access: Access,
         configuration: ConfigurationApi,
+        profiles: ProfileApi,
         inference: Inference,
         *,
         schema: Callable[[], Mapping[str, Any]],
@@ -84,6 +86,7 @@ class Api:
         self._numbers = metrics
         self._access = access
         self._configuration = configuration
+        self._profiles = profiles
         self._inference = inference
         self._make_schema = schema
         self._schema: bytes | None = None
@@ -133,6 +136,8 @@ class Api:
             "/api/v1/config": self._configuration.tell,
             "/api/v1/config/reload": self._configuration.reload,
             "/api/v1/config/diff": self._configuration.diff,
+            "/api/v1/profile": self._profiles.tell,
+            "/api/v1/profile/{id}": self._profiles.switch,
             "/api/v1/decisions": self._decisions,
             "/api/v1/events": EventApi(self._why, self._inference).stream,
             "/health": self._health,

@@ -16,7 +16,8 @@ from ._asgi_exchange import AsgiExchange
 from ._configuration import ConfigurationApi
 from ._exchange import RequestRecord
 from ._handling import Handling, origin_form
-from ._ports import Conductor, Configuration, Gate, Gauges, Metrics, Pulls, Settings
+from ._ports import Conductor, Configuration, Gate, Gauges, Metrics, Profiles, Pulls, Settings
+from ._profiles import ProfileApi
 from ._pulls import PullApi
 from ._requests import RequestApi, Requests
 from ._trace import Trace
@@ -34,6 +35,7 @@ def make_app(
     gate: Gate,
     metrics: Metrics,
     configuration: Configuration,
+    profiles: Profiles,
     *,
     on_request: Callable[[RequestRecord], None] | None,
     schema: Callable[[], Mapping[str, Any]],
@@ -52,6 +54,7 @@ def make_app(
         gate: Who waits for them.
         metrics: Who has all numbers.
         configuration: Who reads it again.
+        profiles: Who switches between them.
         on_request: Told about each request when it is over; None: nobody is.
         patience: Tells how long services may take, as of now.
         schema: Makes the JSON Schema of the configuration, when somebody asks for it.
@@ -71,6 +74,7 @@ def make_app(
         metrics,
         access,
         ConfigurationApi(configuration),
+        ProfileApi(profiles),
         inference,
         schema=schema,
         nursery=nursery,

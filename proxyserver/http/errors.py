@@ -36,6 +36,7 @@ CODES = {
     "method_not_allowed": "The path is there, the method is not; `Allow` lists what is.",
     "model_not_found": "No service has this model; near names are in the message.",
     "service_not_found": "There is no such service; near names are in the message.",
+    "profile_not_found": "There is no such profile; near names are in the message.",
     "request_not_found": "No such request is in flight.",
     "request_cancelled": "Somebody cancelled the request by hand.",
     "request_timeout": "The client stopped sending its head, or its body.",

@@ -60,6 +60,8 @@ SERVER: Mapping[str, Applies] = {
     "stream_every_s": Applies.AT_ONCE,
     "stream_progress": Applies.AT_ONCE,
     "default_model": Applies.AT_ONCE,
+    "preload": Applies.AT_ONCE,
+    "profiles": Applies.AT_ONCE,
     "journal": Applies.DAEMON,
     "policy": Applies.AT_ONCE,
 }

@@ -28,6 +28,7 @@ from ._models import add_names, idle_s, models_of
 from ._names import check_default_model, check_names
 from ._own_templates import OwnTemplates
 from ._ports import check_ports
+from ._profiles import check_kept, profiles_of
 from ._readers import Readers
 from ._requests import rules_of
 from ._runtimes import Runtimes, own_key, pull_of
@@ -125,6 +126,7 @@ class Builder:
         specs = (*devices.values(), *counts)
         core = CoreConfig(specs, tuple(item.spec for item in services.values()))
         check_default_model(server.default_model, core, self.found)
+        check_kept(server, services, self.found)
         return Settings(
             self.path,
             self.server(server, keys, tls),
@@ -168,9 +170,11 @@ class Builder:
             log_format=entry.log.format,
             on_shutdown=entry.on_shutdown,
             shutdown_s=entry.shutdown_s,
-            docker_host=self.docker_host(entry),
+            docker_host=entry.docker.host or self.environ.get("DOCKER_HOST") or None,
             runtime=entry.runtime,
             default_model=entry.default_model,
+            preload=tuple(map(ServiceId, entry.preload)),
+            profiles=profiles_of(entry),
             body_max=entry.body_max,
             spill_max=entry.spill_max,
             spill_total=entry.spill_total,
@@ -185,9 +189,6 @@ class Builder:
             journal=entry.journal,
             policy=entry.policy,
         )
-
-    def docker_host(self, entry: ServerEntry) -> str | None:
-        return entry.docker.host or self.environ.get("DOCKER_HOST") or None
 
     def devices(self, written: Any) -> tuple[ServerEntry, dict[DeviceId, DeviceSpec] | None]:
         """Return `server:`, and the devices by id: GPUs in the order of the file, main memory.
@@ -273,9 +274,8 @@ class Builder:
             where = self.claim(declared, entry, draft, devices, at)
         if draft is None or not written.keys() & {"type", *_HOW} or wrong & {"runtime", *_HOW}:
             return None
-        runtimes = Runtimes(
-            self.offers, self.docker_host(server), server.runtime, self.readers, self.found
-        )
+        engine = server.docker.host or self.environ.get("DOCKER_HOST") or None
+        runtimes = Runtimes(self.offers, engine, server.runtime, self.readers, self.found)
         chosen = runtimes.chosen(entry, written, at)
         place = Place(at, self.readers.base(at), self.environ, self.found, wrong)
         launch = launch_spec(service_id, entry, draft, chosen, place)

@@ -127,6 +127,8 @@ class ServerEntry:
     runtime: RuntimeChoice = "auto"
     pull: PullPolicy = "never"
     default_model: Alias | None = None
+    preload: tuple[str, ...] = ()
+    profiles: Mapping[Name, tuple[str, ...]] | None = None
     body_max: Size = 64 * core.MIB
     spill_max: Size = 1024 * core.MIB
     spill_total: Size = 4096 * core.MIB

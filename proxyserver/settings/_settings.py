@@ -77,6 +77,10 @@ class ServerSettings:
     runtime: Literal["auto", "docker", "process"] = "auto"
     default_model: str | None = None
     """Who is meant by requests that name no model."""
+    preload: tuple[ServiceId, ...] = ()
+    """Who is started together with the daemon."""
+    profiles: Mapping[str, tuple[ServiceId, ...]] = attrs.field(factory=dict)
+    """By name, who is pinned and kept running while it is in force."""
     body_max: int = 64 * MIB
     """The largest request body that is held in memory to find its `model`."""
     spill_max: int = 1024 * MIB

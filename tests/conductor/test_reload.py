@@ -17,6 +17,7 @@ from proxyserver.access import ADMIN, Key
 from proxyserver.experience import ExperienceStore
 from proxyserver.in_force import InForce, Replacer
 from proxyserver.journal_file import JournalFile
+from proxyserver.profiles import Profile
 from proxyserver.reload import Outcome, Reloader
 from proxyserver.runtime import Runtime
 from proxyserver.settings import (
@@ -79,7 +80,7 @@ class Files:
 @asynccontextmanager
 async def reloading(
     tmp_path: Path, first: Settings, journal_file: JournalFile | None = None
-) -> AsyncIterator[tuple[Rig, Files, Reloader]]:
+) -> AsyncIterator[tuple[Rig, Files, Reloader, Replacer]]:
     """Run a reloader over a conductor."""
     files, services = Files(first), tuple(first.services.values())
 
@@ -102,11 +103,12 @@ async def reloading(
             no_runtime,
             remember,
             files.followed.append,
+            Profile.remembered(tmp_path),
             nursery,
         )
         reloader = Reloader(files.load, check, replacer)
         nursery.start_soon(reloader.run)
-        yield rig, files, reloader
+        yield rig, files, reloader, replacer
         nursery.cancel_scope.cancel()
 
 
@@ -118,7 +120,7 @@ async def test_a_storm_is_two_reloads(tmp_path: Path) -> None:
     async def ask() -> None:
         outcomes.append((await reloader.reload("asked for")).word)
 
-    async with reloading(tmp_path, settings(small(CHAT))) as (_, files, reloader):
+    async with reloading(tmp_path, settings(small(CHAT))) as (_, files, reloader, _):
         files.may_read = lambda: go.wait(5.0)
         files.says = settings(small(CHAT), small(CODER))
         async with trio.open_nursery() as nursery:
@@ -135,7 +137,7 @@ async def test_a_storm_is_two_reloads(tmp_path: Path) -> None:
 async def test_who_leaves_does_not_stop_it(tmp_path: Path) -> None:
     """A client that asked and went away has asked all the same."""
     go = threading.Event()
-    async with reloading(tmp_path, settings(small(CHAT))) as (rig, files, reloader):
+    async with reloading(tmp_path, settings(small(CHAT))) as (rig, files, reloader, _):
         files.may_read = lambda: go.wait(5.0)
         files.says = settings(small(CODER))
         with trio.move_on_after(0.05):
@@ -148,7 +150,7 @@ async def test_who_leaves_does_not_stop_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", [SettingsError([WRONG]), ZeroDivisionError("ours")])
 async def test_what_is_wrong_changes_nothing(tmp_path: Path, fault: Exception) -> None:
     """It is told until it is good; a bug of ours that it meets ends nothing either."""
-    async with reloading(tmp_path, settings(small(CHAT))) as (rig, files, reloader):
+    async with reloading(tmp_path, settings(small(CHAT))) as (rig, files, reloader, _):
         files.says = fault
         outcome = await reloader.reload("asked for")
         assert (outcome.word, files.followed) == ("refused", [])
@@ -165,7 +167,7 @@ async def test_what_is_wrong_changes_nothing(tmp_path: Path, fault: Exception) -
 
 async def test_what_needs_a_restart_waits_for_it(tmp_path: Path) -> None:
     """It is told as long as it differs; all else is put into force."""
-    async with reloading(tmp_path, settings(small(CHAT))) as (_, files, reloader):
+    async with reloading(tmp_path, settings(small(CHAT))) as (_, files, reloader, _):
         files.says = settings(small(CHAT), port=99, stall_s=5.0)
         outcome = await reloader.reload("asked for")
         assert outcome.changes == Changes(server=("stall_s",), needs_restart=("port",))
@@ -181,7 +183,7 @@ async def test_nobody_is_let_in_without_a_key_by_a_reload(tmp_path: Path) -> Non
     """Keys go at once, while the host stays until a restart: so they may not go."""
     key = Key("me", b"digest", frozenset({ADMIN}))
     first = settings(small(CHAT), host="0.0.0.0", keys=(key,))
-    async with reloading(tmp_path, first) as (_, files, reloader):
+    async with reloading(tmp_path, first) as (_, files, reloader, _):
         files.says = settings(small(CHAT))
         [problem] = (await reloader.reload("asked for")).problems
         assert (problem.path, files.followed) == ("server.keys", [])
@@ -200,7 +202,7 @@ async def test_pinned_ones_are_there_again_at_once(
         other = small(CODER, fingerprint)
         return settings(fixed, other)
 
-    async with reloading(tmp_path, both("1")) as (rig, files, reloader):
+    async with reloading(tmp_path, both("1")) as (rig, files, reloader, _):
         files.says = both("2")
         await reloader.reload("asked for")
         await trio.sleep(60.0)
@@ -216,7 +218,7 @@ async def test_pinned_ones_are_there_again_at_once(
 async def test_another_policy_decides_from_then_on(tmp_path: Path) -> None:
     """Runs live on, explanations name it, and the journal replays with it."""
     file = JournalFile(tmp_path / "journal")
-    async with reloading(tmp_path, settings(small(CHAT)), file) as (rig, files, reloader):
+    async with reloading(tmp_path, settings(small(CHAT)), file) as (rig, files, reloader, _):
         async with rig.conductor.slot(CHAT) as slot:
             files.says = settings(small(CHAT), policy="lru")
             await reloader.reload("asked for")

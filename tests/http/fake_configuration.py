@@ -4,6 +4,8 @@ from typing import Any
 
 import attrs
 
+from .fake_profiles import FakeProfiles
+
 
 @attrs.define
 class FakeOutcome:
@@ -21,6 +23,7 @@ class FakeConfiguration:
 
     outcome: FakeOutcome = attrs.field(factory=FakeOutcome)
     texts: list[str | None] = attrs.field(factory=list)
+    profiles: FakeProfiles = attrs.field(factory=FakeProfiles)
 
     def as_json(self) -> dict[str, Any]:
         return {

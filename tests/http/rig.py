@@ -392,7 +392,7 @@ async def running(
             pulls,
             gate,
             Telemetry(conductor.view, gauges, lambda service: None, lambda run: Milestones(), "0"),
-            configuration,
+            *(configuration, configuration.profiles),
             on_request=records.append,
             schema=lambda: {"title": "of the configuration"},
             nursery=background,
