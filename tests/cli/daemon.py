@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import attrs
 
 RUN_S = 60.0
+PROFILES = {"profiles": {"day": ["chat", "coder"], "night": []}}
 
 CODER = {
     "id": "coder",
@@ -227,6 +228,8 @@ def running_daemon() -> Iterator[Daemon]:
             path = self._note()
             if path == "/health":
                 self._answer(200, daemon.health)
+            elif path == "/api/v1/profile":
+                self._answer(200, PROFILES | {"profile": None})
             elif path == "/api/v1/decisions":
                 self._decisions(daemon.asked[-1][2])
             elif path == "/api/v1/service/coder/logs":
@@ -251,6 +254,8 @@ def running_daemon() -> Iterator[Daemon]:
             path = self._note()
             if path == "/v1/chat/completions":
                 self._chat(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            elif path == "/api/v1/profile/day":
+                self._answer(200, PROFILES | {"profile": "day"})
             elif path.startswith("/api/v1/service/busy/"):
                 self._answer(504, BUSY)
             elif path.startswith("/api/v1/service/coder/"):
