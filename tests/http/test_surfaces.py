@@ -3,11 +3,13 @@
 import json
 from typing import Any
 
+import anthropic
 import pytest
+import trio
 
-from proxyserver.surfaces import SURFACES
+from proxyserver.surfaces import SURFACES, Shape
 
-from .rig import Rig, Server, running
+from .rig import EVENTS, Rig, Server, Wire, answer, chunk, running
 from .test_inference import echo, post
 
 FORM = ("Content-Type: multipart/form-data; boundary=b",)
@@ -19,7 +21,11 @@ def form(model: str | None) -> bytes:
     return ("" if model is None else named).encode() + other.encode()
 
 
-@pytest.mark.parametrize("row", SURFACES, ids=lambda row: row.path)
+UNTOUCHED = [row for row in SURFACES if row.errors is not Shape.OLLAMA]
+"""Those that are not translated; see test_ollama.py."""
+
+
+@pytest.mark.parametrize("row", UNTOUCHED, ids=lambda row: row.path)
 async def test_each_path_is_routed_by_its_model(row: Any) -> None:
     """In the body, or where there is none, in the query; the path is not touched."""
     path = row.path.replace("{path}", "a%2fb")
@@ -115,3 +121,46 @@ async def test_errors_of_anthropics_path_have_its_shape(path: str) -> None:
     assert error["error"]["type"] == "not_found_error"
     assert "did you mean 'coder'" in error["error"]["message"]
     assert set(error["error"]) == {"type", "message"}
+
+
+def event(kind: str, **said: Any) -> bytes:
+    told = json.dumps({"type": kind, **said})
+    return chunk(f"event: {kind}\ndata: {told}\n\n".encode())
+
+
+async def test_anthropics_own_sdk_is_content() -> None:
+    """A message, an error by its kind, and a stream that breaks with words."""
+    message = {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "model": "coder",
+        "content": [{"type": "text", "text": "Hi"}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 3, "output_tokens": 1},
+    }
+
+    async def script(wire: Wire) -> None:
+        head = await wire.head()
+        length = int(head.lower().split(b"content-length:")[1].split()[0])
+        if not json.loads(await wire.exactly(length)).get("stream"):
+            await wire.send(answer(json.dumps(message).encode(), "Content-Type: application/json"))
+            return
+        await wire.send(EVENTS + event("message_start", message={**message, "content": []}))
+
+    def use(url: str) -> None:
+        asked: Any = {"max_tokens": 8, "messages": [{"role": "user", "content": "Hi"}]}
+        with anthropic.Anthropic(base_url=url, api_key="any", max_retries=0) as client:
+            told = client.messages.create(model="coder", **asked)
+            assert (told.content[0].type, told.usage.output_tokens) == ("text", 1)
+            with pytest.raises(anthropic.NotFoundError, match="did you mean 'coder'"):
+                client.messages.create(model="codre", **asked)
+            with (
+                pytest.raises(anthropic.APIStatusError, match="in the middle of its answer"),
+                client.messages.stream(model="coder", **asked) as stream,
+            ):
+                stream.until_done()
+
+    async with running(script) as rig:
+        await trio.to_thread.run_sync(use, f"http://127.0.0.1:{rig.port}")
