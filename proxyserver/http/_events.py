@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -35,8 +35,8 @@ class EventApi:
         service = None if name is None else self._inference.route("service", name).service
         last = self._decisions.last
         after = parsed(request, "after", last, _number, "the number of an event")
-        seen = request.headers.get("last-event-id", "")
-        after = int(seen) if seen.isascii() and seen.isdecimal() else after
+        with suppress(ValueError):  # What is no number is ignored, as browsers expect.
+            after = _number(request.headers.get("last-event-id", ""))
         # A number greater than ours is of an earlier life of the daemon: all of this one is new.
         return Lines(self._lines(after if after <= last else 0, service), "text/event-stream")
 

@@ -63,7 +63,7 @@ async def test_decisions_come_as_they_are_made() -> None:
 
 
 async def test_a_listener_goes_on_where_it_stopped() -> None:
-    """By the query, or as browsers do, which goes before; a number of another life is none."""
+    """By the query, or as browsers do, which goes before; what is no number of ours is none."""
     async with running() as rig:
         for _ in range(3):
             decide(rig)
@@ -73,6 +73,9 @@ async def test_a_listener_goes_on_where_it_stopped() -> None:
         assert [event["number"] for event in await events(wire, 1)] == [3]
         wire = await listening(rig, "/api/v1/events", "Last-Event-ID: 999")
         assert [event["number"] for event in await events(wire, 3)] == [1, 2, 3]
+        wire = await listening(rig, "/api/v1/events", f"Last-Event-ID: {'9' * 5000}")
+        decide(rig)
+        assert [event["number"] for event in await events(wire, 1)] == [4]
 
 
 async def test_one_service_can_be_listened_to() -> None:
