@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from proxycore import ServiceId, ServiceView, State
-from proxyserver.surfaces import Shape, is_streamed, shape_of
+from proxyserver.surfaces import Shape, shape_of, streams_events
 
 from ._exchange import ClientGone, Exchange
 from ._held import Held
@@ -47,7 +47,7 @@ class Waiting:
             path: what it is asked for, by the service's own name.
             held: the body, if it was read.
         """
-        if exchange.translation is not None or not is_streamed(path):
+        if exchange.translation is not None or not streams_events(path):
             return None
 
         async def tell() -> None:

@@ -8,8 +8,9 @@ from ._paths import ANY as ANY
 from ._paths import PATHS as PATHS
 from ._paths import SURFACES as SURFACES
 from ._paths import Surface as Surface
-from ._paths import is_streamed as is_streamed
+from ._paths import operation_of as operation_of
 from ._paths import shape_of as shape_of
+from ._paths import streams_events as streams_events
 from ._paths import surface_of as surface_of
 from ._query import ModelParameter as ModelParameter
 from ._query import model_parameter as model_parameter

@@ -1,6 +1,6 @@
 """Turns what happens, requests and facts of the core, into numbers."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 import attrs
 
@@ -10,7 +10,7 @@ from proxyserver.http._route_names import route_of
 from proxyserver.wire import Usage
 
 from . import catalogue as cat
-from ._operations import operation_of
+from ._kinds import Kinds, operation
 from ._reasons import why_left
 from ._store import OTHER, Counter, Distribution, Exemplar, Histogram, Values
 from .catalogue import CATALOGUE, Kind, Metric
@@ -21,9 +21,6 @@ _ENDED = frozenset((State.DOWN, State.VERIFYING, State.BACKOFF, State.FAILED))
 _LIVED = frozenset(State) - _ENDED - {State.RESERVED}
 _TRIED_AGAIN = "once more, with more room: "
 """How the core begins to say why a run ended that is started again as a larger one."""
-
-KINDS_MAX = 1000
-"""Of requests, whose series are kept at hand."""
 
 
 @attrs.frozen(eq=False)
@@ -40,7 +37,8 @@ class _OfService:
         waited_s, sent_s = record.waited_s, record.sent_s
         self.duration.add(record.duration_s, exemplar)
         self.wait.add(waited_s, exemplar)
-        if sent_s is not None and record.run is not None:
+        if sent_s is not None and record.run is not None and not record.retries:
+            # A second try begins after what the first one took.
             self.overhead.add(max(0.0, sent_s - waited_s), exemplar)
             self.upstream.add(record.duration_s - sent_s, exemplar)
 
@@ -71,8 +69,7 @@ class Meter:
         self._histograms = {
             metric: Histogram(metric) for metric in CATALOGUE if metric.kind is Kind.HISTOGRAM
         }
-        self._series: dict[Hashable, _Series] = {}
-        """What requests of a kind are added to: to find that takes longer than to add."""
+        self._series = Kinds(self._find)
         self.started_at: dict[ServiceId, float] = {}
         """Since when the present run of a service lives, by the core's time."""
         self._starting: set[ServiceId] = set()
@@ -101,19 +98,7 @@ class Meter:
 
     def request(self, record: RequestRecord, exemplar: Exemplar | None = None) -> None:
         """Take note of a request that is over; its trace may be kept as an example."""
-        kind = (
-            record.method,
-            record.path,
-            record.status,
-            record.service,
-            record.model,
-            record.outcome,
-        )
-        series = self._series.get(kind)
-        if series is None:
-            if len(self._series) >= KINDS_MAX:
-                self._series.clear()  # Paths may be anything; what was counted stays.
-            series = self._series[kind] = self._find(record)
+        series = self._series.of(record)
         duration_s = record.duration_s
         series.http.add(duration_s, exemplar)
         if series.service is not None:
@@ -132,7 +117,7 @@ class Meter:
         http = histograms[cat.HTTP_DURATION].of(method, route_of(path), status)
         if service is None:
             return _Series(http, None)
-        asked = (service, record.model or service, operation_of(path))
+        asked = (service, record.model or service, operation(path))
         return _Series(
             http,
             _OfService(
@@ -175,12 +160,6 @@ class Meter:
         """Take note of how long each phase of a start took."""
         for phase in start.phases:
             self.observe(cat.START_DURATION, phase.duration_s, start.service, phase.name)
-
-    def forget(self, service: ServiceId) -> None:
-        """Forget what was begun for a service that is out of the configuration."""
-        self._starting.discard(service)
-        for begun in (self.started_at, self._failed, self._counted):
-            begun.pop(service, None)
 
     def _note_change(self, changed: Changed, now: float) -> None:
         service, old, new = changed.service, changed.old, changed.new

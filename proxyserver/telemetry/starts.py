@@ -84,11 +84,6 @@ class Starts:
             return None  # The promise was taken back.
         return self._over(service, begun, begun.launched_at, begun.run, now, new is State.READY)
 
-    def forget(self, service: ServiceId) -> None:
-        """Forget what was begun for a service that is out of the configuration."""
-        self._begun.pop(service, None)
-        self._pulls.pop(service, None)
-
     def _over(
         self,
         service: ServiceId,

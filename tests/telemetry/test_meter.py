@@ -8,7 +8,7 @@ import pytest
 from proxycore import Cause, Changed, Reason, Refuse, RunId, ServiceId, State, TicketId
 from proxyserver.http import Outcome, RequestRecord
 from proxyserver.telemetry import catalogue as cat
-from proxyserver.telemetry._operations import operation_of
+from proxyserver.telemetry._kinds import KINDS_MAX, PATH_MAX, Kinds, operation
 from proxyserver.telemetry._store import OTHER, SERIES_MAX, Counter
 from proxyserver.telemetry.catalogue import Metric
 from proxyserver.telemetry.meter import Meter
@@ -135,8 +135,6 @@ def test_a_run_has_an_age() -> None:
     assert life.meter.started_at == {}
     life.go(State.READY)
     assert life.meter.started_at == {CHAT: life.now}
-    life.meter.forget(CHAT)
-    assert life.meter.started_at == {}
 
 
 def record(**changes: object) -> RequestRecord:
@@ -162,7 +160,7 @@ def test_requests_are_measured() -> None:
     """By route and status, and those to services by service and operation."""
     life = Life()
     life.meter.request(record())
-    life.meter.request(record(path="/service/chat/tokenize", outcome=Outcome.BROKEN))
+    life.meter.request(record(path="/service/chat/elsewhere", outcome=Outcome.BROKEN))
     life.meter.request(record(method="GET", path="/health", service=None))
     life.meter.request(record(method="BREW", path="/nothing", service=None, status=None))
     assert life.seen(cat.HTTP_DURATION) == {
@@ -219,17 +217,39 @@ def test_series_are_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "operation"),
+    ("path", "asked"),
     [
         ("/v1/chat/completions", "chat"),
         ("/service/a/v1/chat/completions", "chat"),
+        ("/api/chat", "chat"),
         ("/v1/completions", "text_completion"),
         ("/v1/embeddings", "embeddings"),
         ("/v1/audio/speech", "speech"),
+        ("/service/a/reranking", "rerank"),
+        ("/sdapi/v1/txt2img", "image"),
+        ("/props", OTHER),
         ("/service/a/", OTHER),
         ("/", OTHER),
     ],
 )
-def test_operation_is_read_off_the_path(path: str, operation: str) -> None:
-    """By its end: below a service it is the same."""
-    assert operation_of(path) == operation
+def test_operation_is_read_off_the_path(path: str, asked: str) -> None:
+    """By the table of paths: below a service it is the same."""
+    assert operation(path) == asked
+
+
+def test_kinds_are_found_once_and_bounded() -> None:
+    """As many as there may be, and none whose path is as long as a client likes."""
+    made: list[str] = []
+    kinds = Kinds(lambda record: made.append(record.path))
+
+    def found(*paths: str) -> list[str]:
+        made.clear()
+        for path in paths:
+            kinds.of(record(path=path))
+        return made
+
+    first, *others = [f"/{number}" for number in range(KINDS_MAX + 1)]
+    long = "/" + "x" * PATH_MAX
+    assert found(long, long) == [long, long]
+    found(first, *others)
+    assert found(first) == [first]

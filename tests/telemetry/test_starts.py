@@ -102,8 +102,6 @@ def test_a_pull_belongs_to_the_start_that_follows() -> None:
 
 
 def test_a_promise_that_is_taken_back_is_no_start() -> None:
-    """Nor is a run that was found and adopted, nor one whose service is forgotten."""
+    """Nor is a run that was found and adopted."""
     life = Life()
-    assert life.go(R, State.DOWN, State.READY, State.STOPPING, State.DOWN, R) == []
-    life.starts.forget(CHAT)
-    assert life.go(S, State.READY) == []
+    assert life.go(R, State.DOWN, State.READY, State.STOPPING, State.DOWN) == []

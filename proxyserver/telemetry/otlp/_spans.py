@@ -4,7 +4,7 @@ Nothing is made while a request is under way: its record has every point in time
 """
 
 import random
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import attrs
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
@@ -15,7 +15,7 @@ from proxyserver.http._trace import Trace
 from proxyserver.wire import TraceParent
 
 from .. import names
-from .._operations import operation_of
+from .._kinds import Kinds, operation
 from .._store import OTHER
 from ..starts import Start
 from ._encode import Value, attributes, field
@@ -31,9 +31,6 @@ _LOST = frozenset((Outcome.BROKEN, Outcome.CUT, Outcome.BUG))
 def new_id(bits: int) -> int:
     """Return an id for a trace (128 bits) or a span (64 bits); 0 is none."""
     return random.getrandbits(bits) or 1
-
-
-KINDS_MAX = 1000
 
 
 @attrs.frozen(eq=False)
@@ -52,7 +49,7 @@ class RequestSpans:
     """
 
     def __init__(self) -> None:
-        self._kinds: dict[Hashable, _Kind] = {}
+        self._kinds = Kinds(_kind_of)
 
     def encoded(
         self, record: RequestRecord, trace: Trace, ended_ns: int, starts: Iterable[TraceParent]
@@ -65,7 +62,7 @@ class RequestSpans:
             ended_ns: When it ended, in nanoseconds since 1970.
             starts: The starts that it waited for.
         """
-        kind = self._kind(record)
+        kind = self._kinds.of(record)
         began_ns = ended_ns - round(record.duration_s * _S)
         whole = _span(trace.id, trace.span, began_ns, ended_ns)
         if trace.parent is not None:
@@ -94,22 +91,6 @@ class RequestSpans:
             encoded += _item(upstream, kind.upstream)
         return encoded
 
-    def _kind(self, record: RequestRecord) -> _Kind:
-        key = (
-            record.method,
-            record.path,
-            record.status,
-            record.service,
-            record.run,
-            record.model,
-        )
-        kind = self._kinds.get(key)
-        if kind is None:
-            if len(self._kinds) >= KINDS_MAX:
-                self._kinds.clear()  # Paths may be anything.
-            kind = self._kinds[key] = _kind_of(record)
-        return kind
-
 
 def _kind_of(record: RequestRecord) -> _Kind:
     service: dict[str, Value | None] = {
@@ -123,7 +104,7 @@ def _kind_of(record: RequestRecord) -> _Kind:
     whole = http | {names.ROUTE.attribute: route_of(record.path), names.URL_PATH: record.path}
     if record.service is not None:
         whole |= service | {
-            names.OPERATION.attribute: operation_of(record.path),
+            names.OPERATION.attribute: operation(record.path),
             names.MODEL.attribute: record.model or record.service,
         }
     return _Kind(
@@ -183,10 +164,10 @@ def _tell(span: Span, event: str, at_ns: int) -> None:
 
 
 def _name(record: RequestRecord) -> str:
-    operation = operation_of(record.path)
-    if record.service is None or operation == OTHER:
+    asked = operation(record.path)
+    if record.service is None or asked == OTHER:
         return f"{record.method} {route_of(record.path)}"
-    return f"{operation} {record.model or record.service}"
+    return f"{asked} {record.model or record.service}"
 
 
 def _of_request(record: RequestRecord) -> Mapping[str, Value | None]:
