@@ -1,7 +1,6 @@
 """The part of the API that reads the configuration again, and tells what that does or would do."""
 
 import json
-from contextlib import aclosing
 from typing import Any
 
 import attrs
@@ -9,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ._ports import Configuration, Outcome
+from ._small_body import small_body
 from .errors import ApiError
 
 TEXT_MAX = 1024 * 1024
@@ -41,13 +41,7 @@ async def _text(request: Request) -> str | None:
     Raises:
         ApiError: it is too large, or no text.
     """
-    body = bytearray()
-    async with aclosing(request.stream()) as pieces:
-        async for piece in pieces:
-            body += piece
-            if len(body) > TEXT_MAX:
-                message = f"a configuration has at most {TEXT_MAX} bytes"
-                raise ApiError(413, "request_too_large", message)
+    body = await small_body(request, TEXT_MAX, "a configuration")
     try:
         return body.decode("utf-8-sig") or None
     except UnicodeDecodeError:

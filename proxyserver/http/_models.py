@@ -8,7 +8,6 @@ import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +23,7 @@ from proxyserver.surfaces.ollama import VERSION
 
 from ._lines import Lines
 from ._ports import Conductor, Settings
+from ._small_body import small_body
 from .errors import ApiError
 from .inference import Inference
 
@@ -297,15 +297,9 @@ async def _said(request: Request) -> dict[str, Any]:
     Raises:
         ApiError: it is none, or not small.
     """
-    body = bytearray()
-    async with aclosing(request.stream()) as pieces:
-        async for piece in pieces:
-            body += piece
-            if len(body) > BODY_MAX:
-                message = f"the body is larger than {BODY_MAX} bytes"
-                raise ApiError(413, "request_too_large", message)
+    body = await small_body(request, BODY_MAX, "such a body")
     try:
-        said = json.loads(bytes(body))
+        said = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from error
     if not isinstance(said, dict):
