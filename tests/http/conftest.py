@@ -8,7 +8,18 @@ from .rig import LANE
 
 WAYS = {
     **dict.fromkeys(
-        ("access", "cors", "held", "identity", "malformed", "timeouts"), ("fast", "hypercorn")
+        (
+            "access",
+            "cors",
+            "held",
+            "identity",
+            "malformed",
+            "ollama",
+            "rules",
+            "surfaces",
+            "timeouts",
+        ),
+        ("fast", "hypercorn"),
     ),
     **dict.fromkeys(("errors", "records", "requests", "waiting"), ("fast", "hypercorn", "h2")),
     **dict.fromkeys(
