@@ -1,8 +1,7 @@
-"""A collector that takes OpenTelemetry's three signals over HTTP, and may fail, dawdle or hang."""
+"""A collector that takes OpenTelemetry's three signals over HTTP, and may fail or hang."""
 
 import gzip
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,7 +37,6 @@ class Collector:
     port: int = 0
     status: int = 200
     """What it answers."""
-    delay_s: float = 0.0
     hangs: threading.Event | None = None
     """Until this is set nothing is answered."""
     requests: list[tuple[str, Mapping[str, str]]] = attrs.field(factory=list)
@@ -47,12 +45,18 @@ class Collector:
     spans: list[Span] = attrs.field(factory=list)
     metrics: list[Metric] = attrs.field(factory=list)
     lines: list[LogRecord] = attrs.field(factory=list)
+    _came: threading.Condition = attrs.field(factory=threading.Condition)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def take(self, path: str, body: bytes) -> None:
+        with self._came:
+            self._take(path, body)
+            self._came.notify_all()
+
+    def _take(self, path: str, body: bytes) -> None:
         if path == "/v1/traces":
             for traces in ExportTraceServiceRequest.FromString(body).resource_spans:
                 self.resources.append(plain(traces.resource.attributes))
@@ -73,14 +77,11 @@ class Collector:
 
     def span(self, name: str) -> Span:
         """Wait for the span of this name, of which there is one."""
-        give_up_at = time.monotonic() + PATIENCE_S
-        while True:
-            found = [span for span in self.spans if span.name == name]
-            if found:
-                [span] = found
-                return span
-            assert time.monotonic() < give_up_at, f"never came: {name}; {self.names()}"
-            time.sleep(0.01)
+        with self._came:
+            came = self._came.wait_for(lambda: name in self.names(), PATIENCE_S)
+            assert came, f"never came: {name}; {self.names()}"
+            [span] = [span for span in self.spans if span.name == name]
+            return span
 
     def children(self, of: Span) -> dict[str, Span]:
         """Return the spans below one, by name."""
@@ -104,7 +105,6 @@ def collecting(port: int = 0) -> Iterator[Collector]:
             collector.requests.append((self.path, dict(self.headers.items())))
             if collector.hangs is not None:
                 collector.hangs.wait(PATIENCE_S)
-            time.sleep(collector.delay_s)
             if status == 200:
                 zipped = self.headers.get("content-encoding") == "gzip"
                 collector.take(self.path, gzip.decompress(body) if zipped else body)
