@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.daemon.rig import Daemon, Flavour, question
+from tests.daemon.rig import Daemon, Flavour, question, wait_until
 
 NewDaemon = Callable[..., Daemon]
 HALF = {"ram": "1200MiB"}
@@ -34,10 +34,13 @@ def test_the_journal_has_nothing_of_requests(flavour: Flavour, new_daemon: NewDa
     body = {**question("chat"), "user": "s3cret-user", "model": "chat"}
     path = "/v1/chat/completions?key=s3cret-query"
     assert daemon.request("POST", path, json=body, headers=secrets).status_code == 200
-    journals = list((daemon.folder / "state" / "journal").iterdir())
-    written = "".join(file.read_text() for file in journals)
-    assert "RequestArrived" in written
-    assert [word for word in ("s3cret", "Say hello", "127.0.0.1") if word in written] == []
+    journals = daemon.folder / "state" / "journal"
+
+    def written() -> str:
+        return "".join(file.read_text() for file in journals.iterdir())
+
+    wait_until("the end of the request is written", lambda: "RequestFinished" in written())
+    assert [word for word in ("s3cret", "Say hello", "127.0.0.1") if word in written()] == []
 
 
 def decisions(daemon: Daemon, query: str) -> list[dict[str, object]]:
