@@ -14,8 +14,9 @@ hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
 
-BY_HAND = ("infinity", "vllm")
-"""Servers that are too large for CI; they take part where an option names their environment."""
+BY_HAND = ("clients", "infinity", "vllm")
+"""Servers and clients that are too large for CI: an option that names their environment has them
+take part."""
 # A shell that starts us in the background lets us ignore it, and so would what the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -1,0 +1,1 @@
+"""Client libraries, each used as its documents say; tests/daemon/test_clients.py runs them."""
