@@ -148,6 +148,8 @@ class Exchange(abc.ABC):
 
     can_splice = False
     """Whether the connection can become a WebSocket."""
+    can_relay = False
+    """Whether it has `pass_on_nowait`."""
     service: ServiceId | None = None
     model: str | None = None
     """By the client's word."""
@@ -314,6 +316,22 @@ class Exchange(abc.ABC):
     @abc.abstractmethod
     async def pass_on(self, data: bytes | bytearray, start: int, end: int) -> None:
         """Send a part of the answer; the first time with its head."""
+
+    def pass_on_nowait(self, data: bytes | bytearray, start: int, end: int) -> bool:
+        """Send a part of the answer; False: `flush` has to be awaited now.
+
+        Raises:
+            ClientGone: nobody takes it.
+        """
+        raise NotImplementedError(f"{self} cannot")
+
+    async def flush(self) -> None:
+        """Send what is kept of what was passed on.
+
+        Raises:
+            ClientGone: nobody takes it.
+        """
+        raise NotImplementedError(f"{self} cannot")
 
     async def splice(self, head: ResponseHead, data: bytes, upstream: UpstreamConnection) -> None:
         """Connect the two sides, until one of them ends.

@@ -109,7 +109,7 @@ class Http2:
             self._side.ends = None
             if not self._is_sending:
                 self._say_goodbye()
-                self._side.peer.send_nowait(bytes(self._out))
+                self._side.peer.send_last(bytes(self._out))
 
     # What comes
 

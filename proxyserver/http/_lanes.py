@@ -97,7 +97,7 @@ class Lanes:
                     else:
                         await self._talk_securely(side, certificate)
                 if side.is_late:
-                    side.peer.send_nowait(late_head())
+                    side.peer.send_last(late_head())
             finally:
                 del self._sides[side]
                 side.peer.close()

@@ -6,7 +6,8 @@ copied, and nothing more is read for it meanwhile; when much is kept in that way
 less is read at a time.
 
 Every read is a checkpoint, so that after a full buffer others have their turn; it waits before it
-tries, because a request, or a token, is never there yet.
+tries, because a request, or a token, is never there yet.  What is only passed on needs no task for
+each token: `relay` has it done where it is told that something has come.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ import struct
 from collections.abc import Callable
 from typing import TypeAlias
 
+import outcome
 import trio
 
 from proxyserver.runtime import Stream, socket_of
@@ -35,6 +37,8 @@ _READABLE = select.EPOLLIN | _HANGUP
 _WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
+Step: TypeAlias = Callable[[int], bool]
+"""Takes so many bytes out of `BUFFER`; False: it wants no more."""
 
 
 class Kept:
@@ -63,6 +67,9 @@ class Peer:
         self._hung_up = False
         self._reader: trio.lowlevel.Task | None = None
         self._writer: trio.lowlevel.Task | None = None
+        self._step: Step | None = None
+        self._rest = memoryview(b"")
+        """What is to be sent before anything else."""
         self._poller = poller()
         self._poller.add(sock.fileno(), self)
 
@@ -73,7 +80,9 @@ class Peer:
                 self._on_hangup()
         if events & _READABLE:
             self._readable = True
-            if self._reader is not None:
+            if self._step is not None:
+                self._relay(self._step)
+            elif self._reader is not None:
                 trio.lowlevel.reschedule(self._reader)
                 self._reader = None
         if self._writer is not None and events & _WRITABLE:
@@ -114,7 +123,106 @@ class Peer:
             return size
 
     def _stop_reading(self, _: object) -> trio.lowlevel.Abort:
-        self._reader = None
+        self._reader = self._step = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    async def relay(self, step: Step) -> int:
+        """Let `step` take what comes, at once, until it is the turn of the task; as `receive`.
+
+        Args:
+            step: Takes what was read; it must return at once.
+
+        Returns:
+            How much the last read gave, which `step` has taken, too; 0 at the end of the stream.
+
+        Raises:
+            Exception: whatever `step` raises, and what `receive` does.
+        """
+        while not self._readable and self.socket.fileno() >= 0:
+            self._reader, self._step = trio.lowlevel.current_task(), step
+            size: int | None = await trio.lowlevel.wait_task_rescheduled(self._stop_reading)
+            if size is not None:
+                return size
+        size = await self.receive()
+        if size:
+            step(size)
+        return size
+
+    def _relay(self, step: Step) -> None:
+        """Read, and let `step` take it; wake the task unless there is nothing for it to do."""
+        sock = self.socket
+        view = VIEW if Kept.total < KEPT_MAX else VIEW[:SMALL]
+        try:
+            size = sock.recv_into(view)
+            more = size > 0 and step(size)
+            if size < len(view) and not self._hung_up:
+                self._readable = False
+                if more:
+                    return
+            told: outcome.Outcome[int] = outcome.Value(size)
+        except BlockingIOError:
+            self._readable = False
+            return
+        except OSError as error:
+            gone = _gone(sock)
+            gone.__cause__ = error
+            told = outcome.Error(gone)
+        except Exception as error:
+            told = outcome.Error(error)
+        task, self._reader, self._step = self._reader, None, None
+        if task is not None:
+            trio.lowlevel.reschedule(task, told)
+
+    def send_nowait(self, data: Bytes) -> bool:
+        """Send what the kernel takes, and keep the rest; False: `flush` has to be awaited now.
+
+        Raises:
+            trio.BrokenResourceError: the peer broke off.
+            trio.ClosedResourceError: we closed.
+        """
+        sock = self.socket
+        sent = 0
+        if not self._rest:
+            try:
+                sent = sock.send(data)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                raise _gone(sock) from error
+            if sent == len(data):
+                return True
+        self._rest = memoryview(b"%s%s" % (self._rest, data[sent:]))
+        Kept.total += len(data) - sent
+        return False
+
+    async def flush(self) -> None:
+        """Send what is kept; what is left when this is cancelled goes before what is sent next.
+
+        Raises:
+            trio.BrokenResourceError: the peer broke off.
+            trio.ClosedResourceError: we closed.
+        """
+        sock = self.socket
+        try:
+            while self._rest:
+                try:
+                    sent = sock.send(self._rest)
+                except BlockingIOError:
+                    self.stuck_since = trio.current_time()
+                    self._writer = trio.lowlevel.current_task()
+                    await trio.lowlevel.wait_task_rescheduled(self._stop_writing)
+                    if sock.fileno() < 0:
+                        raise trio.ClosedResourceError from None
+                except OSError as error:
+                    raise _gone(sock) from error
+                else:
+                    self._rest = self._rest[sent:]
+                    Kept.total -= sent
+        finally:
+            self.stuck_since = None
+
+    def _stop_writing(self, _: object) -> trio.lowlevel.Abort:
+        self._writer = None
         return trio.lowlevel.Abort.SUCCEEDED
 
     async def send(self, data: Bytes) -> None:
@@ -124,42 +232,14 @@ class Peer:
             trio.BrokenResourceError: the peer broke off.
             trio.ClosedResourceError: we closed.
         """
-        sock = self.socket
-        try:
-            sent = sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            raise _gone(sock) from error
-        if sent != len(data):
-            await self._send_rest(bytes(data[sent:]))
+        if not self.send_nowait(data):
+            await self.flush()
 
-    async def _send_rest(self, rest: bytes) -> None:
-        sock = self.socket
-        left = memoryview(rest)
-        Kept.total += len(rest)
-        try:
-            while left:
-                try:
-                    left = left[sock.send(left) :]
-                except BlockingIOError:
-                    self.stuck_since = trio.current_time()
-                    self._writer = trio.lowlevel.current_task()
-                    await trio.lowlevel.wait_task_rescheduled(self._stop_writing)
-                except OSError as error:
-                    raise _gone(sock) from error
-        finally:
-            self.stuck_since = None
-            Kept.total -= len(rest)
-
-    def _stop_writing(self, _: object) -> trio.lowlevel.Abort:
-        self._writer = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def send_nowait(self, data: bytes) -> None:
+    def send_last(self, data: bytes) -> None:
         """Send a last word; what is not taken at once is lost."""
-        with contextlib.suppress(OSError):
-            self.socket.send(data)
+        if not self._rest:
+            with contextlib.suppress(OSError):
+                self.socket.send(data)
 
     async def send_end(self) -> None:
         """Send the end of the stream, if there still is somebody."""
@@ -188,7 +268,9 @@ class Peer:
         for task in (self._reader, self._writer):
             if task is not None:
                 trio.lowlevel.reschedule(task)  # It will find the socket closed.
-        self._reader = self._writer = None
+        self._reader = self._writer = self._step = None
+        Kept.total -= len(self._rest)
+        self._rest = memoryview(b"")
 
     def reset(self) -> None:
         """Close so that nobody takes it for the end of an answer."""
@@ -207,6 +289,12 @@ class TlsPeer:
         data = await self._stream.receive_some(TLS_MAX)
         VIEW[: len(data)] = data
         return len(data)
+
+    async def relay(self, step: Step) -> int:
+        size = await self.receive()
+        if size:
+            step(size)
+        return size
 
     async def send(self, data: Bytes) -> None:
         # What is below keeps it over checkpoints.

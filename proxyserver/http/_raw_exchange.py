@@ -49,7 +49,7 @@ _EVENT_ENDS = (b"\n\n\r\n", b"\n\r\n\r\n")
 class RawExchange(Exchange):
     """A request on the fast lane."""
 
-    can_splice = True
+    can_splice = can_relay = True
     _head_out = b""
     """The head of the answer, until it is sent: its status counts from then on."""
     _status_out = 0
@@ -212,6 +212,10 @@ class RawExchange(Exchange):
         return b"".join(b"%s: %s\r\n" % header for header in self.added)
 
     async def pass_on(self, data: bytes | bytearray, start: int, end: int) -> None:
+        if not self.pass_on_nowait(data, start, end):
+            await self.flush()
+
+    def pass_on_nowait(self, data: bytes | bytearray, start: int, end: int) -> bool:
         piece = memoryview(data)[start:end]
         out: Bytes = piece
         body = self.answer
@@ -232,8 +236,17 @@ class RawExchange(Exchange):
         elif self.first_byte_at is None:
             self.first_byte_at = trio.current_time()
         self.bytes_out = body.payload
-        await self._send(out)
-        self.finished = body.done
+        taken = self._send_nowait(out)
+        self.finished = taken and body.done
+        return taken
+
+    async def flush(self) -> None:
+        try:
+            await self.side.peer.flush()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self.side.gone.set()
+            raise ClientGone from error
+        self.finished = self.answer is not None and self.answer.done
 
     async def splice(self, head: ResponseHead, data: bytes, upstream: UpstreamConnection) -> None:
         self.status = head.status
@@ -345,8 +358,12 @@ class RawExchange(Exchange):
         return (tail.ending() + framed).endswith(_EVENT_ENDS)
 
     async def _send(self, data: Bytes) -> None:
+        if not self._send_nowait(data):
+            await self.flush()
+
+    def _send_nowait(self, data: Bytes) -> bool:
         try:
-            await self.side.peer.send(data)
+            return self.side.peer.send_nowait(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self.side.gone.set()
             raise ClientGone from error

@@ -41,14 +41,14 @@ class SecurePeer:
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
-                await self._flush()
+                await self._send_sealed()
                 if not await self._receive_sealed():
                     raise trio.BrokenResourceError from None
             except ssl.SSLError as error:
-                await self._flush()  # It tells the client why.
+                await self._send_sealed()  # It tells the client why.
                 raise trio.BrokenResourceError from error
             else:
-                await self._flush()
+                await self._send_sealed()
                 self._more = True
                 return self._tls.selected_alpn_protocol()
 
@@ -94,35 +94,44 @@ class SecurePeer:
         self._incoming.write(VIEW[:size])
         return size
 
-    async def send(self, data: Bytes) -> None:
-        """Send all, as a `Peer` does.
+    def send_nowait(self, data: Bytes) -> bool:
+        """Send what the kernel takes, as a `Peer` does.
 
         Raises:
             trio.BrokenResourceError: the client broke off.
             trio.ClosedResourceError: we closed.
         """
         if not data:
-            return
+            return True
         try:
             self._tls.write(data)
         except ssl.SSLError as error:
             raise trio.BrokenResourceError from error
-        await self._flush()
+        return self._peer.send_nowait(self._outgoing.read())
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
+        """Send what is kept, as a `Peer` does."""
+        await self._peer.flush()
+
+    async def send(self, data: Bytes) -> None:
+        """Send all, as a `Peer` does."""
+        if not self.send_nowait(data):
+            await self.flush()
+
+    async def _send_sealed(self) -> None:
         if self._outgoing.pending:
             await self._peer.send(self._outgoing.read())
 
-    def send_nowait(self, data: bytes) -> None:
+    def send_last(self, data: bytes) -> None:
         """Send a last word, as a `Peer` does."""
         with suppress(ssl.SSLError):
             self._tls.write(data)
-        self._peer.send_nowait(self._outgoing.read())
+        self._peer.send_last(self._outgoing.read())
 
     async def send_end(self) -> None:
         """Send the end of the stream."""
         self._seal_end()
-        await self._flush()
+        await self._send_sealed()
         await self._peer.send_end()
 
     def _seal_end(self) -> None:
@@ -132,7 +141,7 @@ class SecurePeer:
     def close(self) -> None:
         """Close at once, with a last word if that is taken at once."""
         self._seal_end()
-        self._peer.send_nowait(self._outgoing.read())
+        self._peer.send_last(self._outgoing.read())
         self._peer.close()
 
     def reset(self) -> None:

@@ -172,22 +172,31 @@ async def _download(exchange: Exchange, connection: UpstreamConnection, outgoing
         raise await _instead(connection, head, body, data)
     sink = exchange.translation or exchange
     pieces = sink.begin(head, body)
-    buffer: bytes | bytearray = data
-    start, size = head.size, len(data)
-    while True:
-        try:
-            end = body.take(buffer, start, size, pieces)
-        except BadWire as bad:
-            raise UpstreamFault(f"sent {bad}") from bad
-        await sink.pass_on(buffer, start, end)
-        if body.done:
-            break
-        start, size = 0, await connection.receive()
-        buffer = BUFFER
-        if size == 0:
-            if isinstance(body, EndlessBody):
-                return
-            raise connection.broken_off()
+    relays = pieces is None and exchange.can_relay
+    size, end = len(data), 0
+
+    def step(size: int) -> bool:
+        nonlocal end
+        connection.moved = True
+        end = body.take(BUFFER, 0, size)
+        return exchange.pass_on_nowait(BUFFER, 0, end) and not body.done
+
+    try:
+        end = body.take(data, head.size, size, pieces)
+        await sink.pass_on(data, head.size, end)
+        while not body.done:
+            size = await connection.receive(step if relays else None)
+            if size == 0:
+                if isinstance(body, EndlessBody):
+                    return
+                raise connection.broken_off()
+            if relays:
+                await exchange.flush()
+            else:
+                end = body.take(BUFFER, 0, size, pieces)
+                await sink.pass_on(BUFFER, 0, end)
+    except BadWire as bad:
+        raise UpstreamFault(f"sent {bad}") from bad
     # Bytes that nobody asked for must not answer the next request.
     connection.finish(reusable=head.keeps and end == size)
 

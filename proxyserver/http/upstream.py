@@ -10,7 +10,7 @@ from proxyserver.request_rules import RequestRules
 from proxyserver.runtime import Endpoint, Stream, dial, socket_of
 from proxyserver.wire import BadWire, ResponseHead, scan_response
 
-from ._peer import VIEW, AnyPeer, Bytes, peer_of
+from ._peer import VIEW, AnyPeer, Bytes, Step, peer_of
 
 CONNECT_S = 5.0
 """A ready server on this machine accepts within milliseconds, or its backlog is full."""
@@ -73,7 +73,8 @@ class UpstreamConnection:
         self._cut: UpstreamFault | None = None
         # What the sweeper goes by: cheaper to keep than points in time.
         self._waiting = False
-        self._moved = False
+        self.moved = False
+        """Something went either way since the sweeper looked last."""
         self._quiet_since = trio.current_time()
 
     async def send(self, data: Bytes) -> bool:
@@ -85,7 +86,7 @@ class UpstreamConnection:
             await self._peer.send(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return False
-        self._moved = True
+        self.moved = True
         return True
 
     def sent(self) -> None:
@@ -116,15 +117,20 @@ class UpstreamConnection:
                 raise self.broken_off()
             data += bytes(VIEW[:size])
 
-    async def receive(self) -> int:
+    async def receive(self, step: Step | None = None) -> int:
         """Read more of the answer into the buffer; return how much, 0 at the end of the stream.
+
+        Args:
+            step: Takes what comes, read by read, until it is the turn of the task; see
+                `Peer.relay`.
 
         Raises:
             UpstreamFault: the connection broke.
+            Exception: whatever `step` raises.
         """
-        self._waiting = self._moved = True
+        self._waiting = self.moved = True
         try:
-            size = await self._peer.receive()
+            size = await (self._peer.receive() if step is None else self._peer.relay(step))
         except trio.BrokenResourceError as error:
             raise self._fault(f"reset the connection {self._when()}") from error
         except trio.ClosedResourceError as error:
@@ -175,8 +181,8 @@ class UpstreamConnection:
         if now - arrived_at >= patience.total_s:
             self.give_up(f"was not done with its answer within {patience.total_s:g} s")
             return
-        if self._moved or not self._waiting:
-            self._moved = False
+        if self.moved or not self._waiting:
+            self.moved = False
             self._quiet_since = now
             return
         limit_s = patience.stall_s if self.answering else patience.first_byte_s

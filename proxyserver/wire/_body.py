@@ -15,6 +15,7 @@ Buffer: TypeAlias = bytes | bytearray
 Piece: TypeAlias = tuple[int, int]
 """Where in a buffer some bytes of the payload are."""
 
+NEWLINE = b"\r\n"
 LINE_MAX = 512
 """Of a chunk's size, with its extensions."""
 TRAILERS_MAX = 16 * 1024
@@ -135,10 +136,17 @@ class ChunkedBody:
                 left -= size
                 if at == end:
                     break
-            if self._held:
+            held = self._held
+            # Servers send a token as a whole chunk, so that most reads end with its newline.
+            if held == NEWLINE and (line := _FIRST_LINE.match(data, at, end)) is not None:
+                self._held = b""
+                at = line.end()
+            elif held:
                 line, at = self._resume(data, at, end)
             elif (line := self._line.match(data, at, end)) is not None:
                 at = line.end()
+            elif end - at == 2 and self._line is _NEXT_LINE and data[at:end] == NEWLINE:
+                self._held = NEWLINE
             else:
                 self._hold(bytes(data[at : min(end, at + self._line_max)]))
             if line is None:

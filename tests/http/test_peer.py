@@ -181,3 +181,134 @@ async def test_a_connection_that_ended_unasked_is_stale() -> None:
     assert peer.readable()
     peer.close()
     assert peer.readable()
+
+
+async def test_what_is_relayed_wakes_no_task_until_it_is_its_turn() -> None:
+    """Each piece is taken as it comes; who waits goes on after the one that was the last."""
+    peer, far = pair()
+    taken: list[bytes] = []
+    sizes: list[int] = []
+    came = trio.Event()
+
+    def step(size: int) -> bool:
+        taken.append(bytes(BUFFER[:size]))
+        came.set()
+        return taken[-1] != b"enough"
+
+    async def relay() -> None:
+        sizes.append(await peer.relay(step))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(relay)
+        for piece in (b"one", b"two", b"enough"):
+            await trio.testing.wait_all_tasks_blocked()
+            assert sizes == []
+            came = trio.Event()
+            far.send(piece)
+            with trio.fail_after(PATIENCE_S):
+                await came.wait()
+    assert (taken, sizes) == ([b"one", b"two", b"enough"], [6])
+    far.send(b"more")
+    assert await peer.receive() == 4
+    peer.close()
+    far.close()
+
+
+async def test_after_a_full_buffer_it_is_the_turn_of_the_task() -> None:
+    """So that others have theirs; nothing is lost, and the end is told."""
+    peer, far = pair()
+    left = 3 * len(BUFFER) + 5
+    got = 0
+
+    def step(size: int) -> bool:
+        nonlocal got
+        got += size
+        return True
+
+    async def send() -> None:
+        stream = trio.SocketStream(_trio(far))
+        await stream.send_all(bytes(left))
+        await stream.send_eof()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        with trio.fail_after(PATIENCE_S):
+            while await peer.relay(step):
+                pass
+    assert got == left
+    peer.close()
+    far.close()
+
+
+@pytest.mark.parametrize(
+    ("happens", "error"),
+    [
+        ("the step fails", ZeroDivisionError),
+        ("it is closed", trio.ClosedResourceError),
+        ("the peer resets", trio.BrokenResourceError),
+    ],
+)
+async def test_a_relay_ends_with_its_error(happens: str, error: type[Exception]) -> None:
+    """In the task that waits for it, and nowhere else."""
+    peer, far = pair()
+
+    def step(size: int) -> bool:
+        return 1 // (size - 1) > 0  # One byte is one too few.
+
+    async with trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            with pytest.raises(error):
+                await peer.relay(step)
+
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        if happens == "it is closed":
+            peer.close()
+        elif happens == "the step fails":
+            far.send(b"x")
+        else:
+            peer.send_nowait(b"unread")  # Closing on that is a reset.
+            far.close()
+    peer.close()
+    far.close()
+
+
+async def test_a_relay_that_is_cancelled_takes_no_more() -> None:
+    """What comes later is for whoever reads next."""
+    peer, far = pair()
+    with trio.move_on_after(0.01):
+        await peer.relay(lambda size: pytest.fail("nobody waits"))
+    far.send(b"x")
+    await trio.sleep(0.01)
+    assert await peer.receive() == 1
+    peer.close()
+    far.close()
+
+
+async def test_what_was_kept_goes_before_what_is_sent_next() -> None:
+    """Though who waited for it has given up; and what is kept is accounted for."""
+    peer, far = pair()
+    far.setblocking(True)
+    first = b"a" * 10_000_000
+    assert not peer.send_nowait(first)
+    with trio.move_on_after(0.01):
+        await peer.flush()
+    assert 0 < _peer.Kept.total < len(first)
+    assert not peer.send_nowait(b"b")
+    peer.send_last(b"c")  # In the middle of another word it would be none.
+    got = bytearray()
+
+    def take() -> None:
+        while len(got) <= len(first):
+            got.extend(far.recv(1 << 20))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, take)
+        await peer.flush()
+    assert got == first + b"b"
+    assert _peer.Kept.total == 0
+    assert not peer.send_nowait(first)
+    peer.close()
+    assert _peer.Kept.total == 0
+    far.close()
