@@ -280,6 +280,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    """Return the types of the fields of a class: to look for them again makes a replay slow."""
+    return get_type_hints(kind)
+
+
 def _made(kind: Any, value: Any) -> Any:
     """Return the value of a type that `_plain` wrote.
 
@@ -305,7 +311,7 @@ def _made(kind: Any, value: Any) -> Any:
     if origin in (dict, OrderedDict):
         return origin((_made(arguments[0], key), _made(arguments[1], one)) for key, one in value)
     if attrs.has(kind):
-        hints = get_type_hints(kind)
+        hints = _hints(kind)
         return kind(**{name: _made(hints[name], one) for name, one in value.items()})
     if issubclass(kind, enum.Enum):
         return kind(value)

@@ -367,14 +367,15 @@ class World:
             self._check_late_tick(event)
             self._tell(ev.Tick())
         stale, same = self._is_stale(event), self._is_same(event)
-        before = self.core.view(), self.core.deadline()
+        before = (self.core.view(), self.core.deadline()) if stale or same else None
         self._notes.enter(event, client)
         effects = self.core.handle(event, self.now)
         self.journal.append(journal.entry(self.now, event))
         self.answers.append(effects)
-        if stale and (effects or (self.core.view(), self.core.deadline()) != before):
+        changed = before and (effects or (self.core.view(), self.core.deadline()) != before)
+        if stale and changed:
             broken(10, f"the stale {event} changes something: {effects}")
-        if same and (effects or (self.core.view(), self.core.deadline()) != before):
+        if same and changed:
             broken(18, f"the configuration told again changes something: {effects}")
         self._inspector.enter(event, effects)
         self._rest.check()
