@@ -56,8 +56,8 @@ def x_real_time(*, checked: bool) -> float:
 def planted() -> Sequence[Figure]:
     """Plant every fault by hand; the World has to say which promise it breaks."""
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        caught = test_mutants.caught(MUTANTS, Path(folder))
-    missed = [mutant.name for mutant, answer in caught.items() if not answer]
+        caught = test_mutants.hunts(MUTANTS, Path(folder))
+    missed = [mutant.name for mutant, breach in caught.items() if not breach]
     for name in missed:
         print(f"not caught: {name}")
     return (
