@@ -258,6 +258,7 @@ ANSWERS: Mapping[str, Schema] = {
     **{f"/api/v1/service/{{id}}/{verb}": _ACTED for verb in ("start", "stop", "restart", "sleep")},
     "/api/v1/service/{id}/pull/cancel": _object(image=_TEXT, cancelled=_FLAG),
     "/api/v1/pull/cancel": _object(image=_TEXT, cancelled=_FLAG),
+    **dict.fromkeys(("/api/v1/service/{id}/pull", "/api/v1/pull"), _refer("Pull")),
     "/api/v1/pulls": _object(pulls=_list(_refer("Pull"))),
     "/api/v1/decisions": _object(decisions=_list(_refer("Decision"))),
     "/api/v1/config": _refer("Configuration"),

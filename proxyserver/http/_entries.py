@@ -16,6 +16,8 @@ ROLES_OF: Mapping[Who, tuple[Role, ...]] = {
     "admin": (ADMIN,),
 }
 """Each of which will do."""
+ANYTHING = "*/*"
+"""The media of what a service answers."""
 
 
 @attrs.frozen
@@ -52,9 +54,15 @@ class Entry:
     """Codes (see `errors.CODES`) that this route adds to the general ones."""
     query: tuple[Query, ...] = ()
     media: str = "application/json"
+    """Of a success."""
     who: Who = "admin"
     """Who may ask, where there are keys."""
     sent: Sent | None = None
+
+    @property
+    def is_passed_on(self) -> bool:
+        """Whether a service answers, so that the answer is of any kind."""
+        return self.media == ANYTHING
 
     @property
     def is_for_services(self) -> bool:

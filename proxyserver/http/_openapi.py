@@ -1,14 +1,16 @@
 """The document `/openapi.json`: the table of all routes for programs."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from proxyserver.surfaces import ANY, Shape, shape_of
+from proxyserver.surfaces import ANY, SURFACES, Shape, shape_of
 
 from ._answers import ANSWERS, NAMED
 from ._routes import GENERAL_ERRORS, TABLE, WAIT, YAML, Entry, Sent
 from .errors import CODES
 
 _METHODS = ("get", "post", "put", "patch", "delete", "options", "head", "trace")
+_SURFACES = {row.path: row for row in SURFACES}
 _KEYS = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -47,8 +49,7 @@ def openapi(version: str) -> dict[str, Any]:
     """Return the table as an OpenAPI document."""
     paths: dict[str, dict[str, Any]] = {}
     for entry in TABLE:
-        methods = _METHODS if entry.method == ANY else (entry.method.lower(),)
-        for method in methods:
+        for method in _methods(entry):
             paths.setdefault(entry.path, {})[method] = _operation(entry)
     error = {
         "type": "object",
@@ -80,6 +81,13 @@ def openapi(version: str) -> dict[str, Any]:
     }
 
 
+def _methods(entry: Entry) -> Iterable[str]:
+    if entry.method != ANY:
+        return (entry.method.lower(),)
+    row = _SURFACES.get(entry.path)
+    return [method for method in _METHODS if row is None or row.takes(method.upper().encode())]
+
+
 _TEXT = {"type": "string"}
 _REQUEST = {"$ref": "#/components/schemas/Model"}
 
@@ -104,7 +112,8 @@ def _operation(entry: Entry) -> dict[str, Any]:
     schema = ANSWERS.get(entry.path)
     content = {} if schema is None else {"schema": schema}
     good = {"description": entry.answer, "content": {entry.media: content}}
-    accepted = {"202": good} if WAIT in entry.query else {}
+    # Who does not wait gets one object, of what would come as lines.
+    accepted = {"202": {**good, "content": {"application/json": content}}}
     return {
         "summary": entry.summary,
         "tags": ["services" if entry.is_for_services else "proxy"],
@@ -112,11 +121,8 @@ def _operation(entry: Entry) -> dict[str, Any]:
         **({} if entry.sent is None else {"requestBody": _body(entry.sent)}),
         "responses": {
             "200": good,
-            **accepted,
-            "default": {
-                "description": f"An error: {codes}.",
-                "content": {"application/json": {"schema": _error(entry)}},
-            },
+            **(accepted if WAIT in entry.query else {}),
+            "default": {"description": f"An error: {codes}.", "content": _errors(entry)},
         },
         # The empty one: without keys in the configuration none is needed.
         "security": []
@@ -125,11 +131,15 @@ def _operation(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _error(entry: Entry) -> dict[str, Any]:
+def _errors(entry: Entry) -> dict[str, Any]:
     shapes = {shape: {"$ref": f"#/components/schemas/{name}"} for shape, name in _ERRORS.items()}
-    if entry.method == ANY:  # The rest of the path decides.
-        return {"anyOf": [*shapes.values()]}
-    return shapes[shape_of(entry.path.encode())]
+    # Where the path is not all known, its rest decides.
+    shape = shapes[shape_of(entry.path.encode())]
+    ours = [*shapes.values()] if entry.method == ANY else [shape]
+    if not entry.is_passed_on:
+        return {"application/json": {"schema": shape}}
+    of_a_service = {"description": "What the service itself answers, as it came."}
+    return {"application/json": {"schema": {"anyOf": [*ours, of_a_service]}}, "*/*": {}}
 
 
 def _body(sent: Sent) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The part of the API that fetches images, tells how far that is, and cancels it."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -15,10 +16,8 @@ from proxyserver.runtime import RuntimeFault
 from ._lines import Lines
 from ._ports import Gate, Pull, Pulls
 from ._query import flag, parsed
+from ._routes import IMAGE_MAX, IMAGE_PATTERN
 from .errors import ApiError
-
-IMAGE_MAX = 512
-"""Longer than any name that an engine takes."""
 
 
 @attrs.frozen
@@ -82,7 +81,7 @@ async def _told(pull: Pull) -> AsyncIterator[str]:
 
 def _image(request: Request) -> str:
     def read(text: str) -> str:
-        if not text or len(text) > IMAGE_MAX or not text.isprintable() or " " in text:
+        if len(text) > IMAGE_MAX or not re.fullmatch(IMAGE_PATTERN, text):
             raise ValueError
         return text
 

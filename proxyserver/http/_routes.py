@@ -3,6 +3,7 @@
 from proxyserver.decisions import DECISIONS_MAX, Kind
 from proxyserver.surfaces import ANY, SURFACES, Surface
 
+from ._entries import ANYTHING as ANYTHING
 from ._entries import ROLES_OF as ROLES_OF
 from ._entries import Entry as Entry
 from ._entries import Query as Query
@@ -11,6 +12,9 @@ from ._entries import Who as Who
 from ._model_routes import MODELS
 
 TAIL_MAX = 10_000
+IMAGE_MAX = 512
+"""Longer than any name that an engine takes."""
+IMAGE_PATTERN = "^[!-~]+$"
 KINDS = [kind.value for kind in Kind]
 
 
@@ -41,20 +45,27 @@ _MODEL = (
 )
 WAIT = Query("wait", "boolean", "`false`: answer 202 at once and go on in the background.")
 _DONE = '`{"id", "state", "run"}` when it is done, 202 with the same at once if not waiting.'
-_IMAGE = Query("image", "string", "Its name, such as `name:tag`.", {"minLength": 1}, required=True)
+_IMAGE = Query(
+    "image",
+    "string",
+    "Its name, such as `name:tag`.",
+    {"pattern": IMAGE_PATTERN, "maxLength": IMAGE_MAX},
+    required=True,
+)
 _PULL = 'A line of JSON whenever it is farther, the last with its end: `{"image", "state", ...}`.'
 YAML = "application/yaml"
 _CHANGES = '"added", "removed", "restarts", "changes", "next_start", "server", "needs_restart"'
 _CANCELLED = '`{"image", "cancelled"}`; false: none was running.'
 
-_ASKED = Query(
-    "model", "string", "Who is meant, where the body does not name a `model`.", {"minLength": 1}
-)
+_ASKED = Query("model", "string", "Who is meant, where the body does not name a `model`.")
 
 
 def _sent(row: Surface) -> Sent:
     media = "multipart/form-data" if row.is_form else "application/json"
-    said = "As that API has it; of it the proxy reads `model` alone."
+    said = (
+        "As that API has it; of it the proxy reads `model` alone."
+        " Where it names none, `?model=NAME` does."
+    )
     return Sent(media, said, row.example)
 
 
@@ -69,7 +80,7 @@ TABLE = (
             *("upstream_error", "upstream_timeout", "websocket_unsupported"),
             *_PLACE,
         ),
-        media="*/*",
+        media=ANYTHING,
         who="inference",
     ),
     *(
@@ -79,7 +90,9 @@ TABLE = (
             row.summary,
             "What the service answers, streamed where it streams.",
             (*_MODEL, "admin_path") if row.is_open else _MODEL,
-            (_ASKED,),
+            # A body names the model; that the query may do it instead is said there.
+            (_ASKED,) if row.is_open or not row.sent else (),
+            media=ANYTHING,
             who="inference",
             sent=_sent(row) if row.sent else None,
         )

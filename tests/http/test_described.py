@@ -172,6 +172,25 @@ async def test_an_answer_of_another_form_is_seen() -> None:
             check("GET", "/api/v1/container/coder", 200, wrong)
 
 
+def test_only_a_service_may_answer_as_it_likes() -> None:
+    """Where it answers, the document allows anything; the proxy's own errors have their shape."""
+    its_own = {"error": {"code": 404, "message": "no such file"}}
+    document = openapi("1")
+    answers = document["paths"]["/v1/rerank"]["post"]["responses"]
+    assert {*answers["default"]["content"]} == {"application/json", "*/*"}
+    schema = answers["default"]["content"]["application/json"]["schema"]
+    jsonschema.validate(its_own, {**schema, "components": document["components"]})
+    with pytest.raises(jsonschema.ValidationError):
+        check("POST", "/v1/rerank", 404, its_own)
+
+
+def test_the_document_has_the_methods_that_are_allowed() -> None:
+    paths = openapi("1")["paths"]
+    for row in SURFACES:
+        allowed = {method.lower() for method in row.allow.split(", ")}
+        assert {*paths[row.path]} in (allowed, allowed - {"head"})
+
+
 async def test_the_schema_of_the_configuration_is_served() -> None:
     """To editors, which have no key to show; it is made once."""
     async with running() as rig:

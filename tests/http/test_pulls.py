@@ -114,6 +114,8 @@ async def test_what_cannot_be_fetched_is_said() -> None:
             ("/api/v1/service/nope/pull", 404, "service_not_found"),
             ("/api/v1/pull", 400, "invalid_request"),
             ("/api/v1/pull?image=a%20b", 400, "invalid_request"),
+            ("/api/v1/pull?image=%C3%A9", 400, "invalid_request"),
+            ("/api/v1/pull?image=a%0A", 400, "invalid_request"),
             (f"/api/v1/pull?image={'a' * 513}", 400, "invalid_request"),
             ("/api/v1/pull/cancel?image=", 400, "invalid_request"),
             ("/api/v1/pull?image=a:1&wait=perhaps", 400, "invalid_request"),
