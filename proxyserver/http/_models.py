@@ -20,6 +20,7 @@ from proxycore import RAM, CoreView, ServiceId, ServiceView, State, Unit
 from proxyserver.about import About
 from proxyserver.access import Key
 from proxyserver.surfaces.ollama import VERSION
+from proxyserver.wire import not_json
 
 from ._lines import Lines
 from ._ports import Conductor, Settings
@@ -301,7 +302,7 @@ async def _said(request: Request) -> dict[str, Any]:
     try:
         said = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from error
+        raise ApiError(400, "invalid_json", not_json(error)) from error
     if not isinstance(said, dict):
         raise ApiError(400, "invalid_json", "the body must be a JSON object")
     return said

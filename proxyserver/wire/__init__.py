@@ -23,6 +23,7 @@ from ._head import scan_response as scan_response
 from ._json import KEY_MAX as KEY_MAX
 from ._json import JsonModel as JsonModel
 from ._json import model_in as model_in
+from ._json import not_json as not_json
 from ._model_field import BadBody as BadBody
 from ._model_field import ModelField as ModelField
 from ._model_field import missing_model as missing_model

@@ -51,7 +51,7 @@ def model_in(body: bytes) -> str | None:
         text = body.decode().strip(" \t\r\n")
         request, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError) as error:
-        raise BadBody("invalid_json", f"the body is not JSON: {error}") from error
+        raise BadBody("invalid_json", not_json(error)) from error
     if end != len(text):
         raise BadBody("invalid_json", "the body is not JSON: something follows its object")
     if not isinstance(request, tuple):
@@ -327,8 +327,22 @@ def _decoded(text: bytearray) -> str:
     try:
         meaning: str = json.loads(b'"%s"' % text)
     except ValueError as error:
-        raise BadBody("invalid_json", f"the body is not JSON: {error}") from error
+        raise BadBody("invalid_json", not_json(error)) from error
     return meaning
+
+
+def not_json(error: ValueError | RecursionError) -> str:
+    """Return what is wrong with a body, by the error of `json.loads`, which may speak of Python."""
+    match error:
+        case UnicodeDecodeError():
+            why = f"no UTF-8 at byte {error.start}"
+        case RecursionError():
+            why = "it nests too deeply"
+        case json.JSONDecodeError():
+            why = str(error)
+        case _:
+            why = "a number has too many digits"
+    return f"the body is not JSON: {why}"
 
 
 def _too_many() -> BadBody:

@@ -151,6 +151,22 @@ def test_what_is_not_clear_is_refused(body: bytes, code: str) -> None:
     assert refused.value.code == code or len(body) > 1000
 
 
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b'{"model": "\xff"}', "no UTF-8 at byte 11"),
+        (b'{"a": ' + b"[" * 100_000, "it nests too deeply"),
+        (b'{"a": ' + b"9" * 10_000 + b"}", "a number has too many digits"),
+        (b'{"model" "x"}', "Expecting ':' delimiter: line 1 column 10"),
+    ],
+)
+def test_it_is_said_what_is_no_json(body: bytes, why: str) -> None:
+    """In words of JSON, not of Python."""
+    with pytest.raises(BadBody) as refused:
+        whole(body)
+    assert str(refused.value).startswith(f"the body is not JSON: {why}")
+
+
 def test_so_many_keys_are_none_of_a_request() -> None:
     """Each takes a step of ours, so that a body of nothing else would keep the others waiting."""
     body = b'{"model": "x"%s}' % b"".join(b', "k%d": 1' % number for number in range(KEYS_MAX - 1))
