@@ -180,6 +180,7 @@ async def serve(
             nursery.start_soon(experience.keep, conductor.view)
             nursery.start_soon(gauges.run)
             nursery.start_soon(telemetry.run)
+            nursery.start_soon(replacer.follow_schedules)
             reloading = await nursery.start(_reloading, reloader)
             app = http.make_app(
                 conductor,

@@ -1,6 +1,7 @@
 """The settings in force, and how others are put in their place while services live."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -9,13 +10,14 @@ from loguru import logger
 
 from proxycore import ConfigDiff, CoreConfig, DeviceId, EvictionPolicy, ServiceId, Unit
 
+from . import schedules
 from .conductor import Conductor
 from .experience import ExperienceStore
 from .policies import policy_named
 from .profiles import Profile
 from .refused import Refused
 from .runtime import Runtime
-from .settings import Changes, ServerSettings, Service, Settings, kept
+from .settings import Changes, Schedule, ServerSettings, Service, Settings, kept
 
 V = TypeVar("V")
 
@@ -76,6 +78,10 @@ class Replacer:
     _profile: Profile
     _nursery: trio.Nursery
     """Where services start that are to be there without being asked for."""
+    _now: Callable[[], datetime] = schedules.now
+    """By the clock on the wall, which schedules go by."""
+    _hold: tuple[Schedule, ...] = attrs.field(default=(), init=False)
+    """The schedules in force."""
     _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     def begin(self) -> None:
@@ -111,12 +117,21 @@ class Replacer:
             self._start_soon(self.profiles[profile] if profile is not None else ())
             logger.info("the profile in force is now {}", profile or "none")
 
+    async def follow_schedules(self) -> None:
+        """Put schedules into force for ever, each in the minute in which it begins or ends."""
+        while True:
+            async with self._turn:
+                if schedules.covering(self.settings, self._now()) != self._hold:
+                    await self._replace(self.settings)
+            await trio.sleep(schedules.until_next_s(self._now()))
+
     async def _replace(self, settings: Settings) -> Changes:
         kept_before = _kept_running(self.settings, self._profile)
         changes = Changes.of(self.settings, settings)
         wanted = attrs.evolve(settings, server=kept(self.settings.server, settings.server))
         policy = self._policy(wanted.server.policy)
-        actual = self._profile.applied(wanted)
+        hold = schedules.covering(wanted, self._now())
+        actual = schedules.scheduled(self._profile.applied(wanted), hold)
         diff = ConfigDiff.of(self._in_force.core, actual.core)
         used = dict.fromkeys(str(service.runtime) for service in wanted.services.values())
         new = {name: self._make_runtime(name) for name in used if name not in self._runtimes}
@@ -132,6 +147,9 @@ class Replacer:
         self._in_force.counted[:] = _counted(wanted.core)
         self.settings = wanted
         self._follow(actual)
+        if hold != self._hold:
+            self._hold = hold
+            logger.info("schedules in force: {}", "; ".join(map(str, hold)) or "none")
         if diff.added:
             self._conductor.note(self._experience.load(trio.current_time(), diff.added))
         kept_now = _kept_running(wanted, self._profile)

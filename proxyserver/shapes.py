@@ -54,6 +54,8 @@ ListenHost: TypeAlias = Annotated[str, "listen host"]
 """An address or a name of this machine."""
 OwnHost: TypeAlias = Annotated[str, "own host"]
 """A name by which clients reach the proxy; `*.example.org` is all below, `*` is any."""
+Hours: TypeAlias = Annotated[str, "hours of a day"]
+Timezone: TypeAlias = Annotated[str, "time zone"]
 Origin: TypeAlias = Annotated[str, "origin"]
 """`https://chat.example.org`: the start of the addresses of a site's pages."""
 KeyHash: TypeAlias = Annotated[str, "key hash"]

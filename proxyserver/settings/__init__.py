@@ -5,6 +5,8 @@ from ._changes import kept as kept
 from ._errors import Problem as Problem
 from ._errors import SettingsError as SettingsError
 from ._load import load as load
+from ._models import idle_s as idle_s
+from ._schedules import Schedule as Schedule
 from ._settings import NEEDS_KEYS as NEEDS_KEYS
 from ._settings import ServerSettings as ServerSettings
 from ._settings import Service as Service

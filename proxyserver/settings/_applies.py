@@ -62,6 +62,7 @@ SERVER: Mapping[str, Applies] = {
     "default_model": Applies.AT_ONCE,
     "preload": Applies.AT_ONCE,
     "profiles": Applies.AT_ONCE,
+    "schedules": Applies.AT_ONCE,
     "journal": Applies.DAEMON,
     "policy": Applies.AT_ONCE,
 }

@@ -32,6 +32,7 @@ from ._profiles import check_kept, profiles_of
 from ._readers import Readers
 from ._requests import rules_of
 from ._runtimes import Runtimes, own_key, pull_of
+from ._schedules import schedules_of
 from ._settings import ServerSettings, Service, Settings, Tls, usual_state_dir
 from ._shapes import name
 from ._tls import tls_of
@@ -123,8 +124,8 @@ class Builder:
         assert devices is not None
         self.remarks += remarks_on(server, keys, services, self.found)
         add_names(services, self.names)
-        specs = (*devices.values(), *counts)
-        core = CoreConfig(specs, tuple(item.spec for item in services.values()))
+        specs = tuple(item.spec for item in services.values())
+        core = CoreConfig((*devices.values(), *counts), specs)
         check_default_model(server.default_model, core, self.found)
         check_kept(server, services, self.found)
         return Settings(
@@ -153,8 +154,7 @@ class Builder:
         return to(**given), written.keys() - given.keys()
 
     def server(self, entry: ServerEntry, keys: tuple[Key, ...], tls: Tls | None) -> ServerSettings:
-        said = entry.state_dir
-        state_dir = usual_state_dir(self.environ) if said is None else Path(said)
+        state_dir = Path(entry.state_dir or usual_state_dir(self.environ))
         return ServerSettings(
             state_dir=state_dir,
             host=entry.host,
@@ -175,6 +175,7 @@ class Builder:
             default_model=entry.default_model,
             preload=tuple(map(ServiceId, entry.preload)),
             profiles=profiles_of(entry),
+            schedules=schedules_of(entry),
             body_max=entry.body_max,
             spill_max=entry.spill_max,
             spill_total=entry.spill_total,

@@ -5,7 +5,7 @@ None means that the key is absent, so that the next in line (the template, `serv
 """
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import attrs
 
@@ -25,6 +25,7 @@ from proxyserver.shapes import (
     HeaderName,
     Headers,
     HostPath,
+    Hours,
     IdleTime,
     JsonValues,
     KeyHash,
@@ -42,6 +43,7 @@ from proxyserver.shapes import (
     Seconds,
     Size,
     Texts,
+    Timezone,
     Url,
     Word,
 )
@@ -50,6 +52,7 @@ Live: TypeAlias = LiveProbe | Literal[False]
 """A probe, or false: a living process is enough."""
 RuntimeChoice: TypeAlias = Literal["auto", "docker", "process"]
 PullPolicy: TypeAlias = Literal["never", "missing"]
+Day: TypeAlias = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Progress: TypeAlias = Literal["none", "comments", "reasoning"]
 """Not `always`, as compose has it: a start must not hang on a registry, nor become another server
 behind the back of whoever did not ask for one."""
@@ -98,6 +101,17 @@ class KeyEntry:
 
 
 @attrs.frozen
+class ScheduleEntry:
+    """An idle time that holds at certain hours."""
+
+    idle_s: IdleTime
+    hours: Hours = "00:00-24:00"
+    days: tuple[Day, ...] = get_args(Day)
+    timezone: Timezone | None = None
+    services: tuple[str, ...] | None = None
+
+
+@attrs.frozen
 class ServerEntry:
     host: ListenHost = "127.0.0.1"
     port: PortOrAny = 8787
@@ -129,6 +143,7 @@ class ServerEntry:
     default_model: Alias | None = None
     preload: tuple[str, ...] = ()
     profiles: Mapping[Name, tuple[str, ...]] | None = None
+    schedules: tuple[ScheduleEntry, ...] = ()
     body_max: Size = 64 * core.MIB
     spill_max: Size = 1024 * core.MIB
     spill_total: Size = 4096 * core.MIB

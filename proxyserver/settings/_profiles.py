@@ -1,4 +1,4 @@
-"""What is kept running: the services of `server.preload`, and those of each profile."""
+"""Services that the settings of the server name: what is kept running, and when."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ def profiles_of(entry: ServerEntry) -> dict[str, tuple[ServiceId, ...]]:
 
 
 def check_kept(entry: ServerEntry, services: Mapping[ServiceId, object], found: Problems) -> None:
-    """Complain about services that are to be kept running and are not there.
+    """Complain about services that are named and are not there.
 
     Raises:
         SettingsError: so it is.
@@ -28,6 +28,8 @@ def check_kept(entry: ServerEntry, services: Mapping[ServiceId, object], found: 
         lists.append((at, written))
         if name == NONE:
             found.add(at, "that name means that no profile is in force", at_key=True)
+    for number, schedule in enumerate(entry.schedules):
+        lists.append((("server", "schedules", number, "services"), schedule.services or ()))
     for steps, names in lists:
         for index, name in enumerate(names):
             if name not in services:

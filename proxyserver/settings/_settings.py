@@ -17,6 +17,7 @@ from proxyserver.runtime._protocol import ExternalSpec, LaunchSpec
 from proxyserver.templates import ModelServer, Room
 
 from ._errors import Marks, Problem, Steps
+from ._schedules import Schedule
 from ._sources import Sources
 
 NEEDS_KEYS = (
@@ -81,6 +82,8 @@ class ServerSettings:
     """Who is started together with the daemon."""
     profiles: Mapping[str, tuple[ServiceId, ...]] = attrs.field(factory=dict)
     """By name, who is pinned and kept running while it is in force."""
+    schedules: tuple[Schedule, ...] = ()
+    """When which idle time holds; for each service the first that covers it."""
     body_max: int = 64 * MIB
     """The largest request body that is held in memory to find its `model`."""
     spill_max: int = 1024 * MIB

@@ -41,6 +41,7 @@ from ._plain import (
     word,
 )
 from ._request_shapes import header_name, headers, json_values
+from ._schedules import hours, timezone
 from ._sources import Sources
 from ._units import shown
 
@@ -204,6 +205,8 @@ def make_converter(
     read(shapes.ListenHost, _listen_host)
     read(shapes.OwnHost, _own_host)
     read(shapes.Origin, _origin)
+    read(shapes.Hours, hours)
+    read(shapes.Timezone, timezone)
     read(shapes.KeyHash, _key_hash)
     read(shapes.HostPath, lambda value: str(host_path(word(value), base)))
     read(shapes.ExistingFile, lambda value: existing_file(word(value), base))

@@ -104,6 +104,8 @@ _SHAPES: Mapping[str, Schema] = {
     "listen host": {"type": "string"},
     "own host": {"type": "string"},
     "origin": _text(r"[a-z][a-z0-9+.\-]*://[^/]+"),
+    "hours of a day": _text(r"([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)"),
+    "time zone": {"type": "string"},
     "key hash": _text(r"sha256:[0-9a-f]{64}"),
     "command": {"type": ["string", "array"], "items": _WORD},
     "environment": _pairs(),

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from proxycore import CoreConfig, State, journal
+from proxyserver import schedules
 from proxyserver._watched import watch_files
 from proxyserver.access import ADMIN, Key
 from proxyserver.experience import ExperienceStore
@@ -79,7 +81,10 @@ class Files:
 
 @asynccontextmanager
 async def reloading(
-    tmp_path: Path, first: Settings, journal_file: JournalFile | None = None
+    tmp_path: Path,
+    first: Settings,
+    journal_file: JournalFile | None = None,
+    now: Callable[[], datetime] = schedules.now,
 ) -> AsyncIterator[tuple[Rig, Files, Reloader, Replacer]]:
     """Run a reloader over a conductor."""
     files, services = Files(first), tuple(first.services.values())
@@ -105,6 +110,7 @@ async def reloading(
             files.followed.append,
             Profile.remembered(tmp_path),
             nursery,
+            now,
         )
         reloader = Reloader(files.load, check, replacer)
         nursery.start_soon(reloader.run)
