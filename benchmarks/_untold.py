@@ -18,7 +18,7 @@ class Untold(Telemetry):
     def request(self, record: RequestRecord) -> None:
         """Do nothing."""
 
-    def connect(self, environ: Mapping[str, str], level: str) -> None:
+    def connect(self, environ: Mapping[str, str]) -> None:
         """Do nothing."""
 
 

@@ -15,6 +15,7 @@ from proxycore import RAM, Cause, CoreConfig, DeviceId, Fact, RunId, ServiceId, 
 
 from . import http
 from ._adoption import remove_unused
+from ._log_place import LogPlace, check_log_file
 from ._signals import wait_signals
 from ._watched import watch_files, watch_folders
 from .certificates import Certificate
@@ -49,7 +50,7 @@ from .runtime import (
 from .settings import ServerSettings, Settings, load
 from .settings.schema import schema
 from .sleepers import Sleepers
-from .telemetry import Telemetry, configure_logs, log_fact, log_request
+from .telemetry import Telemetry, log_fact, log_request
 
 SWITCH_S = 0.001
 """How long a thread may keep the loop from running: the 5 ms of Python itself show in tokens."""
@@ -136,7 +137,7 @@ async def serve(
 
         telemetry = Telemetry(conductor.view, gauges, ended_by, conductor.milestones, http.VERSION)
 
-        telemetry.connect(os.environ, server.log_level)
+        telemetry.connect(os.environ)
 
         def on_request(record: http.RequestRecord) -> None:
             log_request(record)
@@ -166,7 +167,7 @@ async def serve(
                 profile,
                 nursery,
             )
-            reloader = Reloader(load_again or _loader(settings.path), _check_images, replacer)
+            reloader = Reloader(load_again or _loader(settings.path), _check, replacer)
             # Before anything can be started: a signal that came earlier would leave it behind.
             ending = await nursery.start(
                 wait_signals,
@@ -256,7 +257,8 @@ def _loader(path: Path) -> Load:
     return lambda text: load(path, os.environ, text=text)
 
 
-async def _check_images(settings: Settings) -> None:
+async def _check(settings: Settings) -> None:
+    check_log_file(settings)
     with suppress(RuntimeUnreachable):  # As at the start: that is no mistake of the configuration.
         await check_images(settings)
 
@@ -265,14 +267,14 @@ def _follower(
     server: ServerSettings, follow_devices: Callable[[CoreConfig], None]
 ) -> Callable[[Settings], None]:
     """Return what lets log and gauges go by the settings in force."""
-    log = (server.log_level, server.log_format)
+    log = LogPlace.of(server)
 
     def follow(settings: Settings) -> None:
         nonlocal log
-        wanted = (settings.server.log_level, settings.server.log_format)
+        wanted = LogPlace.of(settings.server)
         if wanted != log:
             log = wanted
-            configure_logs(*log)
+            log.configure()
         follow_devices(settings.core)
 
     return follow

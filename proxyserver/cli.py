@@ -112,6 +112,8 @@ def serve(
 
     from proxyserver.settings import NEEDS_KEYS, Settings, SettingsError, load
 
+    from ._log_place import check_log_file
+
     path = config_path(config)
 
     def read(text: str | None = None) -> Settings:
@@ -128,6 +130,7 @@ def serve(
 
     try:
         settings = read()
+        check_log_file(settings)
         _check_images(settings)
     except SettingsError as error:
         raise CommandFailed(FAILED, str(error)) from None
@@ -248,12 +251,12 @@ def _check_images(settings: "Settings") -> str | None:
 
 def _serve(settings: "Settings", read: "Load") -> None:
     from ._errors import run_plainly
+    from ._log_place import LogPlace
     from .app import AlreadyRunning
     from .app import serve as serve_app
     from .http import ListenError
-    from .telemetry import configure_logs
 
-    configure_logs(settings.server.log_level, settings.server.log_format)
+    LogPlace.of(settings.server).configure()
     try:
         run_plainly(serve_app, settings, read)
     except (AlreadyRunning, ListenError, OSError) as error:

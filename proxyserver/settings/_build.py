@@ -10,7 +10,6 @@ import attrs
 
 from proxycore import RAM, DeviceId, ServiceId
 from proxycore.config import LOAD_S, WAKE_S, CoreConfig, DeviceSpec, Placement, ServiceSpec
-from proxyserver.access import Key
 from proxyserver.gauges import GaugeFault
 from proxyserver.gauges.host import ram_total
 from proxyserver.policies import UnknownPolicy, names, policy_named
@@ -28,12 +27,12 @@ from ._models import add_names, idle_s, models_of
 from ._names import check_default_model, check_names
 from ._own_templates import OwnTemplates
 from ._ports import check_ports
-from ._profiles import check_kept, profiles_of
+from ._profiles import check_kept
 from ._readers import Readers
 from ._requests import rules_of
 from ._runtimes import Runtimes, own_key, pull_of
-from ._schedules import schedules_of
-from ._settings import ServerSettings, Service, Settings, Tls, usual_state_dir
+from ._server import server_settings
+from ._settings import Service, Settings
 from ._shapes import name
 from ._tls import tls_of
 from ._units import shown
@@ -130,7 +129,7 @@ class Builder:
         check_kept(server, services, self.found)
         return Settings(
             self.path,
-            self.server(server, keys, tls),
+            server_settings(server, keys, tls, self.environ),
             core,
             MappingProxyType(services),
             self.found.marks,
@@ -152,44 +151,6 @@ class Builder:
             if alone is not None:
                 given[key] = getattr(alone, key)
         return to(**given), written.keys() - given.keys()
-
-    def server(self, entry: ServerEntry, keys: tuple[Key, ...], tls: Tls | None) -> ServerSettings:
-        state_dir = Path(entry.state_dir or usual_state_dir(self.environ))
-        return ServerSettings(
-            state_dir=state_dir,
-            host=entry.host,
-            port=entry.port,
-            tls=tls,
-            socket=None if entry.socket is None else Path(entry.socket),
-            socket_mode=entry.socket_mode,
-            keys=keys,
-            allow_without_keys=entry.allow_without_keys,
-            hosts=entry.hosts,
-            cors=entry.cors,
-            log_level=entry.log.level,
-            log_format=entry.log.format,
-            on_shutdown=entry.on_shutdown,
-            shutdown_s=entry.shutdown_s,
-            docker_host=entry.docker.host or self.environ.get("DOCKER_HOST") or None,
-            runtime=entry.runtime,
-            default_model=entry.default_model,
-            preload=tuple(map(ServiceId, entry.preload)),
-            profiles=profiles_of(entry),
-            schedules=schedules_of(entry),
-            body_max=entry.body_max,
-            spill_max=entry.spill_max,
-            spill_total=entry.spill_total,
-            forwarded=entry.forwarded,
-            via=entry.via,
-            spill_dir=state_dir if entry.spill_dir is None else Path(entry.spill_dir),
-            first_byte_s=entry.first_byte_s,
-            stall_s=entry.stall_s,
-            total_s=entry.total_s,
-            stream_after_s=entry.stream_after_s,
-            stream_every_s=entry.stream_every_s,
-            journal=entry.journal,
-            policy=entry.policy,
-        )
 
     def devices(self, written: Any) -> tuple[ServerEntry, dict[DeviceId, DeviceSpec] | None]:
         """Return `server:`, and the devices by id: GPUs in the order of the file, main memory.

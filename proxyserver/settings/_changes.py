@@ -15,7 +15,14 @@ from proxyserver.runtime._protocol import ContainerSpec, Endpoint, ExternalSpec,
 from ._applies import SERVER, SERVICE, Applies
 from ._settings import ServerSettings, Service, Settings
 
-_SERVER_KEYS = {"log_level": "log.level", "log_format": "log.format", "docker_host": "docker.host"}
+_SERVER_KEYS = {
+    "log_level": "log.level",
+    "log_format": "log.format",
+    "log_file": "log.file",
+    "log_file_max": "log.file_max",
+    "log_files_kept": "log.files_kept",
+    "docker_host": "docker.host",
+}
 """Settings of the server whose key is another."""
 _SPEC_KEYS = {"placements": "memory", "concurrent_max": "concurrency"}
 _NOT_WRITTEN = frozenset({"id", "host", "fingerprint"})

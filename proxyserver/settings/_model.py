@@ -70,6 +70,9 @@ class DeviceEntry:
 class LogEntry:
     level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     format: Literal["text", "json"] = "text"
+    file: HostPath | None = None
+    file_max: Size = 16 * core.MIB
+    files_kept: Count = 5
 
 
 @attrs.frozen

@@ -70,6 +70,12 @@ class ServerSettings:
     cors: tuple[str, ...] = ()
     log_level: str = "INFO"
     log_format: Literal["text", "json"] = "text"
+    log_file: Path | None = None
+    """Where log lines go as well."""
+    log_file_max: int = 16 * MIB
+    """The size at which a new one is begun, in bytes."""
+    log_files_kept: int = 5
+    """How many full ones are kept."""
     on_shutdown: Literal["stop", "leave"] = "stop"
     shutdown_s: float = 30.0
     """How long streams may go on after the daemon was asked to end."""

@@ -65,7 +65,7 @@ def resolved(settings: Settings) -> dict[str, Any]:
         field.name: _plain(getattr(settings.server, field.name))
         for field in attrs.fields(type(settings.server))
     }
-    for key in ("body_max", "spill_max", "spill_total"):
+    for key in ("body_max", "spill_max", "spill_total", "log_file_max"):
         server[key] = Bytes(server[key])
     server["keys"] = {
         key.name: {

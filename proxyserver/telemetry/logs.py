@@ -12,8 +12,9 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, ClassVar, Literal, TextIO
 
@@ -21,6 +22,8 @@ import attrs
 from loguru import logger
 
 from proxyserver._batch import Batch
+
+from ._log_file import LogFile, LogWriter
 
 if TYPE_CHECKING:
     from loguru import Message, Record
@@ -37,13 +40,16 @@ Often = Literal["DEBUG", "INFO", "WARNING"]
 _LEVELS: Mapping[Often, int] = {"DEBUG": 10, "INFO": 20, "WARNING": 30}
 
 
-def configure_logs(level: str, form: LogFormat, stream: TextIO | None = None) -> None:
+def configure_logs(
+    level: str, form: LogFormat, stream: TextIO | None = None, file: LogFile | None = None
+) -> None:
     """Send all log lines of this process to one stream, standard error by default; also again.
 
     Args:
         level: The least level that is shown, in loguru's names.
         form: `text` for people, `json` for collectors: one object a line.
         stream: Where to.  Colours only for a terminal, and not where NO_COLOR is set.
+        file: Where to as well; that it cannot be written to is an error among the lines.
     """
     stream = stream or sys.stderr
     colours = form == "text" and stream.isatty() and not os.environ.get("NO_COLOR")
@@ -53,40 +59,70 @@ def configure_logs(level: str, form: LogFormat, stream: TextIO | None = None) ->
             stream.write(text)
             stream.flush()
 
-    batch = Batch(write)
+    batches = [Batch(write)]
     # Those of others stay, once they are there.
-    if _Ours.handler is None:
+    if not _Ours.handlers:
         logger.remove()
-    else:
+    for handler in (*_Ours.handlers, *_Ours.listeners.values()):
         with suppress(ValueError):
-            logger.remove(_Ours.handler)
-    _Ours.handler = logger.add(
-        lambda message: batch.add(message, now=True),
-        level=level,
-        format=_text if form == "text" else _json,
-        colorize=colours,
-        backtrace=False,
-        diagnose=False,
-    )
-    _Ours.plain = None if colours else _Plain(batch, logger.level(level).no, form)
-    _Plain.present = None if _Ours.listeners else _Ours.plain
+            logger.remove(handler)
+    if _Ours.plain is not None:
+        _Ours.plain.flush()
+    if _Ours.file is not None:
+        _Ours.file.close()
+    plain = _Plain(batches, logger.level(level).no, form)
+
+    def tell(fault: str) -> None:
+        batches[0].add(plain.line("ERROR", {}, fault, dict), now=True)
+
+    _Ours.file = None
+    if file is not None:
+        try:
+            _Ours.file = LogWriter(file, tell)
+        except OSError as error:
+            tell(f"no log lines go to {file.path}: {error}")
+        else:
+            batches.append(Batch(_Ours.file.write))
+    _Ours.level = level
+    _Ours.plain = None if colours else plain
+    _Ours.handlers = [
+        logger.add(
+            partial(Batch.add, batch, now=True),
+            level=level,
+            format=_text if form == "text" else _json,
+            colorize=colours and batch is batches[0],
+            backtrace=False,
+            diagnose=False,
+        )
+        for batch in batches
+    ]
+    for take in _Ours.listeners:
+        _Ours.listeners[take] = _listening(take)
+    _choose_way()
     logging.basicConfig(handlers=[_ToLoguru()], level=logging.INFO, force=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @contextmanager
-def every_line(take: Callable[["Message"], None], level: str) -> Iterator[None]:
-    """Give lines of a level and above to somebody else as well, inside the block."""
-    _Ours.listeners += 1
-    _Plain.present = None
-    handler = logger.add(take, level=level, format="{message}", backtrace=False, diagnose=False)
+def every_line(take: Callable[["Message"], None]) -> Iterator[None]:
+    """Give all lines of the configured level to somebody else as well, inside the block."""
+    _Ours.listeners[take] = _listening(take)
+    _choose_way()
     try:
         yield
     finally:
-        logger.remove(handler)
-        _Ours.listeners -= 1
-        _Plain.present = None if _Ours.listeners else _Ours.plain
+        logger.remove(_Ours.listeners.pop(take))
+        _choose_way()
+
+
+def _listening(take: Callable[["Message"], None]) -> int:
+    return logger.add(take, level=_Ours.level, format="{message}", backtrace=False, diagnose=False)
+
+
+def _choose_way() -> None:
+    """Let lines take the short way where nobody listens."""
+    _Plain.present = None if _Ours.listeners else _Ours.plain
 
 
 def log_often(
@@ -109,29 +145,38 @@ def log_often(
     if plain is None:
         logger.bind(**subject, **details()).log(level, message)
     elif _LEVELS[level] >= plain.least:
-        plain.batch.add(plain.line(level, subject, message, details))
+        line = plain.line(level, subject, message, details)
+        for batch in plain.batches:
+            batch.add(line)
 
 
 class _Ours:
     """What was configured, so that it can be replaced without what others have added."""
 
-    handler: ClassVar[int | None] = None
+    level: ClassVar[str] = "INFO"
+    handlers: ClassVar[list[int]] = []
+    """That of the stream, and that of the file if there is one."""
+    file: ClassVar[LogWriter | None] = None
     plain: ClassVar["_Plain | None"] = None
-    listeners: ClassVar[int] = 0
-    """Those of `every_line`."""
+    listeners: ClassVar[dict[Callable[["Message"], None], int]] = {}
+    """Those of `every_line`, each with its handler."""
 
 
 @attrs.define
 class _Plain:
     """Makes lines without colours."""
 
-    batch: Batch
+    batches: Sequence[Batch]
     least: int
     form: LogFormat
     _second: int = -1
     _clock: str = ""
     present: ClassVar["_Plain | None"] = None
     """None: a terminal has colours, or nothing was configured."""
+
+    def flush(self) -> None:
+        for batch in self.batches:
+            batch.flush()
 
     def line(
         self,
@@ -186,9 +231,9 @@ def _placed(extra: Mapping[str, object], message: str) -> str:
 
 def _json(record: "Record") -> str:
     extra = record["extra"]
-    told = extra
+    told = {key: value for key, value in extra.items() if key != "line"}  # of another handler
     if record["exception"] is not None:
-        told = {**extra, "exception": "".join(traceback.format_exception(*record["exception"]))}
+        told["exception"] = "".join(traceback.format_exception(*record["exception"]))
     extra["line"] = _object(record["time"], record["level"].name, told, record["message"])
     return "{extra[line]}"
 

@@ -72,20 +72,17 @@ class Telemetry:
         example = Exemplar(f"{trace.id:032x}", f"{trace.span:016x}", record.duration_s, time.time())
         self._meter.request(record, example)
 
-    def connect(self, environ: Mapping[str, str], level: str) -> None:
+    def connect(self, environ: Mapping[str, str]) -> None:
         """Send all to the collectors that the environment names, if it names any.
 
         Args:
             environ: the variables of OpenTelemetry.
-            level: the least level of log lines that are sent, in loguru's names.
         """
         if any(name.startswith("OTEL_EXPORTER_OTLP_") for name in environ):
             # Its messages take 0.1 s to import, which nobody pays for who has no collector.
             from .otlp import Exporter
 
-            self._exporter = Exporter(
-                environ, self._version, self._meter, self._readings, level=level
-            )
+            self._exporter = Exporter(environ, self._version, self._meter, self._readings)
 
     @property
     def begin_trace(self) -> Callable[[RequestHead], Trace] | None:

@@ -5,6 +5,8 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
 
 import pytest
 from loguru import logger
@@ -26,6 +28,7 @@ from proxycore import (
 )
 from proxyserver.http._exchange import Outcome, RequestRecord
 from proxyserver.telemetry import configure_logs, log_fact, log_request, logs
+from proxyserver.telemetry._log_file import LogFile
 from proxyserver.telemetry.logs import LogFormat
 from proxyserver.wire import Usage
 
@@ -107,7 +110,7 @@ def test_a_request_with_tokens(written: io.StringIO) -> None:
     whole.usage = Usage(output=34, counted=True)
     log_request(whole)
     assert logs._Plain.present is not None
-    logs._Plain.present.batch.flush()
+    logs._Plain.present.flush()
     lines = written.getvalue().splitlines()
     assert lines[0].endswith(" 10 bytes in, 20 out, 12 tokens read, 34 tokens written")
     assert lines[1].endswith(" 10 bytes in, 20 out, about 34 tokens written")
@@ -190,3 +193,98 @@ def test_other_libraries_log_the_same_way(written: io.StringIO) -> None:
     logging.getLogger("hypercorn.error").error("it broke")
     logging.getLogger("httpx").info("GET ...")
     assert written.getvalue()[13:] == "ERROR   hypercorn.error  it broke\n"
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Return what the files of a folder say, the oldest first."""
+    return {path.name: path.read_text() for path in sorted(folder.iterdir(), reverse=True)}
+
+
+def test_a_file_gets_all_lines(written: io.StringIO, tmp_path: Path) -> None:
+    """Those of requests too, as they are on the stream, from the level in force."""
+    file = LogFile(tmp_path / "new" / "{proxy}.log", 1 << 20, 1)
+    for form in get_args(LogFormat):
+        configure_logs("INFO", form, written, file)
+        log_request(record(Outcome.ANSWERED, 200))
+        logger.debug("nobody wants that")
+        logger.bind(service="a").info("{} ends", "a")
+    assert files(tmp_path / "new") == {"{proxy}.log": written.getvalue()}
+    configure_logs("INFO", "text", written)
+    log_request(record(Outcome.ANSWERED, 200))
+    assert written.getvalue().startswith(files(tmp_path / "new")["{proxy}.log"])
+    assert len(written.getvalue()) > len(files(tmp_path / "new")["{proxy}.log"])
+
+
+def test_files_are_bounded_in_size_and_number(written: io.StringIO, tmp_path: Path) -> None:
+    """Full ones are renamed, the oldest go; what does not belong to them stays."""
+    (tmp_path / "other.log").write_text("mine")
+    configure_logs("INFO", "text", written, LogFile(tmp_path / "proxy.log", 1000, 2))
+    for number in range(200):
+        logger.info("line {}", number)
+    found = files(tmp_path)
+    assert found.pop("other.log") == "mine"
+    assert len(found) == 3
+    assert all(0 < len(text) <= 1000 for text in found.values())
+    assert "".join(found.values()) == written.getvalue()[-len("".join(found.values())) :]
+    assert "line 199" in found["proxy.log"]
+
+
+def test_a_file_that_is_taken_away_comes_again(written: io.StringIO, tmp_path: Path) -> None:
+    """As logrotate does it, or somebody by hand."""
+    configure_logs("INFO", "text", written, LogFile(tmp_path / "proxy.log", 1 << 20, 2))
+    logger.info("one")
+    (tmp_path / "proxy.log").rename(tmp_path / "away")
+    logger.info("two")
+    assert [(name, text[13:]) for name, text in files(tmp_path).items()] == [
+        ("proxy.log", "INFO    aiproxy  two\n"),
+        ("away", "INFO    aiproxy  one\n"),
+    ]
+
+
+def test_a_full_disk_is_told_once(written: io.StringIO, tmp_path: Path) -> None:
+    """Lines are lost, the stream has them, and when there is room they are written again."""
+    path = tmp_path / "proxy.log"
+    path.symlink_to("/dev/full")
+    file = LogFile(path, 1000, 2)
+    for number in range(4):
+        if number % 2 == 0:  # Which closes the one before.
+            configure_logs("INFO", "text", written, file)
+        logger.info("line {}", number)
+    path.unlink()
+    logger.info("line 4")
+    fault = f"ERROR   aiproxy  no log lines go to {path}: [Errno 28] No space left on device"
+    lines = [f"INFO    aiproxy  line {number}" for number in range(5)]
+    # The stream comes first.
+    assert [line[13:] for line in written.getvalue().splitlines()] == [
+        *(lines[0], fault, lines[1]),
+        *(lines[2], fault, *lines[3:]),
+    ]
+    assert path.read_text()[13:] == f"{lines[4]}\n"
+
+
+def test_a_file_that_cannot_be_is_told(written: io.StringIO, tmp_path: Path) -> None:
+    """The stream goes on, and says so."""
+    (tmp_path / "file").touch()
+    configure_logs("INFO", "text", written, LogFile(tmp_path / "file" / "x.log", 1000, 1))
+    log_request(record(Outcome.ANSWERED, 200))
+    assert logs._Plain.present is not None
+    logs._Plain.present.flush()
+    first, second = written.getvalue().splitlines()
+    assert first[13:].startswith(f"ERROR   aiproxy  no log lines go to {tmp_path}/file/x.log: ")
+    assert "200" in second
+
+
+def test_who_listens_follows_the_level(written: io.StringIO) -> None:
+    """As the stream does, whenever it is configured again; and from any thread's queue alike."""
+    told: list[str] = []
+    with logs.every_line(lambda message: told.append(message.record["message"])):
+        logger.debug("one")
+        configure_logs("WARNING", "text", written)
+        logger.info("two")
+        logger.warning("three")
+        configure_logs("INFO", "json", written)
+        logger.info("four")
+        log_request(record(Outcome.ANSWERED, 200))
+    logger.info("five")
+    assert told[:3] == ["one", "three", "four"]
+    assert len(told) == 4

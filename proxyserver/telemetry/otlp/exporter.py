@@ -65,7 +65,6 @@ class Exporter:
         version: ours.
         meter: who counts; it is told what was lost.
         readings: tells the gauges.
-        level: the least level of log lines that are sent, in loguru's names.
     """
 
     def __init__(
@@ -74,12 +73,9 @@ class Exporter:
         version: str,
         meter: Meter,
         readings: Callable[[], Iterator[Reading]],
-        *,
-        level: str = "INFO",
     ) -> None:
         self._meter = meter
         self._readings = readings
-        self._level = level
         self._since_ns = time.time_ns()
         self._spans = RequestSpans()
         self._starts: deque[_Ended] = deque(maxlen=STARTS_KEPT)
@@ -215,7 +211,7 @@ class Exporter:
             else:
                 token.run_sync_soon(put, encoded_line(record))
 
-        with every_line(take, self._level):
+        with every_line(take):
             await trio.sleep_forever()
 
 
