@@ -30,7 +30,10 @@ def config_path(given: Path | None) -> Path:
     found = given or usual_path()
     if found is None:
         here, elsewhere = _usual()
-        fail(f"no configuration: neither {here} here nor {elsewhere}; name one by --config")
+        fail(
+            f"no configuration: neither {here} here nor {elsewhere};"
+            " name one by --config, or have one written by `aiproxy config init`"
+        )
     return found
 
 

@@ -104,6 +104,8 @@ def unknown(what: str, name: str, near: tuple[str, ...], key: Key | None = None)
         message += f" for the key {key.name!r}"
     if near:
         message += f"; did you mean {' or '.join(repr(each) for each in near)}?"
+    elif what == "model":
+        message += "; GET /v1/models lists those that there are"
     return ApiError(404, f"{what}_not_found", message, param=what)
 
 

@@ -201,7 +201,8 @@ async def test_what_a_key_may_not_use_is_not_there(name: str) -> None:
         for (status, _, said), what in ((by_model, "model"), (by_service, "service")):
             assert (status, code(said)) == (404, f"{what}_not_found")
             message = json.loads(said)["error"]["message"]
-            assert message == f"there is no {what} {name!r} for the key 'coder'"
+            hint = "; GET /v1/models lists those that there are" if what == "model" else ""
+            assert message == f"there is no {what} {name!r} for the key 'coder'{hint}"
         assert rig.conductor.asked == []
         assert (await ask(rig, "/service/gpt-4o/x", bearer("coder")))[0] == 200
 
