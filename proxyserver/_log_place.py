@@ -1,8 +1,10 @@
-"""Where the configuration wants log lines, and whether they can go there."""
+"""What the configuration wants of log lines, and whether it can be."""
+
+from fnmatch import fnmatchcase
 
 import attrs
 
-from .settings import ServerSettings, Settings, SettingsError
+from .settings import ServerSettings, Service, Settings, SettingsError
 from .telemetry import configure_logs
 from .telemetry._log_file import LogFile, LogWriter
 from .telemetry.logs import LogFormat
@@ -27,6 +29,12 @@ class LogPlace:
     def configure(self) -> None:
         """Send lines there from now on."""
         configure_logs(self.level, self.form, file=self.file)
+
+
+def is_output_wanted(server: ServerSettings, service: Service) -> bool:
+    """Tell whether the output of a service is to be sent; that of a model is its server's."""
+    name, patterns = service.spec.id, server.log_services
+    return service.spec.host is None and any(fnmatchcase(name, one) for one in patterns)
 
 
 def check_log_file(settings: Settings) -> None:

@@ -80,10 +80,14 @@ class Runs(Generic[C]):
         headers = () if authorization is None else (("Authorization", authorization),)
         return await ask(endpoint, "GET", path, headers=headers)
 
-    def log_lines(self, service: ServiceId, *, tail: int, follow: bool) -> AsyncIterator[str]:
-        """Yield the log of the present run, or of the last one."""
+    def log_lines(
+        self, service: ServiceId, number: RunId | None = None, *, tail: int, follow: bool
+    ) -> AsyncIterator[str]:
+        """Yield the log of a run, by default of the present run, or of the last one."""
+        if service not in self._services:
+            return no_lines()  # It is gone for good.
         service = self._services[service].spec.host or service
-        number = self.last.get(service)
+        number = number or self.last.get(service)
         if number is None:
             return no_lines()
         # The next run of the service may be run by another runtime.

@@ -15,7 +15,7 @@ from proxycore import RAM, Cause, CoreConfig, DeviceId, Fact, RunId, ServiceId, 
 
 from . import http
 from ._adoption import remove_unused
-from ._log_place import LogPlace, check_log_file
+from ._log_place import LogPlace, check_log_file, is_output_wanted
 from ._signals import wait_signals
 from ._watched import watch_files, watch_folders
 from .certificates import Certificate
@@ -139,6 +139,17 @@ async def serve(
 
         telemetry.connect(os.environ)
 
+        def wants_output(service: ServiceId) -> bool:
+            known = in_force.services.get(service)
+            return known is not None and is_output_wanted(in_force.server, known)
+
+        telemetry.follow_outputs(conductor.log_lines, wants_output)
+        if server.log_services and not telemetry.takes_output:
+            logger.warning(
+                "server.log.services: there is no collector that takes lines: name one in"
+                " OTEL_EXPORTER_OTLP_ENDPOINT"
+            )
+
         def on_request(record: http.RequestRecord) -> None:
             log_request(record)
             telemetry.request(record)
@@ -163,7 +174,7 @@ async def serve(
                 runtimes,
                 lambda name: _runtime(name, in_force),
                 remember,
-                _follower(server, follow_devices),
+                _follower(server, follow_devices, telemetry.settle),
                 profile,
                 nursery,
             )
@@ -264,7 +275,9 @@ async def _check(settings: Settings) -> None:
 
 
 def _follower(
-    server: ServerSettings, follow_devices: Callable[[CoreConfig], None]
+    server: ServerSettings,
+    follow_devices: Callable[[CoreConfig], None],
+    follow_outputs: Callable[[], None],
 ) -> Callable[[Settings], None]:
     """Return what lets log and gauges go by the settings in force."""
     log = LogPlace.of(server)
@@ -276,6 +289,7 @@ def _follower(
             log = wanted
             log.configure()
         follow_devices(settings.core)
+        follow_outputs()
 
     return follow
 

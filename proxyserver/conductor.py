@@ -299,9 +299,11 @@ class Conductor(Generic[C]):
         """
         return await self._runs.metrics(service, authorization)
 
-    def log_lines(self, service: ServiceId, *, tail: int, follow: bool) -> AsyncIterator[str]:
-        """Yield the log of the present run, or of the last one."""
-        return self._runs.log_lines(service, tail=tail, follow=follow)
+    def log_lines(
+        self, service: ServiceId, run: RunId | None = None, *, tail: int, follow: bool
+    ) -> AsyncIterator[str]:
+        """Yield the log of a run; by default of the present one, or of the last."""
+        return self._runs.log_lines(service, run, tail=tail, follow=follow)
 
     # Events in, effects out
 

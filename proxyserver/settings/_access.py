@@ -1,6 +1,6 @@
 """Who may use the proxy, as the configuration has it: keys, and whether one is needed."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -71,9 +71,12 @@ def remarks_on(
     if keys and is_plain and not is_loopback(server.host):
         said = "keys and all else travel in the clear there; see `server.tls`"
         told.append(found.marks.problem(("server", "host"), f"{server.host}: {said}"))
-    for key in keys:
-        at: Steps = ("server", "keys", key.name, "services")
-        for index, pattern in enumerate(key.services):
+    patterns: dict[Steps, Sequence[str]] = {
+        ("server", "keys", key.name, "services"): key.services for key in keys
+    }
+    patterns["server", "log", "services"] = server.log.services
+    for at, written in patterns.items():
+        for index, pattern in enumerate(written):
             # Models of folders come and go, so that a name of none is no mistake for ever.
             if not any(fnmatchcase(service, pattern) for service in services):
                 said = f"{pattern!r} is no service as of now{near(pattern, services)}"

@@ -21,6 +21,7 @@ _SERVER_KEYS = {
     "log_file": "log.file",
     "log_file_max": "log.file_max",
     "log_files_kept": "log.files_kept",
+    "log_services": "log.services",
     "docker_host": "docker.host",
 }
 """Settings of the server whose key is another."""

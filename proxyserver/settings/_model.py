@@ -73,6 +73,7 @@ class LogEntry:
     file: HostPath | None = None
     file_max: Size = 16 * core.MIB
     files_kept: Count = 5
+    services: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -33,6 +33,7 @@ def server_settings(
         log_file=None if entry.log.file is None else Path(entry.log.file),
         log_file_max=entry.log.file_max,
         log_files_kept=entry.log.files_kept,
+        log_services=entry.log.services,
         on_shutdown=entry.on_shutdown,
         shutdown_s=entry.shutdown_s,
         docker_host=entry.docker.host or environ.get("DOCKER_HOST") or None,

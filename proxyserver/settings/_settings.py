@@ -76,6 +76,8 @@ class ServerSettings:
     """The size at which a new one is begun, in bytes."""
     log_files_kept: int = 5
     """How many full ones are kept."""
+    log_services: tuple[str, ...] = ()
+    """Patterns of services whose output goes to the collector."""
     on_shutdown: Literal["stop", "leave"] = "stop"
     shutdown_s: float = 30.0
     """How long streams may go on after the daemon was asked to end."""

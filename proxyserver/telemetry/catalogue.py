@@ -325,6 +325,13 @@ TELEMETRY_DROPPED = Metric(
     "Spans of requests, log lines and metrics that no collector took.",
     (names.SIGNAL,),
 )
+OUTPUT_DROPPED = Metric(
+    "aiproxy.output.dropped",
+    "{line}",
+    Kind.COUNTER,
+    "Lines of a service's output that were not sent, for there were too many in a second.",
+    (names.SERVICE,),
+)
 BUILD_INFO = Metric(
     "aiproxy.build.info",
     "{build}",

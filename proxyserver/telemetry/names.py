@@ -43,6 +43,7 @@ HOST_NAME = "host.name"
 RUN = "aiproxy.run"
 REQUEST = "aiproxy.request.id"
 TICKET = "aiproxy.ticket"
+ORIGIN = "aiproxy.origin"
 URL_PATH = "url.path"
 ERROR_TYPE = "error.type"
 REQUEST_SIZE = "http.request.body.size"
@@ -64,3 +65,8 @@ UPSTREAM = "upstream"
 FIRST_BYTE = "first_byte"
 RETRY = "retry"
 CANCEL = "cancel"
+
+# Values.
+
+OUTPUT = "output"
+"""As an origin: a line is not ours, but what a service wrote to its output."""

@@ -16,6 +16,7 @@ from . import catalogue as cat
 from ._now import Measured, Reading, readings
 from ._store import Exemplar
 from .meter import CauseOf, Meter
+from .outputs import Lines, Outputs
 from .prometheus import exposed
 from .starts import Starts
 
@@ -47,7 +48,9 @@ class Telemetry:
         self._version = version
         self._meter = Meter(self._cause_of, ended_by)
         self._starts = Starts(milestones)
+        self._is_there = lambda run: milestones(run).placed_at is not None
         self._exporter: Exporter | None = None
+        self._outputs: Outputs | None = None
 
     def note(self, fact: Fact) -> None:
         """Take note of what the core did."""
@@ -57,6 +60,8 @@ class Telemetry:
             self._meter.start(start)
             if self._exporter is not None:
                 self._exporter.start(start, fact.why)
+        if isinstance(fact, Changed) and self._outputs is not None:
+            self._outputs.note(fact)
 
     def pulled(self, service: ServiceId, from_at: float, to_at: float) -> None:
         """Take note of a pull that was waited for."""
@@ -84,6 +89,26 @@ class Telemetry:
 
             self._exporter = Exporter(environ, self._version, self._meter, self._readings)
 
+    def follow_outputs(self, lines: Lines, wanted: Callable[[ServiceId], bool]) -> None:
+        """Send what services write to their output, if a collector takes log lines.
+
+        Args:
+            lines: who has them.
+            wanted: tells whether those of a service are wanted now.
+        """
+        if self._exporter is not None and self._exporter.takes_output:
+            self._outputs = Outputs(lines, self._is_there, wanted, self._exporter)
+
+    def settle(self) -> None:
+        """Go by another configuration."""
+        if self._outputs is not None:
+            self._outputs.settle()
+
+    @property
+    def takes_output(self) -> bool:
+        """Whether a collector takes what services write."""
+        return self._outputs is not None
+
     @property
     def begin_trace(self) -> Callable[[RequestHead], Trace] | None:
         """Return what gives each request its place in a trace; None: there are none."""
@@ -91,8 +116,11 @@ class Telemetry:
 
     async def run(self) -> None:
         """Send to collectors until cancelled."""
-        if self._exporter is not None:
-            await self._exporter.run()
+        async with trio.open_nursery() as nursery:
+            if self._exporter is not None:
+                nursery.start_soon(self._exporter.run)
+            if self._outputs is not None:
+                nursery.start_soon(self._outputs.run)
 
     async def close(self) -> None:
         """Send what is left, which takes two seconds at most."""

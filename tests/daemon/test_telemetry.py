@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.daemon.rig import Daemon, wait_until
+from tests.daemon.rig import Daemon, Flavour, wait_until
 from tests.rig.collector import Collector, collecting, plain
 
 OUT_OF_MEMORY = "cudaMalloc failed: out of memory"
@@ -159,3 +159,41 @@ def test_a_collector_in_trouble_holds_nobody_up(
         assert daemon.stop() == 0
         assert time.monotonic() - began_at < 6.0
     assert daemon.log.count("traces to") == 1
+
+
+def test_collector_gets_the_output_of_services(
+    new_daemon: Callable[..., Daemon], flavour: Flavour
+) -> None:
+    """Of those that were asked for, with service and run, to the last word of one that fails."""
+    with collecting() as collector:
+        daemon = new_daemon(
+            {
+                "quiet": flavour.mock({}),
+                "good": flavour.mock({}),
+                "bad": flavour.mock({"LOAD_OOM": "1"}),
+            },
+            **flavour.server,
+            environment=watched(collector),
+            log={"services": ["go*", "bad", "none"]},
+        )
+        assert [daemon.chat(name).status_code for name in ("quiet", "good", "bad")] == [
+            *(200, 200, 503)
+        ]
+        words = "error: unable to load model"
+        collector.wait_for(lambda: {(3, words), (4, words)} <= outputs(collector).get("bad", set()))
+        assert daemon.stop() == 0
+    said = outputs(collector)
+    assert said.keys() == {"good", "bad"}
+    assert (2, "loading model mock") in said["good"]
+    assert "'none' is no service as of now" in daemon.log
+
+
+def outputs(collector: Collector) -> dict[str, set[tuple[int, str]]]:
+    """Return the lines that services wrote, each with its run, by service."""
+    found: dict[str, set[tuple[int, str]]] = {}
+    for line in list(collector.lines):
+        told = plain(line.attributes)
+        if told.get("aiproxy.origin") == "output":
+            said = told["aiproxy.run"], line.body.string_value
+            found.setdefault(told["aiproxy.service"], set()).add(said)
+    return found

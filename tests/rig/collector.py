@@ -2,7 +2,7 @@
 
 import gzip
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -74,6 +74,11 @@ class Collector:
                     self.lines.extend(lines.log_records)
         else:
             raise AssertionError(f"nobody sends to {path}")
+
+    def wait_for(self, holds: Callable[[], bool]) -> None:
+        """Wait until what has come so far makes something hold."""
+        with self._came:
+            assert self._came.wait_for(holds, PATIENCE_S), f"never came; {self.names()}"
 
     def span(self, name: str) -> Span:
         """Wait for the span of this name, of which there is one."""

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ScopeLogs, SeverityNumber
 
+from proxycore import RunId, ServiceId
+
 from .. import names
 from ..logs import SPAN, TRACE
 from ._encode import Value, attributes
@@ -51,6 +53,21 @@ def encoded_line(record: "Record") -> bytes:
     if TRACE in extra and SPAN in extra:
         encoded.trace_id = bytes.fromhex(extra[TRACE])
         encoded.span_id = bytes.fromhex(extra[SPAN])
+    return ScopeLogs(log_records=[encoded]).SerializeToString()
+
+
+def encoded_output(service: ServiceId, run: RunId, line: str, at_ns: int) -> bytes:
+    """Return a line that a service wrote to its output, seen at a time in nanoseconds since 1970.
+
+    It has no severity, for no two servers tell theirs in the same way, and no time of its own.
+    """
+    told: dict[str, Value | None] = {
+        names.SERVICE.attribute: service,
+        names.RUN: run,
+        names.ORIGIN: names.OUTPUT,
+    }
+    encoded = LogRecord(observed_time_unix_nano=at_ns, attributes=attributes(told))
+    encoded.body.string_value = line
     return ScopeLogs(log_records=[encoded]).SerializeToString()
 
 

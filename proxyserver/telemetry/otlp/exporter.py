@@ -13,7 +13,7 @@ import attrs
 import trio
 from loguru import logger
 
-from proxycore import ServiceId
+from proxycore import RunId, ServiceId
 from proxyserver.http import RequestRecord
 from proxyserver.http._trace import Trace
 from proxyserver.wire import RequestHead, TraceParent, parse_traceparent
@@ -34,7 +34,7 @@ from ._environment import (
     pairs,
     target_of,
 )
-from ._lines import encoded_line
+from ._lines import encoded_line, encoded_output
 from ._numbers import encoded_numbers
 from ._sampling import Sampler, sampler_of
 from ._sender import Sender
@@ -49,6 +49,7 @@ INTERVAL_MS = 60_000
 STARTS_KEPT = 64
 """So many starts are remembered, for the requests that have waited for them."""
 SIGNALS = ("traces", "metrics", "logs")
+OUTPUT = "output"
 
 
 @attrs.frozen
@@ -88,6 +89,9 @@ class Exporter:
                 target = target_of(signal, environ)
                 if target is not None:
                     self._senders[signal] = self._sender(target, environ, wrapped)
+                    if signal == "logs":
+                        # With a queue of its own: what services say takes no place of ours.
+                        self._senders[OUTPUT] = self._sender(target, environ, wrapped)
             except EnvironmentFault as fault:
                 logger.warning("no {} are sent: {}", signal, fault)
 
@@ -112,7 +116,20 @@ class Exporter:
     @property
     def targets(self) -> tuple[Target, ...]:
         """Return where signals go."""
-        return tuple(sender.target for sender in self._senders.values())
+        return tuple(self._senders[signal].target for signal in SIGNALS if signal in self._senders)
+
+    @property
+    def takes_output(self) -> bool:
+        """Whether what services write to their output can be sent."""
+        return OUTPUT in self._senders
+
+    def line(self, service: ServiceId, run: RunId, line: str) -> None:
+        """Send a line of a service's output."""
+        self._senders[OUTPUT].put(encoded_output(service, run, line, time.time_ns()))
+
+    def lost(self, service: ServiceId) -> None:
+        """Count a line of a service's output that is not sent."""
+        self._meter.count(cat.OUTPUT_DROPPED, service)
 
     @property
     def begin(self) -> Callable[[RequestHead], Trace] | None:
