@@ -187,4 +187,4 @@ def _not_here(method: bytes, wrong: HTTPException) -> ApiError:
             f"{method.decode('latin-1')} is not allowed here; see Allow, or /openapi.json",
             headers=headers,
         )
-    return ApiError(404, "not_found", "there is no such path; /openapi.json lists all")
+    return ApiError(404, "not_found", "there is no such path; /docs lists all that there are")
