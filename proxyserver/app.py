@@ -50,7 +50,7 @@ from .runtime import (
 from .settings import ServerSettings, Settings, load
 from .settings.schema import schema
 from .sleepers import Sleepers
-from .telemetry import Telemetry, log_fact, log_request
+from .telemetry import Telemetry, UsageStore, log_fact, log_request
 
 SWITCH_S = 0.001
 """How long a thread may keep the loop from running: the 5 ms of Python itself show in tokens."""
@@ -138,6 +138,8 @@ async def serve(
         telemetry = Telemetry(conductor.view, gauges, ended_by, conductor.milestones, http.VERSION)
 
         telemetry.connect(os.environ)
+        if server.usage_days:
+            telemetry.keep_usage(UsageStore(server.state_dir / "usage.db", server.usage_days))
 
         def wants_output(service: ServiceId) -> bool:
             known = in_force.services.get(service)

@@ -33,6 +33,7 @@ from ._pull_command import pull
 from ._reload_commands import diff, reload
 from ._schema_command import schema
 from ._show_command import show
+from ._usage_command import usage
 from .shapes import CacheType
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ config_app.command(import_compose)
 config_app.command(reload)
 config_app.command(diff)
 of_daemon = (status, top, ps, start, stop, sleep, restart, logs, explain, events, requests)
-for command in (*of_daemon, profile, chat, bench, pull, doctor, simulate, replay, plugins):
+for command in (*of_daemon, usage, profile, chat, bench, pull, doctor, simulate, replay, plugins):
     app.command(command)
 app.command(completion_of(app))
 

@@ -129,6 +129,18 @@ class Client:
             return self._json("GET", "/api/v1/profile", CONFIG_S, {})
         return self._json("POST", f"/api/v1/profile/{quote(name, safe='')}", CONFIG_S, {})
 
+    def usage(self, **wanted: str) -> dict[str, Any]:
+        """Return what was used.
+
+        Args:
+            wanted: `by`, `from`, `to`; see `GET /api/v1/usage`.
+
+        Raises:
+            DaemonUnreachable: nobody answers.
+            DaemonRefused: one of them is wrong, or no statistics are kept.
+        """
+        return self._json("GET", "/api/v1/usage", CONFIG_S, wanted)
+
     def diff(self, text: bytes) -> dict[str, Any]:
         """Return what a reload would change, or would if the file said this; nothing does.
 

@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 from proxycore import State, Unit
 from proxyserver.decisions import Kind
 
+from ._usage import BY
+
 Schema: TypeAlias = dict[str, Any]
 
 _TEXT: Schema = {"type": "string"}
@@ -271,6 +273,18 @@ ANSWERS: Mapping[str, Schema] = {
             profiles={"type": "object", "additionalProperties": _list(_TEXT)},
         ),
     ),
+    "/api/v1/usage": {
+        "type": "object",
+        "required": ["by", "from", "to", "rows"],
+        "properties": {
+            "by": _words(list(BY)),
+            "from": _TEXT,
+            "to": _TEXT,
+            "rows": _list(
+                {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
+            ),
+        },
+    },
     "/api/v1/requests": _object(
         requests=_list(
             _object(

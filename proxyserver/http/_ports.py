@@ -149,6 +149,15 @@ class Metrics(Protocol):
     def exposed(self, accept: str) -> tuple[bytes, str]:
         """Return them as Prometheus reads them, by the Accept header, and the media type."""
 
+    async def usage(
+        self, by: str, first: str, last: str
+    ) -> Sequence[Mapping[str, str | int | float]] | None:
+        """Return what was used from one day to another; None: nobody keeps that.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+
 
 class Outcome(Protocol):
     """What a reload did, or would do."""

@@ -10,6 +10,7 @@ from ._entries import Query as Query
 from ._entries import Sent as Sent
 from ._entries import Who as Who
 from ._model_routes import MODELS
+from ._usage import BY
 
 TAIL_MAX = 10_000
 IMAGE_MAX = 512
@@ -269,6 +270,18 @@ TABLE = (
         "Switch to a profile: its services are pinned and started; `none`: to none.",
         '`{"profile", "profiles"}` as it is now.',
         ("profile_not_found",),
+    ),
+    Entry(
+        "GET",
+        "/api/v1/usage",
+        "Tell what was used: requests, tokens, times, memory; by service, model, key or day.",
+        '`{"by", "from", "to", "rows": [...]}`; see below for what is in a row.',
+        ("not_found", "invalid_request"),
+        (
+            Query("by", "string", "What a row is for; `service` if not given.", {"enum": list(BY)}),
+            Query("from", "string", "The first day (UTC); 29 days before `to` if not given."),
+            Query("to", "string", "The last day, which counts, too; today if not given."),
+        ),
     ),
     Entry(
         "GET",

@@ -34,6 +34,7 @@ from ._pulls import PullApi
 from ._query import flag, parsed
 from ._requests import RequestApi
 from ._routes import KINDS, ROLES_OF, TABLE, TAIL_MAX, Who
+from ._usage import UsageApi
 from .errors import ApiError, refused, upstream_failed
 from .inference import Inference
 
@@ -138,6 +139,7 @@ class Api:
             "/api/v1/config/diff": self._configuration.diff,
             "/api/v1/profile": self._profiles.tell,
             "/api/v1/profile/{id}": self._profiles.switch,
+            "/api/v1/usage": UsageApi(self._numbers).tell,
             "/api/v1/decisions": self._decisions,
             "/api/v1/events": EventApi(self._why, self._inference).stream,
             "/health": self._health,

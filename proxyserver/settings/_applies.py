@@ -64,6 +64,7 @@ SERVER: Mapping[str, Applies] = {
     "profiles": Applies.AT_ONCE,
     "schedules": Applies.AT_ONCE,
     "journal": Applies.DAEMON,
+    "usage_days": Applies.DAEMON,
     "policy": Applies.AT_ONCE,
 }
 """By the keys of `server:`."""

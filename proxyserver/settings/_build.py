@@ -161,9 +161,8 @@ class Builder:
             self.found.add(("server",), f"expected a mapping, not {shown(written)}")
         elif written is not None:
             entry, wrong = self.entry(written, ServerEntry, ("server",))
-            if wrong & {"devices", "ram", "headroom"}:
-                return entry, None
-            return entry, self.device_specs(entry)
+            unknown = wrong & {"devices", "ram", "headroom"}
+            return entry, None if unknown else self.device_specs(entry)
         return ServerEntry(), self.device_specs(ServerEntry())
 
     def device_specs(self, entry: ServerEntry) -> dict[DeviceId, DeviceSpec]:

@@ -32,6 +32,7 @@ from proxyserver.shapes import (
     ListenHost,
     Mode,
     Name,
+    Natural,
     Origin,
     OwnHost,
     Pairs,
@@ -161,6 +162,7 @@ class ServerEntry:
     stream_every_s: Seconds = 10.0
     stream_progress: Progress = "none"
     journal: bool = True
+    usage_days: Natural = 400
     policy: Word = "cost_rate"
 
 

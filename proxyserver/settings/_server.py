@@ -54,5 +54,6 @@ def server_settings(
         stream_after_s=entry.stream_after_s,
         stream_every_s=entry.stream_every_s,
         journal=entry.journal,
+        usage_days=entry.usage_days,
         policy=entry.policy,
     )

@@ -117,6 +117,8 @@ class ServerSettings:
     stream_every_s: float = 10.0
     """How often it is told something from then on."""
     journal: bool = True
+    usage_days: int = 400
+    """How many days of statistics are kept; 0: none are."""
     policy: str = "cost_rate"
     """Who values what could be stopped; see `proxyserver.policies`."""
 

@@ -19,6 +19,7 @@ from .meter import CauseOf, Meter
 from .outputs import Lines, Outputs
 from .prometheus import exposed
 from .starts import Starts
+from .usage import Collector, Told, UsageStore
 
 if TYPE_CHECKING:
     from .otlp import Exporter
@@ -51,13 +52,18 @@ class Telemetry:
         self._is_there = lambda run: milestones(run).placed_at is not None
         self._exporter: Exporter | None = None
         self._outputs: Outputs | None = None
+        self._usage: Collector | None = None
 
     def note(self, fact: Fact) -> None:
         """Take note of what the core did."""
         now = trio.current_time()
         self._meter.note(fact, now)
+        if self._usage is not None and isinstance(fact, Changed):
+            self._usage.changed(fact)
         if isinstance(fact, Changed) and (start := self._starts.note(fact, now)) is not None:
             self._meter.start(start)
+            if self._usage is not None:
+                self._usage.start(start)
             if self._exporter is not None:
                 self._exporter.start(start, fact.why)
         if isinstance(fact, Changed) and self._outputs is not None:
@@ -69,6 +75,8 @@ class Telemetry:
 
     def request(self, record: RequestRecord) -> None:
         """Take note of a request that is over."""
+        if self._usage is not None:
+            self._usage.request(record)
         trace = record.trace
         if self._exporter is None or trace is None or not trace.sampled:
             self._meter.request(record)
@@ -76,6 +84,18 @@ class Telemetry:
         self._exporter.request(record)
         example = Exemplar(f"{trace.id:032x}", f"{trace.span:016x}", record.duration_s, time.time())
         self._meter.request(record, example)
+
+    def keep_usage(self, store: UsageStore) -> None:
+        """Keep statistics of use, too."""
+        self._usage = Collector(store, self._view, self._measured)
+
+    async def usage(self, by: str, first: str, last: str) -> list[Told] | None:
+        """Return what was used from one day to another; None: that is not kept.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return None if self._usage is None else await self._usage.sums(by, first, last)
 
     def connect(self, environ: Mapping[str, str]) -> None:
         """Send all to the collectors that the environment names, if it names any.
@@ -121,9 +141,17 @@ class Telemetry:
                 nursery.start_soon(self._exporter.run)
             if self._outputs is not None:
                 nursery.start_soon(self._outputs.run)
+        """Send to collectors, and write down what was used, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            if self._exporter is not None:
+                nursery.start_soon(self._exporter.run)
+            if self._usage is not None:
+                nursery.start_soon(self._usage.run)
 
     async def close(self) -> None:
-        """Send what is left, which takes two seconds at most."""
+        """Write down what is left, and send it, which takes two seconds at most."""
+        if self._usage is not None:
+            await self._usage.close()
         if self._exporter is not None:
             await self._exporter.close()
 
