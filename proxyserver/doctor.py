@@ -6,7 +6,7 @@ import os
 import resource
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from .gauges import GaugeFault
 from .gauges.gpus import find_gpus
 from .runtime import ContainerSpec
 from .settings import ServerSettings, Settings
+from .telemetry.otlp.probe import probe
 
 ENGINE_S = 5
 """How long the engine may take to answer one question."""
@@ -83,6 +84,7 @@ def examine(needs: Needs) -> Iterator[Finding]:
         yield _port(tls.host or server.host, tls.port, secure=True)
     yield from _folder(server.state_dir)
     yield _files()
+    yield from collectors(os.environ)
 
 
 def _gpus() -> Finding:
@@ -202,3 +204,13 @@ def _files() -> Finding:
         remedy = f"`ulimit -n {FILES_LEAST}` before the daemon, or LimitNOFILE= in its unit."
         return Finding("open files", Verdict.WARNING, message, remedy)
     return Finding("open files", Verdict.GOOD, str(soft))
+
+
+def collectors(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Tell whether each signal of telemetry is taken by its collector."""
+    probed = probe(environ)
+    for one in probed:
+        verdict = Verdict.BAD if one.remedy else Verdict.GOOD
+        yield Finding(one.signal, verdict, one.message, one.remedy)
+    if not probed:
+        yield Finding("telemetry", Verdict.GOOD, "off: the environment names no collector")

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from proxyserver.doctor import Finding, Needs, Verdict, examine
+from proxyserver.doctor import Finding, Needs, Verdict, collectors, examine
 from proxyserver.settings import ServerSettings
 from tests.daemon.conftest import new_daemon as new_daemon
 from tests.daemon.rig import Daemon
+from tests.rig.collector import collecting
 from tests.rig.engine import Engine
 from tests.rig.fake_gpus import GIB, FakeGpus
 
@@ -105,6 +107,94 @@ def test_a_state_folder_that_is_a_file(tmp_path: Path) -> None:
         Verdict.BAD,
         f"{tmp_path}/file cannot be written to",
     )
+
+
+def told(**environ: str) -> list[tuple[str, Verdict, str]]:
+    """Return what is found of telemetry with these variables."""
+    return [(one.what, one.verdict, one.message) for one in collectors(environ)]
+
+
+def test_telemetry_that_is_off() -> None:
+    """There is nothing to reach, and nothing wrong."""
+    off = [("telemetry", Verdict.GOOD, "off: the environment names no collector")]
+    assert told() == off
+    assert told(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_SDK_DISABLED="true") == off
+
+
+def test_a_collector_that_takes_all() -> None:
+    """Each signal is sent to its own place, with the headers, and holds nothing."""
+    with collecting() as collector:
+        found = told(
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+            OTEL_EXPORTER_OTLP_HEADERS="key=a%20b",
+            OTEL_EXPORTER_OTLP_COMPRESSION="gzip",
+            OTEL_LOGS_EXPORTER="none",
+        )
+    assert found == [
+        ("traces", Verdict.GOOD, f"taken by {collector.url}/v1/traces"),
+        ("metrics", Verdict.GOOD, f"taken by {collector.url}/v1/metrics"),
+    ]
+    came = sorted((path, headers["key"]) for path, headers in collector.requests)
+    assert came == [("/v1/metrics", "a b"), ("/v1/traces", "a b")]
+    assert (collector.spans, collector.metrics, collector.lines) == ([], [], [])
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        (401, "Give it the key that it wants, in `OTEL_EXPORTER_OTLP_HEADERS`."),
+        (404, "the collector's HTTP port, usually 4318"),
+        (500, "See what the collector's own log says."),
+    ],
+)
+def test_a_collector_that_refuses(status: int, remedy: str) -> None:
+    """What would help depends on what it answers."""
+    with collecting() as collector:
+        collector.status = status
+        found = list(collectors({"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}))
+    assert [one.what for one in found] == ["traces", "metrics", "logs"]
+    for one in found:
+        assert one.verdict is Verdict.BAD
+        assert one.message == f"{collector.url}/v1/{one.what}: it answers {status}"
+        assert remedy in one.remedy
+
+
+def test_a_collector_that_is_gone_or_hangs() -> None:
+    """It is waited for no longer than the environment allows."""
+    with collecting() as collector:
+        collector.hangs = threading.Event()
+        [hangs] = collectors(
+            {
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{collector.url}/v1/traces",
+                "OTEL_EXPORTER_OTLP_TIMEOUT": "100",
+            }
+        )
+        assert hangs.message == f"{collector.url}/v1/traces: no answer within 0.1 s"
+    [gone] = collectors({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": collector.url})
+    assert gone.message.startswith(f"{collector.url}: ConnectError: ")
+    assert (hangs.verdict, gone.verdict) == (Verdict.BAD, Verdict.BAD)
+    assert "Start the collector, or correct" in gone.remedy
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "127.0.0.1:4318"}, "is no URL such as"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:otlp"}, "Invalid port"),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
+                "OTEL_EXPORTER_OTLP_CERTIFICATE": __file__,
+            },
+            "no certificate or crl found",
+        ),
+    ],
+)
+def test_variables_that_ask_for_what_is_none(environ: dict[str, str], says: str) -> None:
+    """They are told for what they are."""
+    found = list(collectors(environ))
+    assert [one.verdict for one in found] == [Verdict.BAD] * 3
+    assert all(says.lower() in one.message.lower() for one in found), found
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -115,3 +117,25 @@ async def test_what_is_refused_for_good_is_not_sent_again() -> None:
         await it.sender.flush(tries=_sender.TRIES)
         await it.sender.close()
     assert (len(it.collector.requests), it.dropped) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"url": "http://127.0.0.1:otlp/v1/traces"},
+        {"certificate": Path(__file__)},
+        {"headers": {"key": "\N{SNOWMAN}"}},
+    ],
+)
+async def test_a_mistake_of_the_environment_is_told_and_harms_nobody(
+    mistake: dict[str, Any],
+) -> None:
+    """It is found when something is sent, in the midst of a daemon that serves."""
+    dropped: list[int] = []
+    target = Target("traces", "http://127.0.0.1:1/v1/traces", {}, 1.0, gzip=False)
+    target = attrs.evolve(target, **mistake)
+    sender = Sender(target, Batching(), envelope({}, "1"), dropped.append)
+    sender.put(b"")
+    await sender.flush(tries=3)
+    await sender.close()
+    assert dropped == [1]

@@ -11,6 +11,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 
+import attrs
 import httpx
 import trio
 from loguru import logger
@@ -24,6 +25,17 @@ BACKOFF_MAX_S = 30.0
 _AGAIN = frozenset((429, 502, 503, 504))
 """What OTLP calls retryable."""
 _SAID_MAX = 200
+
+
+@attrs.frozen
+class SendFault:
+    """Why a collector has not taken what was sent."""
+
+    text: str
+    status: int | None = None
+    """What it answered; None: nothing."""
+    again_s: float | None = None
+    """After how long it may be tried again; None: that would be of no use."""
 
 
 class Sender:
@@ -80,48 +92,64 @@ class Sender:
         """Send items past the queue."""
         await self._send(items, count, TRIES)
 
+    async def probe(self) -> SendFault | None:
+        """Send once what holds no item; return what went wrong."""
+        return await self._try(*await self._request(b""))
+
     async def close(self) -> None:
         """Close the connection."""
         if self._client is not None:
             await self._client.aclose()
 
     async def _send(self, items: bytes, count: int, tries: int) -> None:
-        body = self._wrapped(items)
+        body, headers = await self._request(self._wrapped(items))
+        pause_s = BACKOFF_S
+        for last in (*([False] * (tries - 1)), True):
+            fault = await self._try(body, headers)
+            if fault is None:
+                self._say(None)
+                return
+            self._say(fault.text)
+            if last or fault.again_s is None:
+                break
+            await trio.sleep(min(BACKOFF_MAX_S, max(fault.again_s, pause_s)))
+            pause_s *= 2
+        self._dropped(count)
+
+    async def _request(self, body: bytes) -> tuple[bytes, dict[str, str]]:
         headers = {"content-type": "application/x-protobuf", **self.target.headers}
         if self.target.gzip:
             body = await trio.to_thread.run_sync(gzip.compress, body, 5)
             headers["content-encoding"] = "gzip"
-        pause_s = BACKOFF_S
-        for last in (*([False] * (tries - 1)), True):
-            fault, again_s = await self._try(body, headers)
-            if fault is None:
-                self._say(None)
-                return
-            self._say(fault)
-            if last or again_s is None:
-                break
-            await trio.sleep(min(BACKOFF_MAX_S, max(again_s, pause_s)))
-            pause_s *= 2
-        self._dropped(count)
+        return body, headers
 
-    async def _try(self, body: bytes, headers: dict[str, str]) -> tuple[str | None, float | None]:
-        """Send once; return what went wrong, and after how long it may be tried again."""
-        if self._client is None:
-            self._client = httpx.AsyncClient(verify=await _trust(self.target), trust_env=False)
+    async def _try(self, body: bytes, headers: dict[str, str]) -> SendFault | None:
+        """Send once; return what went wrong."""
         target = self.target
         try:
+            if self._client is None:
+                self._client = httpx.AsyncClient(verify=await _trust(target), trust_env=False)
             answer = await self._client.post(
                 target.url, content=body, headers=headers, timeout=target.timeout_s
             )
+        except httpx.TimeoutException:
+            return SendFault(f"no answer within {target.timeout_s:g} s", again_s=0.0)
         except httpx.HTTPError as error:
-            return f"{type(error).__name__}: {error}".rstrip(": "), 0.0
+            return SendFault(_told(error), again_s=0.0)
+        except (httpx.InvalidURL, OSError, ValueError) as error:
+            # Of the environment: a port that is none, a file that holds no certificate, a header
+            # that cannot be written.
+            return SendFault(_told(error))
         if answer.is_success:
-            return None, None
+            return None
         said = " ".join(answer.text[:_SAID_MAX].split())
         again = answer.headers.get("retry-after", "")
         again_s = float(again) if again.isdecimal() else 0.0
-        fault = f"it answers {answer.status_code} {said}".rstrip()
-        return fault, again_s if answer.status_code in _AGAIN else None
+        return SendFault(
+            f"it answers {answer.status_code} {said}".rstrip(),
+            answer.status_code,
+            again_s if answer.status_code in _AGAIN else None,
+        )
 
     def _say(self, fault: str | None) -> None:
         """Write down a change for the worse or the better, and not every batch."""
@@ -133,6 +161,10 @@ class Sender:
             logger.bind(telemetry=True).info("{}: sent again", where)
         else:
             logger.bind(telemetry=True).warning("{}: not sent: {}", where, fault)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 async def _trust(target: Target) -> ssl.SSLContext:
