@@ -135,18 +135,11 @@ class Telemetry:
         return None if self._exporter is None else self._exporter.begin
 
     async def run(self) -> None:
-        """Send to collectors until cancelled."""
-        async with trio.open_nursery() as nursery:
-            if self._exporter is not None:
-                nursery.start_soon(self._exporter.run)
-            if self._outputs is not None:
-                nursery.start_soon(self._outputs.run)
         """Send to collectors, and write down what was used, until cancelled."""
         async with trio.open_nursery() as nursery:
-            if self._exporter is not None:
-                nursery.start_soon(self._exporter.run)
-            if self._usage is not None:
-                nursery.start_soon(self._usage.run)
+            for one in (self._exporter, self._outputs, self._usage):
+                if one is not None:
+                    nursery.start_soon(one.run)
 
     async def close(self) -> None:
         """Write down what is left, and send it, which takes two seconds at most."""
