@@ -321,6 +321,14 @@ TABLE = (
     ),
     Entry(
         "GET",
+        "/metrics/services",
+        "Show the metrics of all servers that run, for Prometheus.",
+        "Its text format; each series has the label `service`.",
+        media="text/plain",
+        who="metrics",
+    ),
+    Entry(
+        "GET",
         "/api/v1/config/schema",
         "Show the JSON Schema of the configuration, for editors.",
         "A JSON Schema (draft 2020-12), with the templates and runtimes that are installed.",

@@ -34,6 +34,7 @@ from ._pulls import PullApi
 from ._query import flag, parsed
 from ._requests import RequestApi
 from ._routes import KINDS, ROLES_OF, TABLE, TAIL_MAX, Who
+from ._service_metrics import ServiceMetrics
 from ._usage import UsageApi
 from .errors import ApiError, refused, upstream_failed
 from .inference import Inference
@@ -144,6 +145,7 @@ class Api:
             "/api/v1/events": EventApi(self._why, self._inference).stream,
             "/health": self._health,
             "/metrics": self._all_metrics,
+            "/metrics/services": ServiceMetrics(self._conductor, self._settings).show,
             "/api/v1/config/schema": self._config_schema,
             "/openapi.json": self._openapi,
             "/docs": self._docs,

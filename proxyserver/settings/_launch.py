@@ -70,7 +70,7 @@ def launch_spec(
                 place.found.add(path, _NO_TARGET)
         if not calls and key not in place.wrong and (sleep or wake or entry.asleep):
             place.found.add((*place.at, key), "is missing: who sleeps must be woken", at_key=False)
-    metrics = entry.metrics or draft.metrics
+    metrics = draft.metrics if entry.metrics is None else entry.metrics or None
     if metrics is not None and not _REQUEST_TARGET.fullmatch(metrics):
         place.found.add((*place.at, "metrics"), _NO_TARGET)
     return LaunchSpec(

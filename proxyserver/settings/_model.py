@@ -51,6 +51,8 @@ from proxyserver.shapes import (
 
 Live: TypeAlias = LiveProbe | Literal[False]
 """A probe, or false: a living process is enough."""
+MetricsPath: TypeAlias = str | Literal[False]
+"""A path, or false: nobody asks."""
 RuntimeChoice: TypeAlias = Literal["auto", "docker", "process"]
 PullPolicy: TypeAlias = Literal["never", "missing"]
 Day: TypeAlias = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -365,7 +367,7 @@ class ServiceEntry:
     wake: tuple[Call, ...] = ()
     asleep: MemoryEntry | None = None
     wake_s: Seconds | None = None
-    metrics: str | None = None
+    metrics: MetricsPath | None = None
     admin_paths: tuple[AdminPath, ...] = ()
     allow_admin: Literal[True, False] | tuple[AdminPath, ...] = False
     models: tuple[ModelEntry, ...] = ()

@@ -135,6 +135,9 @@ def test_metrics_of_a_real_model(router: dict[str, Any], new_daemon: NewDaemon) 
     told = daemon.get("/api/v1/service/router/coder/metrics")
     assert (told.status_code, "llamacpp:requests_processing 0" in told.text) == (200, True)
     assert daemon.get("/api/v1/service/router/chat/metrics").status_code == 409
+    told = daemon.get("/metrics/services")
+    assert 'llamacpp:requests_processing{service="router/coder"} 0' in told.text
+    assert "router/chat" not in told.text
     assert list(children(router)) == ["coder"]
 
 

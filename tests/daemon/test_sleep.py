@@ -60,8 +60,11 @@ def test_its_metrics_do_not_wake_it(flavour: Flavour, new_daemon: NewDaemon) -> 
     assert daemon.state("a") == "down"
     daemon.chat("a")
     assert daemon.get("/api/v1/service/a/metrics").text.startswith("GET /mock/echo HTTP/1.1")
+    up = "aiproxy_service_metrics_up{"
+    assert f'{up}service="a"}} 0.0' in daemon.get("/metrics/services").text, "no text of Prometheus"
     sleep(daemon, "a")
     assert daemon.get("/api/v1/service/a/metrics").json()["error"]["code"] == "no_metrics"
+    wait_until("another answer", lambda: up not in daemon.get("/metrics/services").text)
     assert daemon.state("a") == "asleep"
 
 

@@ -17,6 +17,14 @@ def test_as_it_is_written(folder: Folder, keys: str, path: str | None) -> None:
     assert services[ServiceId("a")].metrics == path
 
 
+def test_what_a_template_knows_can_be_left_out(folder: Folder) -> None:
+    """Some servers wake for the question."""
+    folder.model("x.gguf")
+    written = "{type: llamacpp, model: x.gguf, memory: {ram: 1GiB}, runtime: process, binary: sh"
+    services = folder.load(f"services: {{a: {written}}}, b: {written}, metrics: false}}}}").services
+    assert [service.metrics for service in services.values()] == ["/metrics", None]
+
+
 def test_a_path_that_is_none(folder: Folder) -> None:
     """It is told by its place."""
     [told] = folder.problems("services: {a: {container: {image: x, port: 1}, metrics: m}}")
