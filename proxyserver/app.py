@@ -129,7 +129,9 @@ async def serve(
             sleepers=Sleepers(server.state_dir / "sleepers.json"),
             gate=gate,
         )
-        gauges, follow_devices = _gauges(settings.core, runtimes, conductor)
+        gauges, follow_devices = _gauges(
+            settings.core, runtimes, conductor, lambda *used: telemetry.processor(*used)
+        )
 
         def ended_by(service: ServiceId) -> Cause | None:
             report = conductor.report(service)
@@ -334,6 +336,7 @@ def _gauges(
     config: CoreConfig,
     runtimes: Mapping[str, Runtime],
     conductor: Conductor[UpstreamConnections],
+    processor: Callable[[ServiceId, RunId, float], None],
 ) -> tuple[Gauges, Callable[[CoreConfig], None]]:
     """Return what measures, and what lets it measure the devices of another configuration."""
 
@@ -352,6 +355,8 @@ def _gauges(
             if service.run is not None and service.host is None:
                 facts = await conductor.facts(service.id)
                 memory[service.run] = None if facts is None else facts.memory
+                if facts is not None and facts.processor_s is not None:
+                    processor(service.id, service.run, facts.processor_s)
         return memory
 
     gpus: list[DeviceId] = []

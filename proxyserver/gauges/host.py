@@ -77,6 +77,22 @@ def group_memory(pid: int, root: Path = ROOT) -> int | None:
     return None
 
 
+def group_processor_s(pid: int, root: Path = ROOT) -> float | None:
+    """Return the processor time in seconds that the control group of a process has taken.
+
+    https://docs.kernel.org/admin-guide/cgroup-v2.html and .../cgroup-v1/cpuacct.html
+    """
+    for mount, path, names in _memberships(root, str(pid), "cpuacct"):
+        with suppress(OSError, ValueError, KeyError):
+            if names is _V1:
+                return int((mount / path / "cpuacct.usage").read_text()) / 1e9
+            rows = (
+                row.split(" ", 1) for row in (mount / path / "cpu.stat").read_text().splitlines()
+            )
+            return int(dict(rows)["usage_usec"]) / 1e6
+    return None
+
+
 def _meminfo(root: Path, name: str) -> int:
     # A line is a name, a colon, spaces, a number and "kB".
     text = (root / "proc/meminfo").read_text()
@@ -121,9 +137,9 @@ def _own_groups(root: Path) -> Iterator[_Group]:
 
 
 def _memberships(
-    root: Path, process: str
+    root: Path, process: str, controller: str = "memory"
 ) -> Iterator[tuple[Path, PurePosixPath, tuple[str, str, str]]]:
-    """Yield where a process is in each hierarchy that may do the accounts of memory."""
+    """Yield where a process is in each hierarchy that may do the accounts of a kind."""
     try:
         lines = (root / "proc" / process / "cgroup").read_text().splitlines()
     except OSError:
@@ -134,5 +150,5 @@ def _memberships(
         inner = PurePosixPath(path.lstrip("/"))
         if controllers == "":
             yield mount, inner, _V2
-        elif "memory" in controllers.split(","):
-            yield mount / "memory", inner, _V1
+        elif controller in controllers.split(","):
+            yield mount / controller, inner, _V1

@@ -12,7 +12,7 @@ from docker.types import DeviceRequest, LogConfig, Ulimit
 from docker.types import Mount as SdkMount
 
 from proxycore import DeviceId, Placement, RunId, ServiceId
-from proxyserver.gauges.host import group_memory
+from proxyserver.gauges.host import group_memory, group_processor_s
 
 from ._gpus import gpu_numbers
 from ._ports import LOOPBACK
@@ -282,4 +282,5 @@ class Inspected:
             ),
             started_at=self.started_at,
             memory=group_memory(pid) if pid else None,
+            processor_s=group_processor_s(pid) if pid else None,
         )

@@ -38,6 +38,8 @@ class ProcessStat:
     session: int
     start_ticks: int
     """Clock ticks from boot to its start."""
+    processor_ticks: int
+    """What it, and those of its children that it has waited for, took of the processors."""
 
 
 def read_stat(pid: int) -> ProcessStat | None:
@@ -50,7 +52,9 @@ def read_stat(pid: int) -> ProcessStat | None:
         return None
     # The second field is the program's name in brackets, which may itself have brackets.
     fields = text.rpartition(b")")[2].split()
-    return ProcessStat(pid, fields[0] in b"ZX", int(fields[2]), int(fields[3]), int(fields[19]))
+    ticks = sum(map(int, fields[11:15]))
+    ids = int(fields[2]), int(fields[3])
+    return ProcessStat(pid, fields[0] in b"ZX", *ids, int(fields[19]), ticks)
 
 
 def all_stats() -> Iterator[ProcessStat]:
@@ -67,6 +71,12 @@ def environment_has(pid: int, entry: str) -> bool:
     except OSError:  # Gone, or not ours to read: then it is none of ours.
         return False
     return os.fsencode(entry) in environment.split(b"\0")
+
+
+def processor_s_of(pids: Iterable[int]) -> float:
+    """Return the processor time in seconds that the processes have taken together."""
+    ticks = sum(stat.processor_ticks for pid in pids if (stat := read_stat(pid)) is not None)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def memory_of(pids: Iterable[int]) -> int | None:

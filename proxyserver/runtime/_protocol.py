@@ -281,6 +281,8 @@ class RunFacts:
     """Unix time."""
     memory: int | None
     """RAM in bytes by the kernel's account; None where it is not to be had."""
+    processor_s: float | None = None
+    """Processor time since it began, by the kernel's account; None where it is not to be had."""
 
 
 @attrs.frozen

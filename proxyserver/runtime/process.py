@@ -260,7 +260,12 @@ class ProcessRuntime:
         if record is None or not _leader_lives(record):
             await trio.lowlevel.checkpoint()
             return None
-        memory = await trio.to_thread.run_sync(lambda: _proc.memory_of(_members(record)))
+
+        def used() -> tuple[int | None, float]:
+            members = _members(record)
+            return _proc.memory_of(members), _proc.processor_s_of(members)
+
+        memory, processor_s = await trio.to_thread.run_sync(used)
         return RunFacts(
             name=f"pid {record.pid}",
             image=None,
@@ -268,6 +273,7 @@ class ProcessRuntime:
             ports=(f"{LOOPBACK}:{record.port}",),
             started_at=record.started_at,
             memory=memory,
+            processor_s=processor_s,
         )
 
     async def whose(self, pids: Collection[int]) -> Mapping[int, RunId]:

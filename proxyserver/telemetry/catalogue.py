@@ -311,6 +311,13 @@ RUN_MEMORY = Metric(
     "Main memory of a run, container or process.",
     (names.SERVICE,),
 )
+RUN_PROCESSOR = Metric(
+    "container.cpu.time",
+    "s",
+    Kind.COUNTER,
+    "Processor time of runs, container or process, from when they are first measured.",
+    (names.SERVICE,),
+)
 RUN_UPTIME = Metric(
     "container.uptime",
     "s",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import attrs
 
-from proxycore import Cause, Changed, Fact, Refuse, ServiceId, State
+from proxycore import Cause, Changed, Fact, Refuse, RunId, ServiceId, State
 from proxyserver.http import RequestRecord
 from proxyserver.http._route_names import route_of
 from proxyserver.wire import Usage
@@ -77,6 +77,8 @@ class Meter:
         self._failed: dict[ServiceId, str] = {}
         """By what kind of cause they failed last, if they have not been ready since."""
         self._counted: dict[ServiceId, Cause] = {}
+        self._processor: dict[ServiceId, tuple[RunId, float]] = {}
+        """The run that was measured last, and its processor time then."""
 
     @property
     def counters(self) -> tuple[Counter, ...]:
@@ -93,6 +95,14 @@ class Meter:
     def observe(self, metric: Metric, value: float, *values: str) -> None:
         """Add a value to a histogram."""
         self._histograms[metric].of(*values).add(value)
+
+    def processor(self, service: ServiceId, run: RunId, total_s: float) -> None:
+        """Take note of the processor time that a run has taken since it began."""
+        last_run, last_s = self._processor.get(service, (run, total_s))
+        if run == last_run:
+            # What a process that has ended took is not told any more.
+            self.count(cat.RUN_PROCESSOR, service, amount=max(0.0, total_s - last_s))
+        self._processor[service] = run, total_s
 
     # Requests
 

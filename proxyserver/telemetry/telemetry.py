@@ -69,6 +69,10 @@ class Telemetry:
         if isinstance(fact, Changed) and self._outputs is not None:
             self._outputs.note(fact)
 
+    def processor(self, service: ServiceId, run: RunId, total_s: float) -> None:
+        """Take note of the processor time that a run has taken since it began."""
+        self._meter.processor(service, run, total_s)
+
     def pulled(self, service: ServiceId, from_at: float, to_at: float) -> None:
         """Take note of a pull that was waited for."""
         self._starts.pulled(service, from_at, to_at)

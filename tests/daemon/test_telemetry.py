@@ -35,6 +35,9 @@ def test_metrics_of_good_and_bad_days(new_daemon: Callable[..., Daemon], mock_bi
     daemon = new_daemon({"good": served_by(mock_binary), "bad": bad}, runtime="process")
     assert daemon.chat("good").status_code == 200
     assert daemon.chat("bad").status_code == 503
+    # Measured twice at least.
+    processor = 'container_cpu_time_seconds_total{service="good"}'
+    wait_until("its processor time", lambda: processor in daemon.get("/metrics").text)
     seen = numbers(daemon)
     route = 'method="POST",route="/v1/chat/completions"'
     duration = "gen_ai_server_request_duration_seconds_count"

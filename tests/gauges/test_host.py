@@ -6,7 +6,13 @@ import pytest
 
 from proxycore import RAM, RunId
 from proxyserver.gauges import Measurement
-from proxyserver.gauges.host import HostGauge, group_memory, ram_available, ram_total
+from proxyserver.gauges.host import (
+    HostGauge,
+    group_memory,
+    group_processor_s,
+    ram_available,
+    ram_total,
+)
 
 GIB = 1 << 30
 V1, V2 = "sys/fs/cgroup/memory", "sys/fs/cgroup"
@@ -123,6 +129,25 @@ def test_group_memory(
     write(tmp_path, {"proc/42/cgroup": f"{cgroup}\n"} | files)
     assert group_memory(42, tmp_path) == used
     assert group_memory(43, tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "file", "text", "used_s"),
+    [
+        ("0::/docker/x", f"{V2}/docker/x/cpu.stat", "usage_usec 2500000\nuser_usec 7\n", 2.5),
+        ("3:cpu,cpuacct:/x", "sys/fs/cgroup/cpuacct/x/cpuacct.usage", "2500000000\n", 2.5),
+        ("0::/x", f"{V2}/x/cpu.stat", "user_usec 7\n", None),
+        ("0::/gone", f"{V2}/x/cpu.stat", "usage_usec 7\n", None),
+        ("4:memory:/x", f"{V1}/x/cpuacct.usage", "7\n", None),
+    ],
+)
+def test_group_processor(
+    tmp_path: Path, cgroup: str, file: str, text: str, used_s: float | None
+) -> None:
+    """A container took what its group did, in either version's unit."""
+    write(tmp_path, {"proc/42/cgroup": f"{cgroup}\n", file: text})
+    assert group_processor_s(42, tmp_path) == used_s
+    assert group_processor_s(43, tmp_path) is None
 
 
 def test_memory_of_this_machine() -> None:

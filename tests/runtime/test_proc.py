@@ -1,11 +1,13 @@
 """Who listens on a port, by both ways to ask the kernel."""
 
+import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
-from proxyserver.runtime._proc import _ask_kernel, _read_tables, listeners_on
+from proxyserver.runtime._proc import _ask_kernel, _read_tables, listeners_on, processor_s_of
 
 ADDRESSES = [
     (socket.AF_INET, "127.0.0.1", True),
@@ -36,3 +38,13 @@ def test_listener(family: socket.AddressFamily, address: str, reached: bool) -> 
 def listener_inode(listener: socket.socket) -> int:
     link = str(Path(f"/proc/self/fd/{listener.fileno()}").readlink())
     return int(link.removeprefix("socket:[").removesuffix("]"))
+
+
+def test_processor_time_of_processes() -> None:
+    """It grows by what is computed, in seconds; who is not there took nothing."""
+    began_s = time.process_time()
+    before_s = processor_s_of([os.getpid()])
+    while time.process_time() < began_s + 0.1:
+        pass
+    took_s = processor_s_of([os.getpid(), 1 << 30]) - before_s
+    assert 0.05 < took_s < time.process_time() - began_s + 0.05

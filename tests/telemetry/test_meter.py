@@ -253,3 +253,12 @@ def test_kinds_are_found_once_and_bounded() -> None:
     assert found(long, long) == [long, long]
     found(first, *others)
     assert found(first) == [first]
+
+
+def test_processor_time_is_that_of_all_runs() -> None:
+    """It only grows, over runs too, though a run's own begins anew and may shrink by a process."""
+    meter = Life().meter
+    for run, total_s in [(1, 5.0), (1, 7.5), (1, 7.0), (1, 8.0), (2, 0.5), (2, 1.0)]:
+        meter.processor(CHAT, RunId(run), total_s)
+    [counter] = [one for one in meter.counters if one.metric is cat.RUN_PROCESSOR]
+    assert counter.series == {("chat",): 4.0}
