@@ -18,11 +18,13 @@ from ._memory import DeviceBook
 from ._picture import picture
 from ._settle import Settler
 from ._timers import NEVER
-from ._verbs import Verbs
+from ._verbs import SHUTDOWN_RETRY_S, Verbs
 from .config import BACKOFF_S, STABLE_S, CoreConfig
 from .events import Cause
 from .policy import DEFAULT, EvictionPolicy
 from .view import CoreView
+
+_CLOSING = "shutting down"
 
 STUCK = (State.READY, State.DRAINING, State.SLEEPING, State.ASLEEP, State.WAKING)
 """The states in which a run may be told to be stuck: before, it was not ready; after, it leaves."""
@@ -154,7 +156,8 @@ class Core:
             book = books.services[books.tickets[ticket]]
             message = f"waited too long for {book.id}: {self._waits_for(book)}"
             want = self._want(book)
-            self._verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, message, want=want)
+            again_s = self._verbs.specs[book.id].load_s
+            self._verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, message, again_s, want)
         else:
             self._verbs.room_changed = True  # Settling does what it is for, and sets it anew.
 
@@ -241,7 +244,7 @@ class Core:
                 books.closing_at = event.deadline_at
                 now_or_never = event.deadline_at <= books.now  # A timer must be in the future.
                 for book in books.services.values():
-                    verbs.refuse_all(book, fx.Reason.SHUTTING_DOWN, "shutting down")
+                    verbs.refuse_all(book, fx.Reason.SHUTTING_DOWN, _CLOSING, SHUTDOWN_RETRY_S)
                     if verbs.hosts.host_of(book) is not None:
                         continue  # It ends with its host.
                     verbs.leave(book, "shutdown", for_good=True, force=now_or_never)
@@ -314,9 +317,10 @@ class Core:
         failed = self._what_failed(book)
         verbs.queue(book, Ticket(ticket, books.now, event.deadline_at, by_hand))
         if books.closing_at is not None:
-            verbs.refuse(book, ticket, fx.Reason.SHUTTING_DOWN, "shutting down")
+            verbs.refuse(book, ticket, fx.Reason.SHUTTING_DOWN, _CLOSING, SHUTDOWN_RETRY_S)
         elif event.deadline_at <= books.now:
-            verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, "its time was over on arrival")
+            why, again_s = "its time was over on arrival", verbs.specs[book.id].load_s
+            verbs.refuse(book, ticket, fx.Reason.QUEUE_TIMEOUT, why, again_s)
         elif failed is not None:
             verbs.refuse_failed(book, failed)
         else:

@@ -19,6 +19,8 @@ SLEEP_S = 60.0
 """How long a run may take to fall asleep: it copies its memory, and frees it."""
 LOST_RETRY_S = 5.0
 """When a client may ask again while what runs the service is away."""
+SHUTDOWN_RETRY_S = 5.0
+"""When a client may ask again: who stops the proxy mostly starts it anew."""
 
 
 class Verbs(Claims):

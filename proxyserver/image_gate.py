@@ -85,7 +85,8 @@ class ImageGate:
             if pull is not None and not pull.followers:
                 self._pulls.cancel(image)
             raise Refused(service, Reason.STOPPED, "stopped by hand while its image was fetched")
-        raise Refused(service, Reason.QUEUE_TIMEOUT, f"waited too long: {self._how_far(image)}")
+        message = f"waited too long: {self._how_far(image)}"
+        raise Refused(service, Reason.QUEUE_TIMEOUT, message, RETRY_S)
 
     async def _have(self, service: ServiceId, image: str, *, by_hand: bool) -> None:
         try:

@@ -7,6 +7,9 @@ from .. import events as ev
 from .._ids import ServiceId
 from ._books import Books, Client, Stage
 
+_IN_VAIN = (fx.Reason.NEVER_FITS, fx.Reason.STOPPED, fx.Reason.REMOVED)
+"""No other try does better until somebody changes something."""
+
 
 class Broken(AssertionError):
     """The core broke a promise."""
@@ -59,6 +62,9 @@ class Tickets:
         client = self._answered(effect)
         if not self._true(effect.reason, client, event):
             broken(3, f"ticket {client.ticket} is told what is not so: {effect}")
+        known = effect.reason is not fx.Reason.SERVICE_FAILED  # There it depends on the cause.
+        if known and (effect.reason in _IN_VAIN) != (effect.retry_after_s is None):
+            broken(3, f"ticket {client.ticket} is not told whether to come again: {effect}")
         run = self.books.current.get(client.service)
         if run is not None and run.asleep and not _brings(event, client):
             run.rested_at = self.books.now

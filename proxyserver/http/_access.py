@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import math
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -11,7 +10,7 @@ from proxyserver.wire import RequestHead, body_of, scan_response, subprotocols
 
 from ._exchange import Exchange
 from ._ports import ServerSettings, Settings
-from .errors import ApiError
+from .errors import ApiError, again
 from .hosts import HostRules
 
 SUBPROTOCOL = b"openai-insecure-api-key."
@@ -185,5 +184,5 @@ def _rate_limited(key: Key, shortage: Shortage) -> ApiError:
         429,
         "rate_limited",
         f"the key {key.name!r} has reached its limit: {shortage.message}",
-        headers=(("retry-after", str(max(1, math.ceil(wait_s)))),),
+        headers=again(wait_s),
     )

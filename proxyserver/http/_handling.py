@@ -14,7 +14,7 @@ from ._access import Access, allow, is_preflight
 from ._exchange import LINGER_S, ClientGone, Exchange, Outcome, RequestRecord
 from ._requests import Requests, cancelled
 from ._trace import Trace
-from .errors import ApiError, refused
+from .errors import ApiError, again, refused
 from .inference import Inference
 from .upstream import Patience
 
@@ -174,7 +174,7 @@ def _check_plain(exchange: Exchange) -> None:
             501,
             "websocket_unsupported",
             "a WebSocket needs HTTP/1.1 to /service/{id}/...",
-            headers=(("connection", "close"),),
+            headers=(("connection", "close"), *again(None)),
         )
 
 

@@ -19,7 +19,7 @@ from proxyserver.wire import Edit, FormModel, JsonModel, edited
 
 from ._exchange import Exchange
 from ._ports import Settings
-from .errors import ApiError
+from .errors import ApiError, again
 
 HELD_BODIES = 4
 """Bodies of the largest size that are held in memory at once, over all requests."""
@@ -83,7 +83,7 @@ class Bodies:
                 "disk_full",
                 f"the body is too large for the memory, and cannot be kept in {self.folder}:"
                 f" {error.strerror or error}; make room there, or set server.spill_dir",
-                headers=(("x-should-retry", "false"),),
+                headers=again(None),
             ) from error
 
 
@@ -258,4 +258,4 @@ def _too_large(bodies: Bodies, *, needs_all: bool) -> ApiError:
 
 
 def _busy(why: str) -> ApiError:
-    return ApiError(503, "server_busy", f"{why}; try again soon", headers=(("retry-after", "1"),))
+    return ApiError(503, "server_busy", f"{why}; try again soon", headers=again(1.0))

@@ -17,7 +17,7 @@ from ._lines import Lines
 from ._ports import Gate, Pull, Pulls
 from ._query import flag, parsed
 from ._routes import IMAGE_MAX, IMAGE_PATTERN
-from .errors import ApiError
+from .errors import ApiError, again
 
 
 @attrs.frozen
@@ -44,7 +44,7 @@ class PullApi:
             pull = self._pulls.begin(image)
         except RuntimeFault as fault:
             code = "shutting_down" if fault.cause.kind == "pull_cancelled" else "server_busy"
-            raise ApiError(503, code, fault.cause.message) from fault
+            raise ApiError(503, code, fault.cause.message, headers=again(5.0)) from fault
         if not wait:
             return JSONResponse(pull.as_json(), 202)
         return Lines(_told(pull), "application/x-ndjson")

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ._exchange import Exchange
-from .errors import ApiError
+from .errors import ApiError, again
 
 Phase: TypeAlias = Literal["reading", "waiting", "uploading", "thinking", "streaming"]
 """Its body is read to find who is meant; it waits for a place; its body goes to the service; the
@@ -84,9 +84,5 @@ def _told(exchange: Exchange, now: float) -> dict[str, Any]:
 
 def cancelled() -> ApiError:
     """Return what the client of a request gets that was cancelled by hand."""
-    return ApiError(
-        503,
-        "request_cancelled",
-        "somebody cancelled the request by hand",
-        headers=(("x-should-retry", "false"),),
-    )
+    message = "somebody cancelled the request by hand"
+    return ApiError(503, "request_cancelled", message, headers=again(None))

@@ -84,13 +84,18 @@ class ApiError(Exception):
 
 def refused(reason: Reason, message: str, retry_after_s: float | None) -> ApiError:
     """Return the answer to a request that got no place."""
-    headers = []
-    if retry_after_s is not None:
-        headers.append(("retry-after", str(max(1, math.ceil(retry_after_s)))))
-    if reason is Reason.NEVER_FITS:
-        # The SDKs of OpenAI repeat a 503 twice unless they are told not to.
-        headers.append(("x-should-retry", "false"))
-    return ApiError(STATUS[reason], reason.value, message, headers=tuple(headers))
+    return ApiError(STATUS[reason], reason.value, message, headers=again(retry_after_s))
+
+
+def again(after_s: float | None) -> tuple[tuple[str, str], ...]:
+    """Return the headers that say when to try again; None: in vain until somebody does something.
+
+    The SDKs of OpenAI and Anthropic repeat a 429 or 5xx twice unless they are told not to, and take
+    a Retry-After of up to a minute in the place of their own pauses.
+    """
+    if after_s is None:
+        return (("x-should-retry", "false"),)
+    return (("retry-after", str(max(1, math.ceil(after_s)))),)
 
 
 def unknown(what: str, name: str, near: tuple[str, ...], key: Key | None = None) -> ApiError:

@@ -143,9 +143,10 @@ async def test_who_has_waited_enough_is_told_how_far_it_is(autojump_clock: MockC
     """The pull goes on, so that the next try finds the image."""
     async with world(FakeImages()) as it:
         refused = await it.refusal(CHAT, wait_s=3.5)
-        assert (refused.reason, refused.message) == (
+        assert (refused.reason, refused.message, refused.retry_after_s) == (
             Reason.QUEUE_TIMEOUT,
             f"waited too long: {IMAGE} is still on its way (30 of 100 MiB)",
+            30.0,
         )
         await trio.sleep(10.0)
         assert it.pull.state == "done"

@@ -70,10 +70,16 @@ ROWS = {
     ),
     "breaks off": Row(502, "upstream_error", says="closed the connection"),
     "starts too slowly": Row(
-        504, "start_timeout", refusing(Reason.START_TIMEOUT, "no sign of life for 300 s", None)
+        504,
+        "start_timeout",
+        refusing(Reason.START_TIMEOUT, "no sign of life for 300 s", 10.0),
+        headers=(b"retry-after: 10",),
     ),
     "waits too long": Row(
-        504, "queue_timeout", refusing(Reason.QUEUE_TIMEOUT, "no place within 600 s", None)
+        504,
+        "queue_timeout",
+        refusing(Reason.QUEUE_TIMEOUT, "no place within 600 s", 8.0),
+        headers=(b"retry-after: 8",),
     ),
 }
 

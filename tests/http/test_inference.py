@@ -119,27 +119,20 @@ async def test_large_bodies_have_one_limit_together() -> None:
                 await trio.sleep(0.001)
 
 
+@pytest.mark.parametrize("again_s", [1.2, None])
 @pytest.mark.parametrize("reason", Reason)
-async def test_every_refusal_has_its_status(reason: Reason) -> None:
-    """The code is the reason's own, the time to wait is rounded up."""
+async def test_every_refusal_has_its_status(reason: Reason, again_s: float | None) -> None:
+    """The code is the reason's own; a program learns when to try again (rounded up), or not to."""
     async with running() as rig:
-        rig.conductor.refusals["coder"] = Refused(ServiceId("coder"), reason, "why", 1.2)
+        rig.conductor.refusals["coder"] = Refused(ServiceId("coder"), reason, "why", again_s)
         status, head, error = await post(rig, "/service/coder/x", b"")
         record = await rig.record()
     assert status == STATUS[reason]
     assert error["error"]["code"] == reason.value
     assert error["error"]["message"] == "why"
-    assert b"retry-after: 2\r\n" in head
-    assert (b"x-should-retry: false" in head) == (reason is Reason.NEVER_FITS)
+    assert (b"retry-after: 2\r\n" in head) == (again_s is not None)
+    assert (b"x-should-retry: false\r\n" in head) == (again_s is None)
     assert (record.service, record.run, record.outcome) == ("coder", None, Outcome.REJECTED)
-
-
-async def test_no_time_is_promised_that_is_not_known() -> None:
-    """Retry-After only with a figure."""
-    async with running() as rig:
-        rig.conductor.refusals["coder"] = Refused(ServiceId("coder"), Reason.STOPPED, "why")
-        _, head, _ = await post(rig, "/service/coder/x", b"")
-    assert b"retry-after" not in head.lower()
 
 
 async def test_an_unknown_service_is_a_404_with_near_names() -> None:
