@@ -15,8 +15,9 @@ import trio
 from proxycore import Changed, RunId, ServiceId, State
 from proxyserver.runtime import RuntimeFault
 
-LINES_MAX = 100
-"""So many lines of a service are handed on in a second; the others are counted."""
+LINES_MAX = 300
+"""So many lines of a service are handed on in a second; the others are counted.  A llama-server
+says 230 while it starts."""
 READ_MAX = 1000
 """So many are read in a second; then the follower pauses, for reading takes time from requests."""
 TAIL = 1000
