@@ -276,7 +276,7 @@ TABLE = (
         "/api/v1/usage",
         "Tell what was used: requests, tokens, times, memory; by service, model, key or day.",
         '`{"by", "from", "to", "rows": [...]}`; see below for what is in a row.',
-        ("not_found", "invalid_request"),
+        ("invalid_request", "no_statistics", "statistics_unavailable"),
         (
             Query("by", "string", "What a row is for; `service` if not given.", {"enum": list(BY)}),
             Query("from", "string", "The first day (UTC); 29 days before `to` if not given."),

@@ -1,7 +1,7 @@
 """The part of the API that tells what was used, by service, model, key or day."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 import attrs
 from starlette.requests import Request
@@ -25,10 +25,20 @@ class UsageApi:
     async def tell(self, request: Request) -> Response:
         by = parsed(request, "by", "service", _BY.__getitem__, "one of " + ", ".join(BY))
         last = _day(request, "to", datetime.now(UTC).date())
-        first = _day(request, "from", last - timedelta(days=DAYS - 1))
-        rows = await self._metrics.usage(by, first.isoformat(), last.isoformat())
+        month = date.fromordinal(max(1, last.toordinal() - DAYS + 1))
+        first = _day(request, "from", month)
+        if first > last:
+            text = f"`from` must not be after `to`: {first} is after {last}"
+            raise ApiError(400, "invalid_request", text, param="from")
+        try:
+            rows = await self._metrics.usage(by, first.isoformat(), last.isoformat())
+        except OSError as error:
+            text = f"the statistics cannot be read: {error}"
+            raise ApiError(503, "statistics_unavailable", text) from error
         if rows is None:
-            raise ApiError(404, "not_found", "no statistics are kept here: see `server.usage_days`")
+            raise ApiError(
+                404, "no_statistics", "no statistics are kept here: see `server.usage_days`"
+            )
         told = {"by": by, "from": first.isoformat(), "to": last.isoformat(), "rows": rows}
         return JSONResponse(told)
 

@@ -41,6 +41,8 @@ CODES = {
     "request_cancelled": "Somebody cancelled the request by hand.",
     "request_timeout": "The client stopped sending its head, or its body.",
     "no_metrics": "The service tells no metrics (now); the message says why.",
+    "no_statistics": "No statistics of use are kept here.",
+    "statistics_unavailable": "The statistics of use cannot be read; the message says why.",
     "request_too_large": "The body is larger than its service takes, or says its `model` too late.",
     "cannot_sleep": "The service cannot be put to sleep (now); the message says why.",
     "configuration_refused": "The configuration cannot be used; `problems` has all of it.",

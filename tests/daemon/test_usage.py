@@ -2,8 +2,10 @@
 
 import csv
 import json
+import sqlite3
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +60,22 @@ def test_usage_is_told_by_the_command(new_daemon: Callable[..., Daemon], mock_bi
     assert day["starts"] == 1
     wrong = daemon.command("usage", "--from", "soon")
     assert (wrong.returncode, "a day, such as" in wrong.stderr) == (1, True)
+
+
+def test_statistics_that_cannot_be_read_are_told_of(
+    new_daemon: Callable[..., Daemon], mock_binary: Path
+) -> None:
+    """With the reason, and requests go on; the first days of the calendar are days, too."""
+    daemon = new_daemon({"good": served_by(mock_binary)}, runtime="process", usage_days=1_000_000)
+    assert daemon.chat("good").status_code == 200
+    assert daemon.get("/api/v1/usage?to=0001-01-05").json()["rows"] == []
+    daemon.stop()
+    [file] = daemon.folder.rglob("usage.db")
+    with closing(sqlite3.connect(file)) as newer:
+        newer.execute("PRAGMA user_version = 2")
+    daemon.start()
+    assert daemon.chat("good").status_code == 200
+    answer = daemon.get("/api/v1/usage")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "statistics_unavailable")
+    told = daemon.command("usage")
+    assert (told.returncode, "newer version" in told.stderr) == (1, True)

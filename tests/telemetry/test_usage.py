@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+import trio.testing
 from loguru import logger
 from trio.testing import MockClock
 
@@ -175,6 +176,28 @@ def test_a_broken_file_is_put_aside(file: Path, warnings: list[str]) -> None:
     assert [one.partition(",")[0] for one in warnings] == ["the statistics cannot be read"]
 
 
+def test_a_file_that_breaks_later_is_put_aside(file: Path, warnings: list[str]) -> None:
+    """Also where its head is whole, so that it opens."""
+    store = UsageStore(file, 30)
+    store.add(TODAY, {(TODAY, "chat", str(n), ""): Asked(requests=1) for n in range(3000)})
+    store.close()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:8192] + b"\xaa" * (len(whole) - 8192))
+    store.add(TODAY, {(TODAY, "chat", "5", ""): Asked(requests=1)})
+    [chat] = store.sums("service", TODAY, TODAY)
+    store.close()
+    assert (chat["requests"], len(warnings)) == (1, 1)
+    assert file.with_suffix(".broken").stat().st_size == len(whole)
+
+
+def test_days_may_be_kept_for_ever(file: Path) -> None:
+    """There is no day that so many days ago would be."""
+    store = UsageStore(file, 1_000_000)
+    store.add(TODAY, {("2001-01-01", "chat", "m", ""): Asked(requests=1)})
+    assert [row["day"] for row in store.sums("day", "0001-01-01", TODAY)] == ["2001-01-01"]
+    store.close()
+
+
 async def test_a_file_of_a_newer_version_is_left_alone(file: Path, warnings: list[str]) -> None:
     """Nothing is written, which is told once, and requests go on."""
     with closing(sqlite3.connect(file)) as newer:
@@ -187,6 +210,8 @@ async def test_a_file_of_a_newer_version_is_left_alone(file: Path, warnings: lis
     assert await trio.Path(file).read_bytes() == before
     [told] = warnings
     assert "newer version" in told
+    with pytest.raises(OSError, match="newer version"):
+        await sums(collector)
 
 
 @pytest.mark.parametrize("moment", ["while it adds", "after it added"])
@@ -314,6 +339,40 @@ async def test_what_cannot_be_written_waits(folder_in_its_place: Path, warnings:
     await trio.Path(folder_in_its_place).rmdir()
     [chat] = await sums(collector)
     assert chat["requests"] == 3
+
+
+async def test_who_asks_and_goes_takes_nothing_along(file: Path) -> None:
+    """A client that hangs up while its question waits for a thread."""
+    collector = Seen().collector(UsageStore(file, 30))
+    collector.request(record())
+    limiter = trio.to_thread.current_default_thread_limiter()
+    threads, limiter.total_tokens = limiter.total_tokens, 1
+    limiter.acquire_on_behalf_of_nowait(file)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sums, collector)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    limiter.release_on_behalf_of(file)
+    limiter.total_tokens = threads
+    [chat] = await sums(collector)
+    assert chat["requests"] == 1
+
+
+async def test_memory_is_bounded_while_the_disk_fails(folder_in_its_place: Path) -> None:
+    """What comes while it fails is as bounded as what it failed with."""
+    store = UsageStore(folder_in_its_place, 30)
+    collector = Seen().collector(store)
+    for turn in range(3):
+        async with trio.open_nursery() as nursery:
+            with store._lock:  # A slow disk.
+                nursery.start_soon(collector.flush)
+                await trio.testing.wait_all_tasks_blocked()
+                for number in range(ROWS_MAX):
+                    collector.request(record(model=f"model-{turn}-{number}"))
+    await collector.flush()
+    assert len(collector._rows) <= ROWS_MAX + 1
+    await trio.Path(folder_in_its_place).rmdir()
+    assert sum(row["requests"] for row in await sums(collector)) == 3 * ROWS_MAX
 
 
 async def test_memory_is_bounded(file: Path) -> None:

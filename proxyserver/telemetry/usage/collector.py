@@ -1,6 +1,5 @@
 """Sums up what happens, in memory, and writes it down every second."""
 
-import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -158,17 +157,23 @@ class Collector:
             rows, self._rows = self._rows, {}
             try:
                 await trio.to_thread.run_sync(self._store.add, self.today(), rows)
-            except (OSError, sqlite3.Error) as error:
+            except BaseException as error:
+                # Also if it was cancelled: then the thread has not begun.
+                self._take_back(rows)
+                if not isinstance(error, OSError):
+                    raise
                 if not self._fails:
                     logger.warning("the statistics of use cannot be written: {}", error)
                 self._fails = True
-                for of, row in rows.items():
-                    plus(self._rows.setdefault(of, type(row)()), row)
             else:
                 self._fails = False
 
     async def sums(self, by: str, first: str, last: str) -> list[Told]:
-        """Return the sums of some days, up to now; see `UsageStore.sums`."""
+        """Return the sums of some days, up to now; see `UsageStore.sums`.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
         self.look()
         await self.flush()
         return await trio.to_thread.run_sync(self._store.sums, by, first, last)
@@ -180,6 +185,11 @@ class Collector:
             row = self._new(of, Held())
         assert isinstance(row, Held)
         return row
+
+    def _take_back(self, rows: Mapping[Of, Asked | Held]) -> None:
+        for of, row in rows.items():
+            ours = self._rows.get(of)
+            plus(self._new(of, type(row)()) if ours is None else ours, row)
 
     def _new(self, of: Of, row: Asked | Held) -> Asked | Held:
         if len(self._rows) >= ROWS_MAX:

@@ -2,10 +2,11 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 from loguru import logger
@@ -15,6 +16,9 @@ from ._rows import BY, PEAKS, Asked, Held, Of, Told
 VERSION = 1
 BUSY_S = 5.0
 """How long it waits for somebody who looks into the file."""
+_BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+"""What is wrong with what is in the file; with all else it may be whole."""
+Answer = TypeVar("Answer")
 _KEYS: Mapping[type[Asked | Held], tuple[str, ...]] = {
     Asked: ("day", "service", "model", "key"),
     Held: ("day", "service"),
@@ -44,25 +48,8 @@ class UsageStore:
 
         Raises:
             OSError: the file cannot be written.
-            sqlite3.Error: likewise.
         """
-        with self._lock:
-            database = self._open()
-            with database:
-                for kind, statement in _ADD.items():
-                    database.executemany(
-                        statement,
-                        (
-                            (*of, *attrs.astuple(row))
-                            for of, row in rows.items()
-                            if type(row) is kind
-                        ),
-                    )
-                if today != self._swept:
-                    first = (date.fromisoformat(today) - timedelta(days=self._days - 1)).isoformat()
-                    for table in _TABLES.values():
-                        database.execute(f"DELETE FROM {table} WHERE day < ?", (first,))
-                    self._swept = today
+        self._do(lambda database: self._add(database, today, rows))
 
     def sums(self, by: str, first: str, last: str) -> list[Told]:
         """Return the sums of some days, the largest number of requests first, or day by day.
@@ -74,27 +61,9 @@ class UsageStore:
 
         Raises:
             OSError: the file cannot be read.
-            sqlite3.Error: likewise.
         """
         assert by in BY, by
-        found: dict[str, dict[str, str | int | float]] = {}
-        with self._lock:
-            database = self._open()
-            for kind, keys in _KEYS.items():
-                if by not in keys:
-                    continue
-                names = [field.name for field in attrs.fields(kind)]
-                columns = ", ".join(
-                    f"{'max' if name in PEAKS else 'sum'}({name})" for name in names
-                )
-                rows = database.execute(
-                    f"SELECT {by}, {columns} FROM {_TABLES[kind]}"
-                    f" WHERE day BETWEEN ? AND ? GROUP BY {by}",
-                    (first, last),
-                )
-                for of, *values in rows:
-                    told = found.setdefault(of, {by: of} | _nothing(by))
-                    told.update(zip(names, values, strict=True))
+        found = self._do(lambda database: _sums(database, by, first, last))
         if by == "day":
             return [found[day] for day in sorted(found)]
         return sorted(found.values(), key=lambda told: (-int(told["requests"]), told[by]))
@@ -106,23 +75,53 @@ class UsageStore:
                 self._database.close()
                 self._database = None
 
+    def _do(self, action: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        """Do something with the file, once more with an empty one if it turns out to be broken."""
+        with self._lock:
+            try:
+                try:
+                    return action(self._open())
+                except sqlite3.DatabaseError as error:
+                    # The lowest byte; others say more of the same.
+                    if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _BROKEN:
+                        raise
+                    self._put_aside(error)
+                return action(self._open())
+            except sqlite3.Error as error:
+                raise OSError(f"{self._file}: {error}") from error
+
     def _open(self) -> sqlite3.Connection:
         if self._database is None:
-            try:
-                self._database = self._opened()
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
-                    raise  # It cannot be opened, or is in use: nothing is wrong with what is in it.
-                aside = self._file.with_suffix(".broken")
-                logger.warning(
-                    "the statistics cannot be read, and are put aside as {}: {}", aside, error
-                )
-                self._file.replace(aside)
-                for beside in ("-wal", "-shm"):  # Of the other file.
-                    with suppress(OSError):
-                        self._file.with_name(self._file.name + beside).unlink()
-                self._database = self._opened()
+            self._database = self._opened()
         return self._database
+
+    def _put_aside(self, error: sqlite3.DatabaseError) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+        aside = self._file.with_suffix(".broken")
+        logger.warning("the statistics cannot be read, and are put aside as {}: {}", aside, error)
+        self._file.replace(aside)
+        for beside in ("-wal", "-shm"):  # Of the other file.
+            with suppress(OSError):
+                self._file.with_name(self._file.name + beside).unlink()
+
+    def _add(
+        self, database: sqlite3.Connection, today: str, rows: Mapping[Of, Asked | Held]
+    ) -> None:
+        with database:
+            for kind, statement in _ADD.items():
+                database.executemany(
+                    statement,
+                    ((*of, *attrs.astuple(row)) for of, row in rows.items() if type(row) is kind),
+                )
+            if today != self._swept:
+                # Who wants to keep all for ever writes a number that is larger than any day's.
+                oldest = date.fromisoformat(today).toordinal() - self._days + 1
+                first = date.fromordinal(max(1, oldest)).isoformat()
+                for table in _TABLES.values():
+                    database.execute(f"DELETE FROM {table} WHERE day < ?", (first,))
+        self._swept = today  # It is so only now that it was written.
 
     def _opened(self) -> sqlite3.Connection:
         database = sqlite3.connect(self._file, timeout=BUSY_S, check_same_thread=False)
@@ -144,6 +143,25 @@ class UsageStore:
             database.close()
             raise
         return database
+
+
+def _sums(
+    database: sqlite3.Connection, by: str, first: str, last: str
+) -> dict[str, dict[str, str | int | float]]:
+    found: dict[str, dict[str, str | int | float]] = {}
+    for kind, keys in _KEYS.items():
+        if by not in keys:
+            continue
+        names = [field.name for field in attrs.fields(kind)]
+        columns = ", ".join(f"{'max' if name in PEAKS else 'sum'}({name})" for name in names)
+        rows = database.execute(
+            f"SELECT {by}, {columns} FROM {_TABLES[kind]} WHERE day BETWEEN ? AND ? GROUP BY {by}",
+            (first, last),
+        )
+        for of, *values in rows:
+            told = found.setdefault(of, {by: of} | _nothing(by))
+            told.update(zip(names, values, strict=True))
+    return found
 
 
 def _create(kind: type[Asked | Held]) -> str:
