@@ -95,7 +95,7 @@ def _rows(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     from ._console import duration, size
 
     return [
-        ("ID", "SERVICE", "MODEL", "STATE", "FOR", "IN", "OUT", "KEY", "PATH"),
+        ("ID", "SERVICE", "MODEL", "STATE", "FOR", "LINE", "READY IN", "IN", "OUT", "KEY", "PATH"),
         *(
             (
                 str(one["id"]),
@@ -103,6 +103,8 @@ def _rows(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
                 str(one["model"] or "-"),
                 str(one["state"]),
                 duration(one["for_s"]),
+                str(one["position"] or "-"),
+                "-" if one["estimate_s"] is None else duration(one["estimate_s"]),
                 size(one["bytes_in"]),
                 size(one["bytes_out"]),
                 str(one["key"] or "-"),

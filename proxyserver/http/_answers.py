@@ -297,6 +297,8 @@ ANSWERS: Mapping[str, Schema] = {
                 key=_maybe(_TEXT),
                 state=_words(["reading", "waiting", "uploading", "thinking", "streaming"]),
                 for_s=_NUMBER,
+                position=_maybe(_WHOLE),
+                estimate_s=_maybe(_NUMBER),
                 bytes_in=_COUNT,
                 bytes_out=_COUNT,
             )

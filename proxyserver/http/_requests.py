@@ -1,5 +1,6 @@
 """The requests in flight: what can be seen of them, and how one is cancelled by hand."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
@@ -7,7 +8,11 @@ import trio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from proxycore import ServiceId
+
 from ._exchange import Exchange
+from ._ports import Conductor
+from ._waiting import estimate_s
 from .errors import ApiError, again
 
 Phase: TypeAlias = Literal["reading", "waiting", "uploading", "thinking", "streaming"]
@@ -39,15 +44,36 @@ class Requests:
 class RequestApi:
     """Answers what is about requests in flight."""
 
-    def __init__(self, requests: Requests) -> None:
+    def __init__(self, requests: Requests, conductor: Conductor) -> None:
         self._requests = requests
+        self._conductor = conductor
 
     async def list(self, request: Request) -> Response:
         """Tell of all but the one that asks."""
         asking = request.scope["exchange"]
         now = trio.current_time()
-        found = [_told(one, now) for one in self._requests.live if one is not asking]
+        lines = self._lines(now)
+        found = [
+            {**_told(one, now), **lines.get(one, _NOT_WAITING)}
+            for one in self._requests.live
+            if one is not asking
+        ]
         return JSONResponse({"requests": found})
+
+    def _lines(self, now: float) -> dict[Exchange, dict[str, Any]]:
+        """Return of all who wait for a place how many are before them, and for how long."""
+        waiting = [one for one in self._requests.live if phase_of(one) == "waiting"]
+        waiting.sort(key=lambda one: one.asked_at or now)
+        views = {view.id: view for view in self._conductor.view().services} if waiting else {}
+        places: Counter[ServiceId] = Counter()
+        lines = {}
+        for one in waiting:
+            assert one.service is not None, "it waits for one"
+            places[one.service] += 1
+            view = views.get(one.service)
+            left_s = None if view is None else estimate_s(view, now)
+            lines[one] = {"position": places[one.service], "estimate_s": left_s}
+        return lines
 
     async def cancel(self, request: Request) -> Response:
         name = request.path_params["id"]
@@ -64,6 +90,9 @@ def phase_of(exchange: Exchange) -> Phase:
     if exchange.run is None:
         return "reading" if exchange.service is None else "waiting"
     return "thinking" if exchange.body_read else "uploading"
+
+
+_NOT_WAITING = {"position": None, "estimate_s": None}
 
 
 def _told(exchange: Exchange, now: float) -> dict[str, Any]:

@@ -95,12 +95,22 @@ def describe(view: ServiceView, now: float) -> str:
     """Return in a few words what a service is doing, for those who wait for it."""
     state = _DOES.get(view.state, view.state.value)
     parts = [f"{view.id} {state}"]
-    load_s = view.experience.load_s
-    if view.state is State.STARTING and load_s is not None:
-        parts.append(f"about {max(1.0, load_s - (now - view.since_at)):.0f} s to go")
+    if (left_s := estimate_s(view, now)) is not None:
+        parts.append(f"about {left_s:.0f} s to go")
     if view.waiting > 1:
         parts.append(f"{view.waiting} requests wait")
     return ", ".join(parts)
+
+
+def estimate_s(view: ServiceView, now: float) -> float | None:
+    """Return how long a load that runs will go on, by what was learnt of the last; None: unknown.
+
+    One that takes longer than it used to is always about to end.
+    """
+    load_s = view.experience.load_s
+    if view.state is not State.STARTING or load_s is None:
+        return None
+    return max(1.0, load_s - (now - view.since_at))
 
 
 _DOES = {

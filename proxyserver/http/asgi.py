@@ -70,7 +70,7 @@ def make_app(
         gauges,
         decisions,
         PullApi(pulls, gate),
-        RequestApi(requests),
+        RequestApi(requests, conductor),
         metrics,
         access,
         ConfigurationApi(configuration),

@@ -15,6 +15,7 @@ from proxycore import (
     DeviceId,
     DeviceSpec,
     DeviceView,
+    Experience,
     RunId,
     ServiceId,
     ServiceSpec,
@@ -122,6 +123,8 @@ class FakeConductor:
     lines: list[str] = attrs.field(factory=list)
     loading: dict[str, float] = attrs.field(factory=dict)
     """How much of a load is done."""
+    starting: dict[str, float] = attrs.field(factory=dict)
+    """Who starts since 5 s, and how long that took before."""
     hold: trio.Event | None = None
     """Nobody gets a place before it is set."""
     asked: list[ServiceId] = attrs.field(factory=list)
@@ -148,6 +151,7 @@ class FakeConductor:
                     failures=0,
                     cause=None,
                     lost=None,
+                    experience=Experience(load_s=self.starting.get(spec.id)),
                     host=spec.host,
                 )
                 for number, spec in enumerate(self.config.services, 7)
@@ -160,6 +164,8 @@ class FakeConductor:
 
     def _state(self, service: ServiceId) -> State:
         ended = {("stop", service), ("force", service)} & set(self.acts)
+        if service in self.starting:
+            return State.STARTING
         return State.DOWN if ended else State.READY
 
     @asynccontextmanager

@@ -98,9 +98,28 @@ async def test_a_request_is_seen_and_cancelled_wherever_it_stands(
         "key": None,
         "state": stage,
         "for_s": True,
+        "position": 1 if stage == "waiting" else None,
+        "estimate_s": None,
         "bytes_in": 5 if stage == "reading" else len(BODY),
         "bytes_out": len(b"data: 1\n\n") if stage == "streaming" else 0,
     }
+
+
+async def test_who_waits_is_told_where_and_for_how_long() -> None:
+    """Each service has a line of its own, in the order of asking, and its own time to load."""
+    async with running(upstream) as rig:
+        rig.conductor.hold = trio.Event()
+        rig.conductor.starting["coder"] = 30.0
+        ask = "POST /service/{}/x HTTP/1.1\nHost: localhost\nX-Request-Id: r-{}\nContent-Length: 0"
+        for number, service in enumerate(["coder", "many", "coder"]):
+            await rig.ask(raw(ask.format(service, number), b""))
+            with trio.fail_after(PATIENCE_S):
+                while rig.conductor.waiting <= number:  # noqa: ASYNC110
+                    await trio.sleep(0.001)
+        found = await in_flight(rig)
+    assert [(one["id"], one["position"]) for one in found] == [("r-0", 1), ("r-1", 1), ("r-2", 2)]
+    left = pytest.approx(25.0, abs=PROMPT_S)
+    assert [one["estimate_s"] for one in found] == [left, None, left]
 
 
 async def test_who_is_not_in_flight_cannot_be_cancelled() -> None:
