@@ -107,6 +107,7 @@ def test_nonsense_spoils_nothing(text: bytes) -> None:
     assert b'served_total{model="m",service="b"} 3.0\n' in found
     assert b'aiproxy_service_metrics_up{service="b"} 1.0\n' in found
     assert found.count(b"TYPE aiproxy_service_metrics_up ") == 1
+    assert found.count(b'\na{service="a"}') <= 1, "no series comes twice"
 
 
 @attrs.define
