@@ -30,7 +30,7 @@ class MockBench(ProcessBench):
         self.state_dir = state_dir
         self.binary = binary
         super().__init__(
-            lambda: ProcessRuntime(instance=state_dir.name, state_dir=state_dir),
+            lambda: ProcessRuntime(instance=str(state_dir), state_dir=state_dir),
             command=(str(binary),),
         )
 

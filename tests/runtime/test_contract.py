@@ -54,6 +54,6 @@ def test_process_with_the_server_that_comes_with_the_contract(check: Check, tmp_
     """It plays what the checks ask for as well as the one in C: authors need no compiler."""
 
     def make() -> ProcessRuntime:
-        return ProcessRuntime(instance=tmp_path.name, state_dir=tmp_path)
+        return ProcessRuntime(instance=str(tmp_path), state_dir=tmp_path)
 
     run_check(check, lambda: ProcessBench(make))

@@ -231,7 +231,7 @@ from proxyserver.runtime import LaunchSpec, ProcessRuntime, ProcessSpec
 
 async def main(state_dir, program):
     state_dir = Path(state_dir)
-    runtime = ProcessRuntime(instance=state_dir.name, state_dir=state_dir)
+    runtime = ProcessRuntime(instance=str(state_dir), state_dir=state_dir)
     spec = LaunchSpec(
         ServiceId("alpha"), ProcessSpec((program,), (("PORT", "${PORT}"),)), fingerprint="f00d"
     )
@@ -276,7 +276,7 @@ async def test_kill_of_the_daemon(bench: MockBench, mock_binary: Path) -> None:
 @pytest.mark.slow
 async def test_log_is_bounded_while_it_is_written(tmp_path: Path) -> None:
     """A server that logs without end fills a bounded file and does not notice."""
-    runtime = ProcessRuntime(instance="test", state_dir=tmp_path, log_bytes_max=10_000)
+    runtime = ProcessRuntime(instance=str(tmp_path), state_dir=tmp_path, log_bytes_max=10_000)
     spec = shell("while :; do echo a line of a busy log; sleep 0.001; done")
     await runtime.start(spec, FIRST, PLACEMENT)
     (log_file,) = (tmp_path / "processes").glob("*.log")

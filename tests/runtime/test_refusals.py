@@ -78,7 +78,7 @@ async def fault_of(runtime: ProcessRuntime | DockerRuntime, spec: LaunchSpec) ->
 
 async def test_a_port_that_another_program_has(tmp_path: Path) -> None:
     """A fixed port of a process: who has it is told by name and number."""
-    runtime = ProcessRuntime(instance="test", state_dir=tmp_path)
+    runtime = ProcessRuntime(instance=str(tmp_path), state_dir=tmp_path)
     with stranger() as (port, who):
         fault = await fault_of(runtime, process("sleep", "60", port=port))
     assert (fault.cause.kind, fault.cause.heals) == ("port_in_use", True)
@@ -135,7 +135,7 @@ def small_disk(folder: Path, size: str = "64k") -> Iterator[Path]:
 async def test_a_full_disk_under_the_state_folder(tmp_path: Path) -> None:
     """A start fails that may work later; the folder is named, and what to do."""
     with small_disk(tmp_path / "disk") as disk:
-        runtime = ProcessRuntime(instance="test", state_dir=disk)
+        runtime = ProcessRuntime(instance=str(disk), state_dir=disk)
         (disk / "processes").mkdir()
         with (disk / "full").open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while file.write(bytes(1024)):
@@ -151,7 +151,7 @@ async def test_a_full_disk_under_the_state_folder(tmp_path: Path) -> None:
 @pytest.mark.engine  # It needs root.
 async def test_a_full_disk_under_a_server(tmp_path: Path) -> None:
     """A server that cannot write what it fetches says so in its log."""
-    runtime = ProcessRuntime(instance="test", state_dir=tmp_path)
+    runtime = ProcessRuntime(instance=str(tmp_path), state_dir=tmp_path)
     with small_disk(tmp_path / "disk") as disk, trio.fail_after(PATIENCE_S):
         spec = process("dd", "if=/dev/zero", f"of={disk}/model", "bs=1k", "count=1000")
         await runtime.start(spec, FIRST, PLACEMENT)

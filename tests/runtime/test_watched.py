@@ -58,7 +58,9 @@ def test_a_sound_one_keeps_the_contract(check: Check, tmp_path: Path) -> None:
     """Watching changes nothing."""
 
     def make() -> WatchedRuntime:
-        return WatchedRuntime("theirs", lambda: ProcessRuntime(instance="test", state_dir=tmp_path))
+        return WatchedRuntime(
+            "theirs", lambda: ProcessRuntime(instance=str(tmp_path), state_dir=tmp_path)
+        )
 
     run_check(check, lambda: ProcessBench(make))
 
