@@ -27,6 +27,7 @@ BODY = b'{"model": "%s"}'
         basic("", SECRETS["user"]),
         f"x-api-key: {SECRETS['user']}\r\nAuthorization: Bearer {SECRETS['user']}",
     ],
+    ids=["bearer", "case and space", "x-api-key", "api-key", "basic", "nobody", "two"],
 )
 @pytest.mark.parametrize("path", ["/service/coder/x", "/v1/completions"])
 async def test_a_key_is_taken_however_it_is_shown(path: str, header: str) -> None:

@@ -1,10 +1,10 @@
 """Fake GPUs (fake_gpu.h): a folder that the fake NVML library reads, with a hand in it."""
 
+import contextlib
 import ctypes
 import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -35,9 +35,8 @@ def build_fake_nvml(cache: Path) -> Path:
     library = build(cache, "fake_nvml.c", flags)
     folder = cache / f"{library.name}.d"
     folder.mkdir(exist_ok=True)
-    link = folder / LIBRARY
-    if not link.exists():
-        link.symlink_to(library.absolute())
+    with contextlib.suppress(FileExistsError):  # Another test session may have been faster.
+        (folder / LIBRARY).symlink_to(library.absolute())
     return folder
 
 
@@ -99,7 +98,7 @@ class FakeGpus:
         path.write_text("".join(f"{gpu} {amount}\n" for gpu, amount in amounts.items()))
         return path
 
-    @contextmanager
+    @contextlib.contextmanager
     def locked(self, pid: int, amounts: Mapping[int, int]) -> Iterator[None]:
         """Let a process hold memory as servers do, as long as the lock is held."""
         path = self.hold(pid, amounts).rename(self.folder / "alloc" / f"pid{pid}")
