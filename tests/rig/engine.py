@@ -7,6 +7,7 @@ by the next one: each engine's folder holds a lock that dies with the session th
 import contextlib
 import fcntl
 import os
+import random
 import re
 import shutil
 import signal
@@ -172,7 +173,7 @@ def free_subnets(count: int) -> list[str]:
     free = [f"10.213.{number}" for number in range(2, 250) if str(number) not in taken]
     if len(free) < count:
         raise EngineMissing("no free subnet within 10.213.0.0/16: remove old bridges (ip link)")
-    return free[:count]
+    return random.sample(free, count)  # Another session may be choosing at this moment.
 
 
 @contextlib.contextmanager
