@@ -217,8 +217,8 @@ RECOVERIES = Metric(
     "aiproxy.recoveries",
     "{recovery}",
     Kind.COUNTER,
-    "What the start after a failure came to, by the cause of the failure.",
-    (names.SERVICE, names.CAUSE, names.OUTCOME),
+    "What was done after a failure, by its cause, and whether that helped.",
+    (names.SERVICE, names.CAUSE, names.ACTION, names.OUTCOME),
 )
 OOM = Metric(
     "aiproxy.oom",

@@ -12,6 +12,7 @@ from proxyserver.wire import Usage
 from . import catalogue as cat
 from ._kinds import Kinds, operation
 from ._reasons import why_left
+from ._recovery import Action, Result, result_of
 from ._store import OTHER, Counter, Distribution, Exemplar, Histogram, Values
 from .catalogue import CATALOGUE, Kind, Metric
 from .starts import Start
@@ -49,6 +50,14 @@ class _Series:
     service: _OfService | None
 
 
+@attrs.frozen
+class _Failed:
+    """How a service failed last, and what is done about it."""
+
+    cause: str
+    action: Action
+
+
 CauseOf = Callable[[ServiceId], Cause | None]
 
 
@@ -74,8 +83,8 @@ class Meter:
         """Since when the present run of a service lives, by the core's time."""
         self._starting: set[ServiceId] = set()
         """Those whose run has not been ready yet."""
-        self._failed: dict[ServiceId, str] = {}
-        """By what kind of cause they failed last, if they have not been ready since."""
+        self._failed: dict[ServiceId, _Failed] = {}
+        """Those that have not been ready since."""
         self._counted: dict[ServiceId, Cause] = {}
         self._processor: dict[ServiceId, tuple[RunId, float]] = {}
         """The run that was measured last, and its processor time then."""
@@ -114,9 +123,15 @@ class Meter:
         if series.service is not None:
             series.service.add(record, exemplar)
             if record.retries:
-                self.count(cat.RETRIES, series.service.asked[0], record.outcome.value)
+                self._note_new_run(ServiceId(series.service.asked[0]), record)
             if record.usage is not None:
                 self._tokens(series.service, record, record.usage, exemplar)
+
+    def _note_new_run(self, service: ServiceId, record: RequestRecord) -> None:
+        self.count(cat.RETRIES, service, record.outcome.value)
+        cause = self._ended_by(service)
+        kind = OTHER if cause is None else cause.kind
+        self._recovered(service, _Failed(kind, Action.NEW_RUN), result_of(record))
 
     def _find(self, record: RequestRecord) -> _Series:
         """Return the series to which requests of a kind are added."""
@@ -183,8 +198,10 @@ class Meter:
                 self.count(cat.SERVICE_RESTARTS, service)
         elif old is State.STARTING and new is State.READY:
             self._starting.discard(service)
-            self._end_start(service, "ready")
+            self._end_start(service, "ready", Result.HELPED)
             self._failed.pop(service, None)
+        elif new is State.FAILED and old in _ENDED:
+            self._give_up(service)
         elif old in _LIVED and new in _ENDED:
             self._note_end(changed)
 
@@ -194,12 +211,18 @@ class Meter:
         cause = self._new_failure(changed)
         if service in self._starting:
             self._starting.discard(service)
-            self._end_start(service, "abandoned" if cause is None else "failed")
+            if cause is None:
+                self._end_start(service, "abandoned", Result.ABANDONED)
+            else:
+                self._end_start(service, "failed", Result.FAILED)
         if cause is not None:
-            self._failed[service] = cause.kind
+            larger = changed.why.startswith(_TRIED_AGAIN)
+            self._failed[service] = _Failed(cause.kind, Action.LARGER if larger else Action.RESTART)
             self.count(cat.FAILURES, service, cause.kind)
             if cause.out_of_memory:
                 self.count(cat.OOM, service)
+        if changed.new is State.FAILED:
+            self._give_up(service)
 
     def _new_failure(self, changed: Changed) -> Cause | None:
         """Return why the run that has just ended failed; None: it did not."""
@@ -212,7 +235,15 @@ class Meter:
         self._counted[service] = cause
         return cause
 
-    def _end_start(self, service: ServiceId, outcome: str) -> None:
+    def _end_start(self, service: ServiceId, outcome: str, result: Result) -> None:
         self.count(cat.SERVICE_STARTS, service, outcome)
-        if service in self._failed:
-            self.count(cat.RECOVERIES, service, self._failed[service], outcome)
+        if (failed := self._failed.get(service)) is not None:
+            self._recovered(service, failed, result)
+
+    def _give_up(self, service: ServiceId) -> None:
+        if (failed := self._failed.get(service)) is not None:
+            self._recovered(service, _Failed(failed.cause, Action.GIVE_UP), Result.FAILED)
+
+    def _recovered(self, service: ServiceId, failed: _Failed, result: Result) -> None:
+        values = (service, failed.cause, failed.action.value, result.value)
+        self.count(cat.RECOVERIES, *values)

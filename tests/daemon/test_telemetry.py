@@ -15,6 +15,9 @@ from tests.daemon.rig import Daemon, Flavour, wait_until
 from tests.rig.collector import Collector, collecting, plain
 
 OUT_OF_MEMORY = "cudaMalloc failed: out of memory"
+RECOVERY = (
+    r'aiproxy_recoveries_total\{action="(\w+)",cause="(\w+)",outcome="(\w+)",service="(\w+)"\}'
+)
 
 
 def numbers(daemon: Daemon) -> Mapping[str, float]:
@@ -51,7 +54,8 @@ def test_metrics_of_good_and_bad_days(new_daemon: Callable[..., Daemon], mock_bi
         'aiproxy_service_starts_total{outcome="failed",service="bad"}': 2,
         'aiproxy_service_restarts_total{service="bad"}': 1,
         'aiproxy_failures_total{cause="gpu_oom",service="bad"}': 2,
-        'aiproxy_recoveries_total{cause="gpu_oom",outcome="failed",service="bad"}': 1,
+        'aiproxy_recoveries_total{action="larger",cause="gpu_oom",outcome="failed",'
+        'service="bad"}': 1,
         'aiproxy_oom_total{service="bad"}': 2,
         **{
             f'aiproxy_service_start_duration_seconds_count{{phase="{phase}",service="good"}}': 1
@@ -61,6 +65,28 @@ def test_metrics_of_good_and_bad_days(new_daemon: Callable[..., Daemon], mock_bi
         'aiproxy_service_state{service="good",state="down"}': 0,
         'aiproxy_service_state{service="bad",state="backoff"}': 1,
     }.items() <= seen.items()
+
+
+@pytest.mark.promtool
+@pytest.mark.mock_binary
+def test_metrics_of_recovery(new_daemon: Callable[..., Daemon], mock_binary: Path) -> None:
+    """A run that dies of its first request, and one that does not heal."""
+    dies = served_by(mock_binary)
+    script = 'test -e died || { touch died; export CRASH_AT_TOKEN=1; }; exec "$0"'
+    dies["process"]["command"] = ["sh", "-c", script, str(mock_binary)]
+    wrong = {"process": {"command": ["sh", "-c", "echo 'error: invalid argument: -x'; exit 1"]}}
+    daemon = new_daemon({"dies": dies, "wrong": wrong}, runtime="process")
+    assert daemon.chat("dies").status_code == 200
+    assert daemon.chat("wrong").status_code == 503
+    seen = numbers(daemon)
+    found = (re.fullmatch(RECOVERY, name) for name in seen)
+    recovered = {match.groups(): seen[match.string] for match in found if match}
+    assert recovered == {
+        ("restart", "exit", "helped", "dies"): 1,
+        ("new_run", "exit", "helped", "dies"): 1,
+        ("give_up", "bad_flag", "failed", "wrong"): 1,
+    }
+    assert seen['aiproxy_retries_total{outcome="answered",service="dies"}'] == 1
 
 
 PARENT = "0af7651916cd43dd8448eb211c80319c"

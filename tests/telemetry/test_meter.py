@@ -81,11 +81,67 @@ def test_recovery_is_told_by_what_had_failed() -> None:
     assert life.counted(cat.OOM) == {("chat",): 1}
     assert life.counted(cat.SERVICE_STARTS) == {("chat", "failed"): 1, ("chat", "ready"): 1}
     assert life.counted(cat.SERVICE_RESTARTS) == {("chat",): 1}
-    assert life.counted(cat.RECOVERIES) == {("chat", "gpu_oom", "ready"): 1}
+    assert life.counted(cat.RECOVERIES) == {("chat", "gpu_oom", "larger", "helped"): 1}
     # It has recovered: what follows is a start like any other.
     life.go(State.STOPPING, State.DOWN, why="idle")
     life.start()
-    assert life.counted(cat.RECOVERIES) == {("chat", "gpu_oom", "ready"): 1}
+    assert life.counted(cat.RECOVERIES) == {("chat", "gpu_oom", "larger", "helped"): 1}
+
+
+def test_recovery_is_told_by_what_was_done() -> None:
+    """Started again as a larger one and, after a pause, as it was; then given up."""
+    life = Life(ended_by=OOM)
+    life.go(State.RESERVED, State.STARTING)
+    life.go(State.VERIFYING, why="once more, with more room: out of memory")
+    life.go(State.DOWN, State.RESERVED, State.STARTING)
+    life.kept_down_by = Cause("gpu_oom", "out of memory", out_of_memory=True)
+    life.go(State.VERIFYING, State.BACKOFF, State.DOWN, State.RESERVED, State.STARTING)
+    life.go(State.STOPPING, State.DOWN, why="stopped by hand")
+    life.go(State.RESERVED, State.STARTING)
+    life.kept_down_by = Cause("bad_flag", "no such option", heals=False)
+    life.go(State.VERIFYING, State.FAILED)
+    assert life.counted(cat.RECOVERIES) == {
+        ("chat", "gpu_oom", "larger", "failed"): 1,
+        ("chat", "gpu_oom", "restart", "abandoned"): 1,
+        ("chat", "gpu_oom", "restart", "failed"): 1,
+        ("chat", "bad_flag", "give_up", "failed"): 1,
+    }
+    # Somebody has corrected it, and starts it by hand.
+    life.go(State.DOWN)
+    life.start()
+    assert life.counted(cat.RECOVERIES)["chat", "bad_flag", "restart", "helped"] == 1
+
+
+@pytest.mark.parametrize("by_way_of", [(), (State.VERIFYING,)])
+def test_giving_up_counts_once(by_way_of: tuple[State, ...]) -> None:
+    """Whether its memory is still to be seen free or not."""
+    life = Life()
+    life.go(State.RESERVED, State.STARTING)
+    life.kept_down_by = Cause("bad_flag", "no such option", heals=False)
+    life.go(*by_way_of, State.FAILED)
+    assert life.counted(cat.RECOVERIES) == {("chat", "bad_flag", "give_up", "failed"): 1}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "result"),
+    [
+        (Outcome.ANSWERED, 200, "helped"),
+        (Outcome.ANSWERED, 404, "helped"),
+        (Outcome.ANSWERED, 503, "failed"),
+        (Outcome.REJECTED, 503, "failed"),
+        (Outcome.BROKEN, None, "failed"),
+        (Outcome.CLIENT_GONE, None, "abandoned"),
+    ],
+)
+def test_a_request_that_was_sent_once_more(
+    outcome: Outcome, status: int | None, result: str
+) -> None:
+    """It counts by why its first run had ended."""
+    life = Life(ended_by=Cause("exit", "it ended"))
+    life.meter.request(record(retries=1, outcome=outcome, status=status))
+    life.meter.request(record(outcome=outcome, status=status))
+    assert life.counted(cat.RETRIES) == {("chat", outcome.value): 1}
+    assert life.counted(cat.RECOVERIES) == {("chat", "exit", "new_run", result): 1}
 
 
 def test_failure_counts_once() -> None:
