@@ -159,6 +159,16 @@ def test_a_collector_that_refuses(status: int, remedy: str) -> None:
         assert remedy in one.remedy
 
 
+def test_a_page_is_no_collector() -> None:
+    """The port of SigNoz' own page, say: it answers 200, and nothing is ever seen."""
+    with collecting() as collector:
+        collector.content_type = "text/html; charset=utf-8"
+        found = list(collectors({"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}))
+    assert [one.verdict for one in found] == [Verdict.BAD] * 3
+    assert found[0].message.endswith(": it answers with a page, as no collector does")
+    assert "usually 4318" in found[0].remedy
+
+
 def test_a_collector_that_is_gone_or_hangs() -> None:
     """It is waited for no longer than the environment allows."""
     with collecting() as collector:

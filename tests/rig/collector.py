@@ -37,6 +37,8 @@ class Collector:
     port: int = 0
     status: int = 200
     """What it answers."""
+    content_type: str = "application/x-protobuf"
+    """Of its answers, which hold nothing."""
     hangs: threading.Event | None = None
     """Until this is set nothing is answered."""
     requests: list[tuple[str, Mapping[str, str]]] = attrs.field(factory=list)
@@ -114,6 +116,7 @@ def collecting(port: int = 0) -> Iterator[Collector]:
                 zipped = self.headers.get("content-encoding") == "gzip"
                 collector.take(self.path, gzip.decompress(body) if zipped else body)
             self.send_response(status)
+            self.send_header("content-type", collector.content_type)
             self.send_header("content-length", "0")
             self.end_headers()
 

@@ -149,8 +149,7 @@ def _value(name: str, value: str, dialect: Dialect) -> Iterator[str]:
 
 
 def _apart(metrics: list[Metric], used: set[Label]) -> Iterator[str]:
-    """Yield labels that a metric of the query lacks; what is divided must agree in them."""
+    """Yield labels that a metric of the query lacks."""
     for metric in metrics:
         for label in used - set(metric.labels):
-            if len({one.name for one in metrics}) == 1 or label not in metrics[0].labels:
-                yield f"{metric.name} has no label {label.short}"
+            yield f"{metric.name} has no label {label.short}"

@@ -141,6 +141,9 @@ class Sender:
             # that cannot be written.
             return SendFault(_told(error))
         if answer.is_success:
+            if answer.headers.get("content-type", "").startswith("text/html"):
+                # The page of whatever collects: it answers every path, and keeps nothing.
+                return SendFault("it answers with a page, as no collector does", answer.status_code)
             return None
         said = " ".join(answer.text[:_SAID_MAX].split())
         again = answer.headers.get("retry-after", "")

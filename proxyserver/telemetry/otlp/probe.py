@@ -12,7 +12,8 @@ from .exporter import SIGNALS
 ANSWER_S = 5.0
 """So long each may take at most, whatever the environment allows: somebody waits for it."""
 _REFUSES = frozenset((401, 403))
-_NO_SUCH_PLACE = frozenset((404, 405))
+_NO_SUCH_PLACE = frozenset((200, 404, 405))
+"""With 200 it was a page."""
 
 
 @attrs.frozen
@@ -76,6 +77,6 @@ def _remedy(fault: SendFault) -> str:
     if fault.status is not None:
         return "See what the collector's own log says."
     return (
-        "Start the collector, or correct `OTEL_EXPORTER_OTLP_ENDPOINT`; services are served "
-        "without it."
+        "Start the collector, or correct `OTEL_EXPORTER_OTLP_ENDPOINT` (its HTTP port, usually "
+        "4318); services are served without it."
     )
