@@ -52,13 +52,18 @@ from tests.rig.fake_images import FakeImages
 
 from .described import check
 from .fake_configuration import FakeConfiguration as FakeConfiguration
+from .messages import EVENTS as EVENTS
+from .messages import GET as GET
+from .messages import Script as Script
+from .messages import answer as answer
+from .messages import answering as answering
+from .messages import chunk as chunk
+from .messages import raw as raw
 from .sockets import PATIENCE_S as PATIENCE_S
 from .sockets import PROMPT_S as PROMPT_S
 from .sockets import Wire as Wire
 from .ways import LANE as LANE
 from .ways import connect, place_for_clients
-
-Script = Callable[[Wire], Awaitable[None]]
 
 
 @attrs.frozen
@@ -420,37 +425,3 @@ async def running(
             rig.close()
             background.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
-
-
-def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
-    """Return a whole HTTP answer."""
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%s\r\n" % (len(data), data)
-
-
-def answering(data: bytes) -> Script:
-    """Return a script that gives this answer to each request without a body."""
-
-    async def script(wire: Wire) -> None:
-        while True:
-            while b"\r\n\r\n" not in wire.buffer:
-                if not await wire.more():
-                    return
-            await wire.head()
-            await wire.send(data)
-
-    return script
-
-
-def raw(head: str, body: bytes = b"") -> bytes:
-    """Return a request, written with bare newlines."""
-    return head.strip().replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n" + body
-
-
-GET = b"GET /service/coder/x HTTP/1.1\r\nHost: localhost\r\n\r\n"
-EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-"""The head of an answer that streams events."""
