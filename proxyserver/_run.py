@@ -52,6 +52,9 @@ class Connections(Protocol):
     def close(self) -> None:
         """Break them all: a server with open requests would wait for them before it stops."""
 
+    def has_spoken(self) -> bool:
+        """Tell whether anything of an answer came since this was asked last."""
+
 
 class Judge(Protocol):
     """Who says whether a server answers; the module `readiness` is one."""
@@ -68,8 +71,16 @@ class Judge(Protocol):
     ) -> None:
         """Return when the run answers yes; tell of signs of life, and of any answer, meanwhile."""
 
-    async def wait_stuck(self, launch: LaunchSpec, endpoint: Endpoint) -> Cause:
-        """Return, with the reason, when a ready run has stopped answering."""
+    async def wait_stuck(
+        self, launch: LaunchSpec, endpoint: Endpoint, has_spoken: Callable[[], bool]
+    ) -> Cause:
+        """Return, with the reason, when a ready run has stopped answering.
+
+        Args:
+            launch: what is asked of it, and how often.
+            endpoint: where it listens.
+            has_spoken: tells whether it has answered others since this was asked last.
+        """
 
     async def examine(self, launch: LaunchSpec) -> Cause | None:
         """Say what is wrong with the files of a run that has ended; None: nothing is."""
@@ -208,6 +219,8 @@ class Run(Generic[C]):
     ) -> None:
         """Tell when the run is ready and when it stops answering; return when it has ended."""
         service, launch = self.service.spec.id, self.service.launch
+        assert self.connections is not None, "it is somewhere"
+        spoke = self.connections.has_spoken
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._await_end, lose)
             if not self._adopted:
@@ -217,7 +230,7 @@ class Run(Generic[C]):
                 # Who sleeps answers no probe.
                 with trio.CancelScope() as self._probing:
                     if not self._asleep and not self._turned.is_set():
-                        cause = await self._judge.wait_stuck(launch, endpoint)
+                        cause = await self._judge.wait_stuck(launch, endpoint, spoke)
                         tell(RunStuck(service, self.id, cause))
                 await self._turned.wait()
                 self._turned = trio.Event()

@@ -137,8 +137,14 @@ def pause_s(loading_s: float, least_s: float = POLL_LEAST_S, most_s: float = POL
     return min(max(POLL_SHARE * loading_s, least_s), most_s)
 
 
-async def wait_stuck(launch: LaunchSpec, endpoint: Endpoint) -> Cause:
+async def wait_stuck(
+    launch: LaunchSpec, endpoint: Endpoint, has_spoken: Callable[[], bool]
+) -> Cause:
     """Return when a ready run has failed its liveness probe several times in a row.
+
+    A server with many streams may be too busy to answer in time, but what speaks is not dead: no
+    answer at all is forgiven to a run that `has_spoken` to others since the last probe.  One that
+    refuses, hangs up or says no has had the time to; that counts whatever else it does.
 
     Without such a probe it never returns.
     """
@@ -149,7 +155,9 @@ async def wait_stuck(launch: LaunchSpec, endpoint: Endpoint) -> Cause:
     failures = 0
     while failures < LIVE_FAILURES:
         await trio.sleep(live.every_s)
-        failures = 0 if await _says_yes(live, endpoint, live.timeout_s) else failures + 1
+        yes = await _says_yes(live, endpoint, live.timeout_s)
+        spoke = has_spoken()  # Each time: what was said before the last probe is no sign of life.
+        failures = 0 if yes or (yes is None and spoke) else failures + 1
     return Cause(
         "stuck",
         f"lives, but did not answer GET {live.path} as it should"
@@ -179,15 +187,16 @@ async def ask(call: Call, endpoint: Endpoint) -> str | None:
 
 async def _says_yes(
     probe: Probe, endpoint: Endpoint, timeout_s: float, answers: Callable[[], None] = lambda: None
-) -> bool:
+) -> bool | None:
+    """Ask; None: nothing came in time."""
     status = None
-    with trio.move_on_after(timeout_s):
+    with trio.move_on_after(timeout_s) as scope:
         try:
             status = await _status(probe.path, endpoint)
         except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError):
             return False
     if status is None:
-        return False
+        return None if scope.cancelled_caught else False
     answers()
     return status < 500 if probe.status is None else status == probe.status
 

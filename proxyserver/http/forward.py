@@ -177,7 +177,7 @@ async def _download(exchange: Exchange, connection: UpstreamConnection, outgoing
 
     def step(size: int) -> bool:
         nonlocal end
-        connection.moved = True
+        connection.moved = connection.spoke = True
         end = body.take(BUFFER, 0, size)
         return exchange.pass_on_nowait(BUFFER, 0, end) and not body.done
 

@@ -75,6 +75,8 @@ class UpstreamConnection:
         self._waiting = False
         self.moved = False
         """Something went either way since the sweeper looked last."""
+        self.spoke = False
+        """Something of an answer came since `UpstreamConnections.has_spoken` was asked last."""
         self._quiet_since = trio.current_time()
 
     async def send(self, data: Bytes) -> bool:
@@ -138,6 +140,7 @@ class UpstreamConnection:
         self._waiting = False
         if size:
             self._silent = False
+            self.spoke = True
         return size
 
     def broken_off(self) -> UpstreamFault:
@@ -208,6 +211,8 @@ class UpstreamConnections:
         # The last one used is the freshest, and the others may grow old and go.
         self._idle: list[UpstreamConnection] = []
         self._active: dict[UpstreamConnection, None] = {}
+        self._spoke = False
+        """By those that were released."""
         self._closed = False
 
     def acquire_nowait(self) -> UpstreamConnection | None:
@@ -256,11 +261,19 @@ class UpstreamConnections:
     def release(self, connection: UpstreamConnection) -> None:
         """Take a connection back; it is closed unless its request was sent and answered whole."""
         self._active.pop(connection, None)
+        self._spoke, connection.spoke = self._spoke or connection.spoke, False
         if self._closed or not connection.recycle() or len(self._idle) >= IDLE_MAX:
             connection.close()
             return
         connection.released_at = time.monotonic()
         self._idle.append(connection)
+
+    def has_spoken(self) -> bool:
+        """Tell whether anything of an answer came since this was asked last."""
+        spoke, self._spoke = self._spoke, False
+        for connection in self._active:
+            spoke, connection.spoke = spoke or connection.spoke, False
+        return spoke
 
     def close(self) -> None:
         """Drop idle connections and break active ones: the run is about to go."""

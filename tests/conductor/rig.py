@@ -47,6 +47,9 @@ class FakeConnections:
     def close(self) -> None:
         self.closed_at = trio.current_time()
 
+    def has_spoken(self) -> bool:
+        return False
+
 
 @attrs.frozen
 class FakeJudge:
@@ -89,7 +92,9 @@ class FakeJudge:
         await trio.sleep(self.slow.get(call.path, 2.0))
         return self.faults.get(call.path)
 
-    async def wait_stuck(self, launch: LaunchSpec, endpoint: Endpoint) -> Cause:
+    async def wait_stuck(
+        self, launch: LaunchSpec, endpoint: Endpoint, has_spoken: Callable[[], bool]
+    ) -> Cause:
         await self.stuck.wait()
         return Cause("stuck", "it has stopped answering")
 

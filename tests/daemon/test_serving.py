@@ -116,3 +116,22 @@ def test_a_server_that_stops_answering_is_replaced(flavour: Flavour, new_daemon:
     wait_until("its end", lambda: daemon.state("a") == "down")
     assert daemon.chat("a").status_code == 200
     assert daemon.service("a")["run"] == 2
+
+
+def test_who_streams_is_alive_however_slow_its_probe(
+    flavour: Flavour, new_daemon: NewDaemon
+) -> None:
+    """Nor is it ended before its last token; once it says nothing to anybody, it is stuck."""
+    live = {"every_s": 0.1, "timeout_s": 0.2}
+    mock = flavour.mock({"TOKENS": "60", "TOKEN_MS": "50"})
+    daemon = new_daemon({"a": {**mock, "live": live}}, **flavour.server)
+    with daemon.stream("a", max_tokens=60) as answer:
+        chunks = events(answer)
+        next(chunks)
+        assert daemon.get("/service/a/mock/unhealthy").status_code == 200
+        began_at = time.monotonic()
+        assert [*chunks][-1] == "[DONE]"
+    assert time.monotonic() - began_at > 2.0  # Three probes take less than one.
+    assert daemon.service("a")["failures"] == 0
+    wait_until("the end of the run", lambda: daemon.service("a")["failures"] == 1)
+    assert daemon.service("a")["cause"]["kind"] == "stuck"

@@ -7,7 +7,13 @@ import trio
 import trio.testing
 
 from proxyserver.http._peer import Peer
-from proxyserver.http.upstream import Patience, UpstreamConnection, UpstreamFault
+from proxyserver.http.upstream import (
+    Patience,
+    UpstreamConnection,
+    UpstreamConnections,
+    UpstreamFault,
+)
+from proxyserver.runtime import Endpoint
 
 PATIENCE = Patience(first_byte_s=5.0, stall_s=3.0, total_s=20.0)
 
@@ -70,3 +76,28 @@ async def test_nothing_takes_longer_than_all_may() -> None:
         await connection.receive()
     assert fault.value.late
     far.close()
+
+
+async def test_connections_tell_whether_anybody_was_answered() -> None:
+    """By one that lasts or one that was given back; asked again only what came since."""
+    async with trio.open_nursery() as nursery:
+
+        async def serve(stream: trio.SocketStream) -> None:
+            async with stream:
+                while await stream.receive_some():
+                    await stream.send_all(b"x")
+
+        listeners = await nursery.start(trio.serve_tcp, serve, 0)
+        connections = UpstreamConnections(
+            Endpoint("127.0.0.1", listeners[0].socket.getsockname()[1])
+        )
+        connection = await connections.acquire()
+        await connection.send(b"?")
+        assert not connections.has_spoken()
+        await connection.receive()
+        assert (connections.has_spoken(), connections.has_spoken()) == (True, False)
+        await connection.send(b"?")
+        await connection.receive()
+        connections.release(connection)
+        assert (connections.has_spoken(), connections.has_spoken()) == (True, False)
+        nursery.cancel_scope.cancel()

@@ -223,9 +223,9 @@ async def test_probe_can_never_reach_itself() -> None:
         assert "127.0.0.1" not in server.peers
 
 
-async def stuck(endpoint: Endpoint) -> Cause:
+async def stuck(endpoint: Endpoint, has_spoken: Callable[[], bool] = lambda: False) -> Cause:
     live = LiveProbe(every_s=0.002, timeout_s=0.02)
-    return await wait_stuck(attrs.evolve(LAUNCH, live=live), endpoint)
+    return await wait_stuck(attrs.evolve(LAUNCH, live=live), endpoint, has_spoken)
 
 
 @pytest.mark.parametrize("manners", [hang_up, keep_silent, answer(LOADING)])
@@ -253,10 +253,28 @@ async def test_single_failures_are_forgiven() -> None:
         assert server.asked > 6
 
 
+async def test_who_speaks_to_others_may_be_too_busy_for_a_probe() -> None:
+    """While bytes of answers come, silence is forgiven; from then on it counts."""
+    async with serving(keep_silent) as server:
+        with trio.fail_after(2):
+            cause = await stuck(server.endpoint, lambda: server.asked <= 5)
+        assert server.asked == 5 + 3
+        assert cause.kind == "stuck"
+
+
+@pytest.mark.parametrize("manners", [hang_up, answer(LOADING)])
+async def test_who_has_time_to_say_no_is_not_busy(manners: Handler) -> None:
+    """However much it says to others."""
+    async with serving(manners) as server:
+        with trio.fail_after(2):
+            await stuck(server.endpoint, lambda: True)
+        assert server.asked == 3
+
+
 async def test_without_a_probe_nothing_is_stuck(autojump_clock: trio.testing.MockClock) -> None:
     """A living process is enough where nothing is asked."""
     with trio.move_on_after(1e6) as scope:
-        await wait_stuck(attrs.evolve(LAUNCH, live=None), Endpoint("127.0.0.1", 1))
+        await wait_stuck(attrs.evolve(LAUNCH, live=None), Endpoint("127.0.0.1", 1), lambda: False)
     assert scope.cancelled_caught
 
 
