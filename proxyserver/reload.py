@@ -2,9 +2,12 @@
 
 One task does so, whoever asks: reloads never overlap, and those who ask while one is on its way
 share the next, so that a storm of them is two.  A configuration that cannot be used changes
-nothing but what is told here: the one in force stays, until a good one is read.
+nothing but what is told here: the one in force stays, until a good one is read.  Where only the
+world is not yet as it wants it (an image is missing), it is tried again now and then: nobody who
+has fetched the image should have to say so.
 """
 
+import math
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,6 +21,7 @@ from .in_force import Replacer
 from .settings import NEEDS_KEYS, Changes, Problem, Settings, SettingsError, Sources, kept
 
 PROBLEMS_LOGGED = 20
+AGAIN_S = 10.0
 
 Load: TypeAlias = Callable[[str | None], Settings]
 """Reads the configuration, in a thread; given a text, as if the file said that.
@@ -40,6 +44,8 @@ class Outcome:
     changes: Changes = attrs.field(factory=Changes)
     problems: tuple[Problem, ...] = ()
     """Why nothing was changed; (): it was good."""
+    are_outside: bool = False
+    """The problems are not what the files say, but that the world is not (yet) so."""
 
     @property
     def word(self) -> str:
@@ -70,15 +76,20 @@ class Reloader:
         load: reads the configuration.
         check: looks at what is new in it.
         replacer: puts settings into force.
+        again_s: how often is looked whether the world is by now as a configuration wants it that
+            was refused for that.
     """
 
     _load: Load
     _check: Check
     _replacer: Replacer
+    _again_s: float = AGAIN_S
     problems: tuple[Problem, ...] = attrs.field(default=(), init=False)
     """What is wrong with what the files say now, so that it is not in force."""
     sources: Sources = attrs.field(factory=Sources, init=False)
     """What was read last, good or not, and how it was then."""
+    _lacks: tuple[Problem, ...] = attrs.field(default=(), init=False)
+    """The same, where they are outside."""
     needs_restart: tuple[str, ...] = attrs.field(default=(), init=False)
     """Keys of the server that the files say otherwise than the daemon runs."""
     _loaded_at: float = attrs.field(factory=time.time, init=False)
@@ -96,7 +107,13 @@ class Reloader:
     async def run(self) -> None:
         """Reload whenever somebody asks for it, until cancelled."""
         while True:
-            await self._somebody.wait()
+            with trio.move_on_after(self._again_s if self._lacks else math.inf):
+                await self._somebody.wait()
+            if not self._somebody.is_set():
+                # Files that have changed meanwhile are the business of who watches them.
+                if {*(await self.diff()).problems} < {*self._lacks}:
+                    self.reload_nowait("what was missing is there")
+                continue
             asked, self._next = self._next, None
             self._somebody = trio.Event()
             assert asked is not None, "somebody asked"
@@ -137,10 +154,13 @@ class Reloader:
         settings = await self._good(None, keep=True)
         if isinstance(settings, Outcome):
             self.problems = settings.problems
+            self._lacks = settings.problems if settings.are_outside else ()
             _log_refused(why, settings.problems)
+            if self._lacks:
+                logger.info("configuration: looked at again every {:g} s", self._again_s)
             return settings
         changes = await self._replacer.replace(settings)
-        self.problems, self.needs_restart = (), changes.needs_restart
+        self.problems, self._lacks, self.needs_restart = (), (), changes.needs_restart
         self._loaded_at = time.time()
         outcome = Outcome(changes)
         logger.info("configuration read again ({}): {}", why, outcome.word)
@@ -168,7 +188,8 @@ class Reloader:
             changes = Changes.of(running, settings)
             new = {*changes.added, *changes.restarts}
             fresh = {name: one for name, one in settings.services.items() if name in new}
-            await self._check(attrs.evolve(settings, services=fresh))
+            if lacks := await self._lacking(attrs.evolve(settings, services=fresh)):
+                return Outcome(problems=lacks, are_outside=True)
         except SettingsError as error:
             if keep and error.sources.files:
                 self.sources = error.sources
@@ -181,6 +202,13 @@ class Reloader:
             path = str(self._replacer.settings.path)
             return Outcome(problems=(Problem(path, 1, 1, "", f"a bug of the proxy: {bug!r}"),))
         return settings
+
+    async def _lacking(self, settings: Settings) -> tuple[Problem, ...]:
+        try:
+            await self._check(settings)
+        except SettingsError as error:
+            return error.problems
+        return ()
 
 
 def _log_refused(why: str, problems: tuple[Problem, ...]) -> None:

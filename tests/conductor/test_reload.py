@@ -36,6 +36,7 @@ from tests.conductor.rig import CHAT, CODER, DEVICES, Rig, conducting
 
 from .test_replace import small
 
+AGAIN_S = 0.005
 WRONG = Problem("f", 2, 3, "services.x", "is wrong")
 
 
@@ -65,6 +66,8 @@ class Files:
     reads: int = 0
     may_read: Callable[[], object] = lambda: None
     followed: list[Settings] = attrs.field(factory=list)
+    lacks: list[Problem] = attrs.field(factory=list)
+    """What is missing outside."""
     _alone: threading.Lock = attrs.field(factory=threading.Lock)
 
     def load(self, text: str | None) -> Settings:
@@ -94,6 +97,8 @@ async def reloading(
 
     async def check(settings: Settings) -> None:
         await trio.lowlevel.checkpoint()
+        if files.lacks:
+            raise SettingsError(files.lacks)
 
     async with (
         conducting(services=services, journal_file=journal_file) as rig,
@@ -112,7 +117,7 @@ async def reloading(
             nursery,
             now,
         )
-        reloader = Reloader(files.load, check, replacer)
+        reloader = Reloader(files.load, check, replacer, again_s=AGAIN_S)
         nursery.start_soon(reloader.run)
         yield rig, files, reloader, replacer
         nursery.cancel_scope.cancel()
@@ -169,6 +174,24 @@ async def test_what_is_wrong_changes_nothing(tmp_path: Path, fault: Exception) -
         assert reloader.as_json()["problems"] != []
         assert (await reloader.reload("asked for")).word == "changed"
         assert reloader.as_json()["problems"] == []
+
+
+async def test_what_is_missing_outside_is_looked_for_again(tmp_path: Path) -> None:
+    """Who has fetched an image need not say so; what the files say wrong waits for the files."""
+    async with reloading(tmp_path, settings(small(CHAT))) as (_, files, reloader, _):
+        files.says, files.lacks = settings(small(CHAT), small(CODER)), [WRONG]
+        assert (await reloader.reload("asked for")).word == "refused"
+        reads = files.reads
+        await until(lambda: files.reads > reads + 1)
+        assert (files.followed, reloader.as_json()["problems"][0]["message"]) == ([], "is wrong")
+        files.lacks = []
+        await until(lambda: files.followed != [])
+        assert reloader.as_json()["problems"] == []
+        files.says = SettingsError([WRONG])
+        assert (await reloader.reload("asked for")).word == "refused"
+        reads = files.reads
+        await trio.sleep(10 * AGAIN_S)
+        assert files.reads == reads
 
 
 async def test_what_needs_a_restart_waits_for_it(tmp_path: Path) -> None:
