@@ -131,11 +131,11 @@ class AsgiExchange(Exchange):
             headers = headers_to_client(head)
             await self._send({"type": INFORMATIONAL, "status": head.status, "headers": headers})
 
-    async def say(self, events: bytes) -> None:
+    async def say(self, events: bytes, kind: bytes) -> None:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + SAY_S) as scope:
             if not self.told:
                 self.told = True
-                headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
+                headers = [(b"content-type", kind), (b"cache-control", b"no-cache")]
                 await self.send({"type": "http.response.start", "status": 200, "headers": headers})
             await self.send({"type": "http.response.body", "body": events, "more_body": True})
         if scope.cancelled_caught:

@@ -123,6 +123,9 @@ class Answering(Protocol):
     def head(self, head: RequestHead) -> RequestHead:
         """Return the head for the server."""
 
+    def still(self, thought: str) -> bytes | None:
+        """Return what tells that it is waited for; None: nothing, until the answer is whole."""
+
     def begin(self, head: ResponseHead, body: Body) -> list[Piece] | None:
         """As `Exchange.begin`."""
 
@@ -281,8 +284,8 @@ class Exchange(abc.ABC):
         """Pass on an informational answer (1xx), if that is possible."""
 
     @abc.abstractmethod
-    async def say(self, events: bytes) -> None:
-        """Send events of our own before the service answers, the first time with a head.
+    async def say(self, events: bytes, kind: bytes) -> None:
+        """Send events of our own (of this media type) before the service answers, after a head.
 
         Being cancelled waits until they are sent, so that no half of them is.
 

@@ -173,11 +173,12 @@ class RawExchange(Exchange):
         if not self.told:
             await self._send(to_client(head, b""))
 
-    async def say(self, events: bytes) -> None:
+    async def say(self, events: bytes, kind: bytes) -> None:
         head = b""
         if not self.told:
             self.told, self.status, self._is_events = True, 200, True
-            head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n%s%s\r\n" % (
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%s%s\r\n" % (
+                kind,
                 b"Cache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n",
                 self._own_lines(dated=False),
             )

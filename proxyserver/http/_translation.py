@@ -27,6 +27,7 @@ from ._held import Held
 from .errors import ApiError
 
 _OTHERWISE = frozenset({b"accept", b"accept-encoding", b"content-type", b"content-encoding"})
+LINES = b"application/x-ndjson"
 ADDED = b"Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
 
 
@@ -88,6 +89,10 @@ class Translation:
         """Return the head for the server, which `ADDED` is to be added to."""
         return without_fields(head, _OTHERWISE)
 
+    def still(self, thought: str) -> bytes | None:
+        """Return what tells that it is waited for; None: nothing, until the answer is whole."""
+        return self._answer.still(thought, time.time()) if self._asked.streams else None
+
     def begin(self, head: ResponseHead, body: Body) -> list[Piece]:
         """Begin the answer; return what shall get the pieces of its payload."""
         self._status = head.status
@@ -131,7 +136,7 @@ class Translation:
         if self._out is None:
             lines = [b"HTTP/1.1 200 OK", b"Content-Type: application/json; charset=utf-8", b"\r\n"]
             if self._asked.streams:
-                lines[1] = b"Content-Type: application/x-ndjson"
+                lines[1] = b"Content-Type: " + LINES
             elif last:
                 lines.insert(1, b"Content-Length: %d" % len(data))
             head = scan_response(b"\r\n".join(lines), b"POST")

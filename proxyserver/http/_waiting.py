@@ -3,7 +3,8 @@
 Most clients, and the proxies before them, give up when nothing comes for a minute or so, and a
 model may load for longer.  So after a grace, in which a quick failure still has a status of its
 own, an answer is begun: a stream of events, with comments in it.  All clients that were tried pass
-over comments (but for the literal `: ping`, which one takes for the end).
+over comments (but for the literal `: ping`, which one takes for the end).  Lines of JSON have no
+comments; there it is a piece of the answer with no text in it.
 """
 
 import json
@@ -19,7 +20,9 @@ from proxyserver.surfaces import Shape, shape_of, streams_events
 from ._exchange import ClientGone, Exchange
 from ._held import Held
 from ._ports import Conductor, Progress, Settings
+from ._translation import LINES
 
+EVENTS = b"text/event-stream"
 READ_MAX = 1024 * 1024
 """A larger body is not read once more to see whether it asks for a stream."""
 
@@ -47,31 +50,38 @@ class Waiting:
             path: what it is asked for, by the service's own name.
             held: the body, if it was read.
         """
-        if exchange.translation is not None or not streams_events(path):
+        translation = exchange.translation
+        if translation is None and not streams_events(path):
+            return None
+        if translation is not None and translation.still("") is None:
             return None
 
         async def tell() -> None:
             server = self.settings.server
             await trio.sleep_until(exchange.arrived_at + server.stream_after_s)
-            if not _wants_stream(exchange, held):
+            if translation is None and not _wants_stream(exchange, held):
                 return
             try:
                 while True:
-                    await exchange.say(self._words(exchange, service))
+                    await exchange.say(*self._words(exchange, service))
                     await trio.sleep(server.stream_every_s)
             except ClientGone:
                 return  # Who watches the connection ends the request.
 
         return tell
 
-    def _words(self, exchange: Exchange, service: ServiceId) -> bytes:
+    def _words(self, exchange: Exchange, service: ServiceId) -> tuple[bytes, bytes]:
+        """Return them, and their media type."""
         progress: Progress = self.settings.services[service].stream_progress
-        if progress == "none":
-            return b":\n\n"
-        text = describe(self.conductor.view().service(service), trio.current_time())
-        if progress == "comments" or shape_of(exchange.head.target) is not Shape.OPENAI:
-            return b": %s\n\n" % text.encode()
-        return _reasoning(exchange, f"{text}\n")
+        text = ""
+        if progress != "none":
+            text = describe(self.conductor.view().service(service), trio.current_time())
+        if exchange.translation is not None:
+            thought = f"{text}\n" if progress == "reasoning" else ""
+            return exchange.translation.still(thought) or b"", LINES
+        if progress == "reasoning" and shape_of(exchange.head.target) is Shape.OPENAI:
+            return _reasoning(exchange, f"{text}\n"), EVENTS
+        return (b": %s\n\n" % text.encode() if text else b":\n\n"), EVENTS
 
 
 def _wants_stream(exchange: Exchange, held: Held | None) -> bool:

@@ -33,7 +33,9 @@ def error_body(shape: Shape, status: int, code: str, message: str, param: str | 
 
 
 def error_event(shape: Shape, body: bytes) -> bytes:
-    """Return an error as the last of a stream of server-sent events."""
+    """Return an error as the last of a stream: of events, or of Ollama's lines."""
+    if shape is Shape.OLLAMA:
+        return body + b"\n"
     name = b"event: error\n" if shape is Shape.ANTHROPIC else b""
     return b"%sdata: %s\n\n" % (name, body)
 

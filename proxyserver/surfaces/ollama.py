@@ -244,6 +244,10 @@ class Answer:
         """Return the error, as a line."""
         return _line({"error": self.failed})
 
+    def still(self, thought: str, now: float) -> bytes:
+        """Return what is told while the model is waited for: a piece with no text in it."""
+        return self._told({"reasoning_content": thought}, now)
+
     def loaded(self, now: float) -> bytes:
         """Return what is told when nothing was asked but to load the model."""
         self._reason = "load"

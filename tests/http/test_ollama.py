@@ -3,19 +3,23 @@
 import json
 from typing import Any
 
+import attrs
 import ollama
 import pytest
 import trio
 
 from proxycore import Reason, ServiceId
 from proxyserver.http import Outcome
+from proxyserver.http._ports import Progress
 from proxyserver.refused import Refused
 from proxyserver.request_rules import BodyRules, RequestRules
 from proxyserver.wire import Change
 
-from .rig import EVENTS, Rig, Script, Server, Wire, answer, chunk, running
+from .rig import EVENTS, PATIENCE_S, Rig, Script, Server, Wire, answer, chunk, running
 from .test_inference import post
 
+CODER = ServiceId("coder")
+SOON = Server(stream_after_s=0.05, stream_every_s=0.05)
 CHAT = b'{"model": "coder:latest", "messages": [{"role": "user", "content": "Hi"}]}'
 
 
@@ -171,3 +175,73 @@ async def test_ollamas_own_client_is_content() -> None:
 
     async with running(serving([], EVENTS, *words("a", "b"), calls, *LAST)) as rig:
         await trio.to_thread.run_sync(use, f"http://127.0.0.1:{rig.port}")
+
+
+@pytest.mark.parametrize("progress", ["none", "comments", "reasoning"])
+async def test_who_waits_for_a_stream_is_told(progress: Progress) -> None:
+    """By pieces without text, which Ollama's own client reads as such; then comes the answer."""
+    told: list[ollama.ChatResponse] = []
+
+    def use(url: str) -> None:
+        with ollama.Client(url, trust_env=False, timeout=PATIENCE_S) as client:
+            for one in client.chat("coder", [{"role": "user", "content": "Hi"}], stream=True):
+                told.append(one)
+                if len(told) == 2:
+                    trio.from_thread.run_sync(let_go)
+
+    def let_go() -> None:
+        assert rig.conductor.hold is not None
+        rig.conductor.hold.set()
+
+    async with running(serving([], EVENTS, *words("a", "b"), *LAST), server=SOON) as rig:
+        kind = rig.settings.services[CODER]
+        assert isinstance(rig.settings.services, dict)
+        rig.settings.services[CODER] = attrs.evolve(kind, stream_progress=progress)
+        rig.conductor.hold = trio.Event()
+        await trio.to_thread.run_sync(use, f"http://127.0.0.1:{rig.port}")
+        record = await rig.record()
+    said = "".join(one.message.content or "" for one in told)
+    thoughts = "".join(one.message.thinking or "" for one in told)
+    assert (said, thoughts != "") == ("ab", progress == "reasoning")
+    assert [one.done for one in told] == [False] * (len(told) - 1) + [True]
+    assert (told[-1].eval_count, record.outcome) == (2, Outcome.ANSWERED)
+
+
+@pytest.mark.parametrize("refused", [True, False])
+async def test_a_failure_after_that_is_a_line(refused: bool) -> None:
+    """Ours, or the service's own; it is the last, of a whole body, and the client raises it."""
+    messages: list[str] = []
+
+    def use(url: str) -> None:
+        with ollama.Client(url, trust_env=False, timeout=PATIENCE_S) as client:
+            try:
+                for _ in client.generate("coder", "Hi", stream=True):
+                    trio.from_thread.run_sync(let_go)
+            except ollama.ResponseError as error:
+                messages.append(error.error)
+
+    def let_go() -> None:
+        assert rig.conductor.hold is not None
+        rig.conductor.hold.set()
+
+    said = answer(b'{"error": {"message": "too long"}}', status="400 Bad Request")
+    async with running(serving([], said), server=SOON) as rig:
+        rig.conductor.hold = trio.Event()
+        if refused:
+            no = Refused(ServiceId("coder"), Reason.STOPPED, "why")
+            rig.conductor.refusals["coder"] = no
+        await trio.to_thread.run_sync(use, f"http://127.0.0.1:{rig.port}")
+    [message] = messages
+    assert ("why" if refused else "too long") in message
+
+
+async def test_who_wants_all_at_once_is_told_nothing_before() -> None:
+    """There is nothing that could be told, and the status is still to be found."""
+    async with running(serving([]), server=SOON) as rig:
+        rig.conductor.hold = trio.Event()
+        body = CHAT[:-1] + b', "stream": false}'
+        head = b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+        wire = await rig.ask(head % len(body) + body)
+        with trio.move_on_after(0.3) as scope:
+            await wire.head()
+        assert scope.cancelled_caught
