@@ -118,13 +118,15 @@ def problem(one: Mapping[str, Any]) -> str:
 
 
 def troubles(health: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for everything besides services that does not work."""
+    """Yield a line for everything besides services that is not as usual, or does not work."""
     configuration = health["configuration"]
     if problems := configuration["problems"]:
         said = "the configuration was refused, and the one before it is in force:"
         yield "\n".join((said, *map(problem, problems)))
     if keys := configuration["needs_restart"]:
         yield f"needs a restart of the daemon: {', '.join(f'server.{key}' for key in keys)}"
+    if schedules := configuration["schedules"]:
+        yield f"schedules in force: {'; '.join(schedules)}"
     for name, runtime in health["runtimes"].items():
         if not runtime["ok"]:
             yield f"{name} cannot be reached: {runtime['message']}"

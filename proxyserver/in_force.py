@@ -99,6 +99,11 @@ class Replacer:
         return self._profile.name
 
     @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """Those that hold now."""
+        return self._hold
+
+    @property
     def profiles(self) -> Mapping[str, tuple[ServiceId, ...]]:
         """All that the configuration has, with their services."""
         return self.settings.server.profiles

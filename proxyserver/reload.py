@@ -147,6 +147,7 @@ class Reloader:
             "loaded_at": self._loaded_at,
             "problems": [attrs.asdict(problem) for problem in self.problems],
             "needs_restart": list(self.needs_restart),
+            "schedules": [str(schedule) for schedule in self._replacer.schedules],
         }
 
     async def _reload(self, why: str) -> Outcome:

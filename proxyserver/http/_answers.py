@@ -118,6 +118,7 @@ NAMED: Mapping[str, Schema] = {
         loaded_at=_NUMBER,
         problems=_list(_refer("Problem")),
         needs_restart=_list(_TEXT),
+        schedules=_list(_TEXT),
     ),
     "Changes": _object(
         outcome=_words(["changed", "unchanged"]),

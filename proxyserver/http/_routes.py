@@ -239,7 +239,7 @@ TABLE = (
         "GET",
         "/api/v1/config",
         "Tell which configuration is in force, and what of its files is not.",
-        '`{"path", "loaded_at", "problems", "needs_restart"}`.',
+        '`{"path", "loaded_at", "problems", "needs_restart", "schedules"}`.',
     ),
     Entry(
         "POST",

@@ -94,7 +94,13 @@ HEALTH = {
         "gpu": {"ok": True, "message": "NVML: gpu0"},
         "ram": {"ok": False, "message": "no answer"},
     },
-    "configuration": {"path": "/c.yaml", "loaded_at": 1.0, "problems": [], "needs_restart": []},
+    "configuration": {
+        "path": "/c.yaml",
+        "loaded_at": 1.0,
+        "problems": [],
+        "needs_restart": [],
+        "schedules": [],
+    },
     "services": [CODER, CHAT, FETCHED, UNFETCHED],
     "devices": [
         {

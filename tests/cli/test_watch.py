@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -119,3 +120,12 @@ def test_ps(daemon: Daemon) -> None:
 def test_no_hurry(every: str) -> None:
     """Looks have a time between them."""
     assert aiproxy("top", "--every", every).returncode == 2
+
+
+def test_status_tells_the_schedules_in_force(daemon: Daemon) -> None:
+    """Else nobody understands why services stop sooner than their configuration says."""
+    schedules = ["22:00-07:00 (idle_s 60 s for all)"]
+    usual: dict[str, Any] = daemon.health["configuration"]
+    daemon.health = HEALTH | {"configuration": usual | {"schedules": schedules}}
+    said = aiproxy("status", "--url", daemon.url).stdout
+    assert "schedules in force: 22:00-07:00 (idle_s 60 s for all)\n" in said

@@ -59,8 +59,9 @@ async def test_the_first_that_covers_a_service_holds(
         files.says = settings(small(CHAT), small(CODER), schedules=(late, ALWAYS))
         await reloader.reload("asked for")
         assert idle_times(rig) == {CHAT: 45.0, CODER: 90.0}
+        assert reloader.as_json()["schedules"] == [str(late), str(ALWAYS)]
         assert (await reloader.reload("asked for")).word == "unchanged"
         assert idle_times(rig) == {CHAT: 45.0, CODER: 90.0}
         files.says = first
         await reloader.reload("asked for")
-        assert idle_times(rig) == usual
+        assert (idle_times(rig), reloader.as_json()["schedules"]) == (usual, [])

@@ -31,6 +31,7 @@ class FakeConfiguration:
             "loaded_at": 1.0,
             "problems": self.outcome.problems,
             "needs_restart": [],
+            "schedules": [],
         }
 
     async def reload(self, why: str) -> FakeOutcome:

@@ -24,7 +24,13 @@ async def test_what_a_reload_did_is_told() -> None:
     async with running() as rig:
         status, said = await ask(rig, "/api/v1/config/reload")
         assert (status, said["outcome"], said["added"]) == (200, "changed", ["new"])
-        standing = {"path": "/c.yaml", "loaded_at": 1.0, "problems": [], "needs_restart": []}
+        standing: dict[str, object] = {
+            "path": "/c.yaml",
+            "loaded_at": 1.0,
+            "problems": [],
+            "needs_restart": [],
+        }
+        standing["schedules"] = []
         assert await ask(rig, "/api/v1/config", method="GET") == (200, standing)
         for path in ("/api/v1/services", "/health?detail=1"):
             _, overview = await ask(rig, path, method="GET")
