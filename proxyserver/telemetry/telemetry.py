@@ -92,6 +92,7 @@ class Telemetry:
     def keep_usage(self, store: UsageStore) -> None:
         """Keep statistics of use, too."""
         self._usage = Collector(store, self._view, self._measured)
+        self._usage.open()
 
     async def usage(self, by: str, first: str, last: str) -> list[Told] | None:
         """Return what was used from one day to another; None: that is not kept.

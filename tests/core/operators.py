@@ -19,6 +19,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -111,11 +112,13 @@ def judge_all(chosen: Iterable[Operator]) -> dict[Operator, Verdict]:
         subprocess.TimeoutExpired: the machine is too slow to tell.
     """
     before_s = _children_s()
-    assert judge_one(None, UNHURRIED_S) is Verdict.SURVIVED, "the core itself is caught"
+    assert judge_one(patience_s=UNHURRIED_S) is Verdict.SURVIVED, "the core itself is caught"
     patience_s = math.ceil(PATIENCE * (_children_s() - before_s))
+    chosen = list(chosen)
+    # Here and not in the threads: Python 3.11 cannot parse in two of them at once.
+    sources = [source(one) for one in chosen]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        chosen = list(chosen)
-        verdicts = pool.map(lambda one: judge_one(one, patience_s), chosen)
+        verdicts = pool.map(partial(judge_one, patience_s=patience_s), chosen, sources)
         return dict(zip(chosen, verdicts, strict=True))
 
 
@@ -125,8 +128,8 @@ def _children_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def judge_one(mutant: Operator | None, patience_s: int) -> Verdict:
-    """Let a mutant live for a while, or the core as it is."""
+def judge_one(mutant: Operator | None = None, changed: str = "", *, patience_s: int) -> Verdict:
+    """Let a mutant, whose module says what is `changed`, live for a while, or the core as it is."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         root = Path(folder)
         ignore = shutil.ignore_patterns("*.pyc.*")  # Half-written; what is compiled saves time.
@@ -134,7 +137,7 @@ def judge_one(mutant: Operator | None, patience_s: int) -> Verdict:
         shutil.copytree(ROOT / "tests" / "core", root / "tests" / "core", ignore=ignore)
         (root / "tests" / "__init__.py").touch()
         if mutant is not None:
-            (root / "proxycore" / mutant.module).write_text(source(mutant))
+            (root / "proxycore" / mutant.module).write_text(changed)
         done = subprocess.run(
             [sys.executable, "-P", "-m", judge.__name__, str(patience_s)],
             cwd=root,

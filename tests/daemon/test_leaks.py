@@ -28,6 +28,8 @@ BYTES_EACH = 500
 """A task alone takes five times as much."""
 ROUNDS = 2
 """As many as warm it up: what is made once has been made then."""
+TRIES = 3
+"""What is imported late has objects of its own, once; what leaks grows each time."""
 BODY = json.dumps({"model": "busy", "stream": True, "messages": []})
 LONG = "X-Mock: TOKENS=4000;TOKEN_MS=5\r\n"
 STAGES = {
@@ -126,17 +128,25 @@ def abort_many(aborter: Aborter) -> None:
     before, (tasks, objects) = descriptors(daemon), aborter.held()
     memory = aborter.memory()
     rounds = max(2, ABORTS // AT_ONCE // len(STAGES) // 2)
-    aborter.abort_all(rounds)
     aborted = rounds * len(STAGES) * 2 * AT_ONCE
-    wait_until("as few descriptors as before", lambda: descriptors(daemon) <= before)
-    wait_until("as few tasks as before", lambda: aborter.held()[0] <= tasks)
-    _, objects_now = aborter.held()
+    for _ in range(TRIES):
+        aborter.abort_all(rounds)
+        wait_until("as few descriptors as before", lambda: descriptors(daemon) <= before)
+        wait_until("as few tasks as before", lambda: aborter.held()[0] <= tasks)
+        _, objects_now = aborter.held()
+        assert objects_now.pop("Decision") <= 2 * DECISIONS_MAX
+        # Each stage on each lane is an eighth of them.
+        grown = {
+            name: more
+            for name, now in objects_now.items()
+            if (more := now - objects[name]) > aborted / 10
+        }
+        if not grown:
+            break
+        objects = objects_now
+    assert grown == {}
     grown_by = aborter.memory() - memory
     assert grown_by < ROOM + BYTES_EACH * aborted, f"{grown_by} bytes for {aborted}"
-    assert objects_now.pop("Decision") <= 2 * DECISIONS_MAX
-    # Each stage on each lane is an eighth of them.
-    grown = {name: now - objects[name] for name, now in objects_now.items()}
-    assert {name: more for name, more in grown.items() if more > aborted / 10} == {}
     for name in ("busy", "slow"):
         told = daemon.service(name)
         assert (told["waiting"], told["in_flight"]) == (0, 0)

@@ -55,6 +55,18 @@ class Collector:
         self._fails = False
         self._today = (0.0, "")
 
+    def open(self) -> None:
+        """Open the file, so that what is wrong with it is told when the daemon starts."""
+        try:
+            self._store.open()
+        except OSError as error:
+            self._complain(error)
+
+    def _complain(self, error: OSError) -> None:
+        if not self._fails:
+            logger.warning("the statistics of use cannot be written: {}", error)
+        self._fails = True
+
     def today(self) -> str:
         """Return the day of UTC, as ISO 8601 has it."""
         ends_at, day = self._today
@@ -162,9 +174,7 @@ class Collector:
                 self._take_back(rows)
                 if not isinstance(error, OSError):
                     raise
-                if not self._fails:
-                    logger.warning("the statistics of use cannot be written: {}", error)
-                self._fails = True
+                self._complain(error)
             else:
                 self._fails = False
 

@@ -43,6 +43,14 @@ class UsageStore:
         self._database: sqlite3.Connection | None = None
         self._swept = ""
 
+    def open(self) -> None:
+        """Open the file, which is done anyhow when it is needed.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        self._do(lambda database: None)
+
     def add(self, today: str, rows: Mapping[Of, Asked | Held]) -> None:
         """Add to what is there, all of it or nothing, and drop what is too old.
 
