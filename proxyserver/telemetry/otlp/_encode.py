@@ -55,10 +55,14 @@ def envelope(resource: Mapping[str, Value | None], version: str) -> Callable[[by
 
 
 def field(number: int, payload: bytes) -> bytes:
-    """Return an encoded field that holds a message."""
-    size, head = len(payload), bytearray((number << 3 | 2,))
-    while size > 0x7F:
-        head.append(size & 0x7F | 0x80)
-        size >>= 7
-    head.append(size)
-    return bytes(head) + payload
+    """Return an encoded field, of a number below 16, that holds a message or a text."""
+    return b"%c%s%s" % (number << 3 | 2, varint(len(payload)), payload)
+
+
+def varint(number: int) -> bytes:
+    """Return a number, which is none below 0, as seven bits a byte, the lowest first."""
+    if number < 0x80:
+        return b"%c" % number
+    if number < 0x4000:
+        return b"%c%c" % (number & 0x7F | 0x80, number >> 7)
+    return b"%c%s" % (number & 0x7F | 0x80, varint(number >> 7))
