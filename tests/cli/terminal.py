@@ -1,5 +1,6 @@
 """A terminal for the real command: what it shows there, and somebody who types."""
 
+import math
 import os
 import pty
 import select
@@ -14,6 +15,9 @@ from pathlib import Path
 import attrs
 
 from .daemon import RUN_S, clean
+
+AGAIN_S = 3.0
+"""After so long a person thinks that a key was not heard."""
 
 
 @attrs.define
@@ -49,11 +53,21 @@ class Terminal:
         """Press Ctrl-C."""
         self.type("\x03")
 
-    def end(self) -> int:
-        """Wait until the command ends; return its exit code."""
+    def end(self, *, interrupted: bool = False) -> int:
+        """Wait until the command ends; return its exit code.
+
+        Args:
+            interrupted: Press Ctrl-C, and again, as a person would: Python's readline
+                misses one that comes between its prompt and its waiting for keys.
+        """
         until = time.monotonic() + RUN_S
+        pressed_at = -math.inf
         while self.process.poll() is None or self._read(0):
-            assert time.monotonic() < until, f"it goes on: {self.shown!r}"
+            now = time.monotonic()
+            assert now < until, f"it goes on: {self.shown!r}"
+            if interrupted and now - pressed_at >= AGAIN_S:
+                self.interrupt()
+                pressed_at = now
             self._read(0.1)
         return self.process.wait()
 
