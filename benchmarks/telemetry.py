@@ -1,4 +1,4 @@
-"""What telemetry costs: numbers for Prometheus, and traces for a collector that takes them."""
+"""What telemetry costs: numbers for Prometheus, statistics of use, traces for a collector."""
 
 import os
 import resource
@@ -24,7 +24,7 @@ SERVICES = 20
 
 
 def measure() -> Sequence[Figure]:
-    """Return the figures: daemons that tell nothing, what they always tell, a part, everything."""
+    """Return the figures: daemons that tell nothing, the numbers, statistics too, traces."""
     load_average, *_ = os.getloadavg()
     print(f"load average before: {load_average:.1f} (quiet: below 0.3)")
     grown_mib = grown_by_requests()
@@ -42,6 +42,10 @@ def measure() -> Sequence[Figure]:
                 "prometheus_us_per_request",
                 median("off", "request_us") - median("none", "request_us"),
                 at_most=10.0,
+            ),
+            Figure(
+                "statistics_us_per_request",
+                median("kept", "request_us") - median("off", "request_us"),
             ),
             Figure("sampled10_over_off_requests", over("sampled10", "off", "rate"), at_least=0.9),
             Figure(
@@ -94,9 +98,10 @@ def _tell(meter: Meter, count: int, first: int) -> None:
 
 @contextmanager
 def _daemon(
-    name: str, module: str, told: Mapping[str, str], upstream: Upstream, folder: Path
+    name: str, module: str, told: Mapping[str, str], upstream: Upstream, folder: Path, days: int = 0
 ) -> Iterator[Target]:
     server = {"port": 0, "state_dir": f"{folder}/state", "ram": "2GiB", "headroom": 0}
+    server["usage_days"] = days
     services = {MODEL: {"external": {"url": f"http://127.0.0.1:{upstream.port}", "health": "/"}}}
     # The upstream takes whatever is posted to it, so that it does for a collector.
     collector = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{upstream.port}"}
@@ -115,6 +120,7 @@ _TENTH = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.1
 _RUNNERS: Mapping[str, Runner] = {
     "none": partial(_daemon, "none", "benchmarks._untold", {}),
     "off": partial(_daemon, "off", "proxyserver", {}),
+    "kept": partial(_daemon, "kept", "proxyserver", {}, days=400),
     "sampled10": partial(_daemon, "sampled10", "proxyserver", _QUEUE | _TENTH),
     "full": partial(_daemon, "full", "proxyserver", _QUEUE),
 }
